@@ -1,0 +1,43 @@
+# Needs Python 3.11 or newer and make; everything else is installed into .venv.
+PYTHON ?= python3
+RUN := .venv/bin/python
+
+.PHONY: help demo test lint types unit lock clean
+
+help:
+	@echo "make demo   draw faces, train, report, export, and read pictures with the result"
+	@echo "make test   lint, types and tests"
+	@echo "make lock   write requirements.lock anew"
+	@echo "make clean  remove .venv, runs and data"
+
+# One environment serves all targets; it is made again when what it holds changes.
+.venv/ready: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: emojax needs Python 3.11 or newer, found $$($(PYTHON) --version): make PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	@touch $@
+
+demo: .venv/ready
+	$(RUN) experiments/demo.py $(DEMO)
+
+test: lint types unit
+
+lint: .venv/ready
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: .venv/ready
+	.venv/bin/basedpyright
+
+unit: .venv/ready
+	$(RUN) -m pytest $(PYTEST)
+
+lock: .venv/ready
+	$(RUN) -m pip install --quiet uv
+	$(RUN) -m uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-annotate \
+		--extra dev --extra beam --extra serve --upgrade --custom-compile-command "make lock" \
+		--constraint lock-constraints.txt --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv runs data
