@@ -1,0 +1,135 @@
+"""The command line: `emojax COMMAND`, each command imported only when it is called.
+
+A mistake of the user's is one line on stderr and status 2; a traceback means a
+defect of ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from emojax.errors import MissingExtraError, UserError
+
+# name: (module with a `main(arguments) -> int`, extra that it needs, what it does)
+COMMANDS: dict[str, tuple[str, str | None, str]] = {
+    "predict": (
+        "emojax.commands.predict",
+        None,
+        "action units and emotions of pictures, folders and videos, as CSV and annotated copies",
+    ),
+    "data": (
+        "emojax.commands.data",
+        "train",
+        "build a data set into shards, look at it",
+    ),
+}
+
+# Packages whose absence means that an extra was left out, and which extra brings them.
+_EXTRA_OF_PACKAGE: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "jax",
+            "jaxtyping",
+            "flax",
+            "optax",
+            "orbax",
+            "tensorflow",
+            "tensorflow_datasets",
+            "librosa",
+            "sklearn",
+            "matplotlib",
+            "tensorboardX",
+        ),
+        "train",
+    ),
+    "pandas": "table",
+    "pyarrow": "table",
+    "apache_beam": "beam",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+}
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def run_guarded(program: str, function: Callable[[], int]) -> int:
+    """Return a process's exit status: the function's own, or that of the mistake it met.
+
+    Args:
+        program: the name that starts the error line.
+        function: does the work and returns 0 for success, 1 where a part failed.
+
+    Returns:
+        2 after a `UserError`, a file that can't be read or written, or a
+        missing extra (one line on stderr); 130 after Ctrl-C.
+    """
+    try:
+        return function()
+    except UserError as error:
+        message = str(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in _EXTRA_OF_PACKAGE:
+            raise
+        message = str(MissingExtraError(program, _EXTRA_OF_PACKAGE[package]))
+    except BrokenPipeError:
+        # The reader of our output went away (`emojax ... | head`): that is its right.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - has to outlive this function
+        return 0
+    except OSError as error:
+        if error.filename is None and error.errno not in _NO_ROOM:
+            raise
+        where = error.filename if error.filename is not None else "the output"
+        remedy = "free some space" if error.errno in _NO_ROOM else "check the path and its rights"
+        message = f"{where}: {error.strerror or error}: {remedy}"
+    except KeyboardInterrupt:
+        print(f"\n{program}: stopped; what was already written is kept", file=sys.stderr)
+        return 130
+    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [
+        "usage: emojax COMMAND [OPTIONS]",
+        "",
+        "Recognises 15 facial action units and 7 emotions.",
+        "",
+        "commands:",
+    ]
+    for name, (_, extra, text) in COMMANDS.items():
+        needs = f" (needs emojax[{extra}])" if extra else ""
+        lines.append(f"  {name:{width}}  {text}{needs}")
+    lines += ["", "`emojax COMMAND --help` tells what a command takes; `emojax --version`."]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        from emojax import __version__
+
+        print(f"emojax {__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        print(
+            f"emojax: error: no command {words[0]!r}: use one of {', '.join(COMMANDS)}",
+            file=sys.stderr,
+        )
+        return 2
+    module, _, _ = COMMANDS[words[0]]
+    program = f"emojax {words[0]}"
+    return run_guarded(program, lambda: importlib.import_module(module).main(words[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

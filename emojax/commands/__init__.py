@@ -1,0 +1,1 @@
+"""One file per command of `emojax`; `emojax/cli.py` lists them."""

@@ -1,0 +1,39 @@
+"""What every reader asks of a path before it looks inside."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from emojax.errors import UserError
+
+
+def require_file(path: str | os.PathLike[str], what: str) -> Path:
+    """Return the path of a regular, readable file that is not empty.
+
+    Args:
+        path: where it should be.
+        what: what should be there, as in "a picture", for the message.
+
+    Raises:
+        UserError: nothing is there, or a folder, a device, an empty or a forbidden file.
+    """
+    found = Path(path)
+    try:
+        size = found.stat().st_size
+        if found.is_dir():
+            raise UserError(f"{found}: is a folder, wanted {what}")
+        if not found.is_file():
+            raise UserError(f"{found}: is no regular file, wanted {what}")
+        if size == 0:
+            raise UserError(f"{found}: is empty (0 bytes), wanted {what}: copy it again")
+        with found.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise UserError(f"{found}: no such file, wanted {what}: check the path") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{found}: can't be read ({reason}), wanted {what}") from None
+    return found

@@ -1,0 +1,149 @@
+"""The contract between pictures and networks, as it travels in JSON.
+
+`InputSpec` says how a frame becomes network input and what the outputs mean.
+It is written beside the shards, checked when training starts and shipped with
+the exported model, so that training and the webcam cut the same face.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from emojax import labels
+from emojax.errors import UserError
+
+SPEC_VERSION = 1
+"""Raised when a reader of the old form would misread the new one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class InputSpec:
+    """How a frame becomes input, and what the outputs are called."""
+
+    height: int = 98
+    """Rows of the crop, in pixels. The thesis prints 98x80; we read height first."""
+    width: int = 80
+    """Columns of the crop, in pixels."""
+    channels: int = 1
+    """1: gray (ITU-R BT.601 luma, as OpenCV converts)."""
+    crop_scale: float = 1.0
+    """Height of the crop as a share of the detector's box; the width follows height : width."""
+    equalise: bool = False
+    """Equalise the crop's histogram before it is stored or fed."""
+    offset: float = 127.0
+    """Subtracted from a gray value of 0..255."""
+    scale: float = 128.0
+    """Divides what is left: (x - 127) / 128."""
+    action_units: tuple[str, ...] = labels.AU_COLUMNS
+    """Names of the action-unit outputs, in output order; they come first."""
+    emotions: tuple[str, ...] = labels.SEVEN
+    """Names of the emotion outputs, in output order; they follow the action units."""
+    action_unit_activation: str = "sigmoid"
+    """What turns action-unit logits into probabilities."""
+    emotion_activation: str = "sigmoid"
+    """What turns emotion logits into scores: `sigmoid` (thesis, formula 4.12) or `softmax`."""
+    version: int = SPEC_VERSION
+    """Version of this record's form."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no network input can have."""
+        for name in ("height", "width"):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and 8 <= value <= 1024):
+                raise UserError(f"{name}={value!r}: wanted a whole number of pixels, 8..1024")
+        if self.channels != 1:
+            raise UserError(f"channels={self.channels!r}: only gray input (1) is supported")
+        if not 0.2 <= self.crop_scale <= 3.0:
+            raise UserError(f"crop_scale={self.crop_scale!r}: wanted 0.2..3.0 of the face box")
+        if not isinstance(self.equalise, bool):
+            raise UserError(f"equalise={self.equalise!r}: wanted true or false")
+        for name in ("offset", "scale"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise UserError(f"{name}={value!r}: wanted a finite number")
+        if not self.scale > 0:
+            raise UserError(f"scale={self.scale!r}: wanted a number above 0")
+        for name in ("action_unit_activation", "emotion_activation"):
+            if getattr(self, name) not in ("sigmoid", "softmax"):
+                raise UserError(f"{name}={getattr(self, name)!r}: use sigmoid or softmax")
+        for name in ("action_units", "emotions"):
+            values = getattr(self, name)
+            if not isinstance(values, tuple) or not all(isinstance(item, str) for item in values):
+                raise UserError(f"{name}={values!r}: wanted a list of names")
+            if len(set(values)) != len(values):
+                raise UserError(f"{name} names an output twice: {', '.join(values)}")
+        unknown = [name for name in self.action_units if name not in labels.AU_COLUMNS]
+        if unknown:
+            raise UserError(f"action_units holds {unknown[0]!r}: use AU01 .. AU26 of the 15")
+        if self.num_outputs == 0:
+            raise UserError("a spec without outputs: name action units, emotions, or both")
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of logits: action units, then emotions."""
+        return len(self.action_units) + len(self.emotions)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of all outputs in order, emotions as `emotion_neutral` and so on."""
+        return (*self.action_units, *(f"emotion_{name}" for name in self.emotions))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON can hold it."""
+        return dataclasses.asdict(self)
+
+
+def spec_from_dict(fields: Mapping[str, Any], source: str) -> InputSpec:
+    """Return the `InputSpec` that a JSON object describes.
+
+    Args:
+        fields: what `InputSpec.to_dict` gave.
+        source: the file it came from, for the message.
+
+    Raises:
+        UserError: another version, a field too many or too few, a value out of range.
+    """
+    version = fields.get("version")
+    if version != SPEC_VERSION:
+        raise UserError(
+            f"{source}: input spec version {version!r}, this emojax reads {SPEC_VERSION}: "
+            "build or export it again with this version"
+        )
+    known = {field.name for field in dataclasses.fields(InputSpec)}
+    if surplus := sorted(set(fields) - known):
+        raise UserError(f"{source}: unknown field {surplus[0]!r} in the input spec")
+    if absent := sorted(known - set(fields)):
+        raise UserError(f"{source}: the input spec lacks the field {absent[0]!r}")
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+    try:
+        return InputSpec(**values)
+    except (UserError, TypeError) as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises:
+        UserError: the file is missing, empty, not JSON, or holds no object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: can't be read ({error})") from None
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not JSON ({error}): write it again") from None
+    if not isinstance(fields, dict):
+        raise UserError(f"{path}: wanted a JSON object, found {type(fields).__name__}")
+    return fields
