@@ -1,0 +1,1 @@
+"""Data sets: what is read, how people are split, and the shards that training reads."""
