@@ -1,0 +1,129 @@
+"""`emojax data build` and `emojax data inspect`: shards made, and looked at."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from emojax.data.synthetic.layouts import SetSize
+from emojax.errors import UserError
+from emojax.labels import emotion_names
+from emojax.spec import InputSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """Build a data set into shards: faces found, cut to 98 x 80, packed with their labels.
+
+    People never cross splits: they stand as the source's column `split` says,
+    otherwise 70% train, 15% validation, 15% test, drawn by person. The same
+    build is done once: run again, it is found and reused.
+
+    `emojax data build synthetic` needs nothing else. One's own files:
+    `emojax data build manifest --source my/manifest.csv --out data/mine`.
+    A manifest is a CSV with the columns path and subject, and any of: emotion,
+    AU01 .. AU26 (1, 0 or empty), AU01_i (intensity 0..1), AU01_confidence,
+    emotion_confidence, domain, split, audio_path, start_s, end_s.
+    """
+
+    name: tyro.conf.Positional[Literal["synthetic", "manifest"]]
+    """What to build: drawn faces, or one's own files named in a CSV."""
+    source: Path | None = None
+    """The manifest, or the folder with manifest.csv in it. Not for synthetic."""
+    out: Path | None = None
+    """Folder to write; data/NAME if not given. An older build there is replaced."""
+    workers: int = 1
+    """Processes that find faces; the result is the same for any number."""
+    seed: int = 0
+    """Draws the splits where the source gives none, and the synthetic people."""
+    emotions: Literal["seven", "crema6", "ck8", "ravdess8"] = "seven"
+    """Which emotions the labels hold; others in the source become unknown, and are counted."""
+    equalise: bool = False
+    """Equalise each crop's histogram, as the thesis's application does."""
+    faces: Literal["detect", "ready"] = "detect"
+    """`ready`: the pictures are faces already cut, look for none."""
+    own_groups: bool = False
+    """The people are not known: take each file as a person of its own."""
+    size: SetSize = dataclasses.field(default_factory=SetSize)
+    """How much is drawn, for synthetic only."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspect:
+    """Show what a built data set holds: counts by label, domain and person, and a sheet of faces.
+
+    For example `emojax data inspect data/synthetic`.
+    """
+
+    folder: tyro.conf.Positional[Path]
+    """The folder that `emojax data build` wrote."""
+    sheet: Path | None = None
+    """Where the picture goes; FOLDER/contact_sheet.png if not given."""
+
+
+Command = (
+    Annotated[Build, tyro.conf.subcommand("build")]
+    | Annotated[Inspect, tyro.conf.subcommand("inspect")]
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `emojax data` and return its exit status."""
+    command: Any = tyro.cli(
+        Command,  # pyright: ignore[reportArgumentType]
+        prog="emojax data",
+        description="Build a data set into shards, look at it.",
+        args=list(arguments),
+    )
+    return _build(command) if isinstance(command, Build) else _inspect(command)
+
+
+def _build(command: Build) -> int:
+    from emojax.data.build import BuildOptions, build_dataset
+    from emojax.data.shards import dataset_info
+
+    if command.size != SetSize() and command.name != "synthetic":
+        raise UserError("--size belongs to `build synthetic`: a manifest has the size it has")
+    out = build_dataset(
+        command.name,
+        source=command.source,
+        out=command.out,
+        options=BuildOptions(
+            input_spec=InputSpec(
+                emotions=emotion_names(command.emotions), equalise=command.equalise
+            ),
+            workers=command.workers,
+            seed=command.seed,
+            faces=command.faces,
+            own_groups=command.own_groups,
+            size=command.size,
+        ),
+    )
+    report = dataset_info(out).report
+    for note in report["notes"]:
+        print(f"note: {note}")
+    for split in sorted(report["splits"]):
+        counts = report["splits"][split]
+        print(f"  {split:10}  {counts['examples']:6} examples of {len(counts['people'])} people")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in report["left_out"].items())
+    print(
+        f"{out}: {report['examples_kept']} of {report['rows_read']} files kept"
+        + (f"; left out: {reasons} (each named in {out / 'report.json'})" if reasons else "")
+    )
+    return 0
+
+
+def _inspect(command: Inspect) -> int:
+    from emojax.data.shards import dataset_info
+    from emojax.data.summary import contact_sheet, counts_table, write_sheet
+
+    info = dataset_info(command.folder)
+    print(counts_table(info))
+    sheet = command.sheet or command.folder / "contact_sheet.png"
+    write_sheet(sheet, contact_sheet(info))
+    print(f"{sheet}: faces by label")
+    return 0

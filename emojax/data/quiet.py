@@ -1,0 +1,52 @@
+"""TensorFlow without its start-up chatter: a person's terminal is for their results."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from types import ModuleType
+
+
+@contextlib.contextmanager
+def held_back_stderr() -> Iterator[None]:
+    """Return a context in which stderr is held back, and shown only if the body fails.
+
+    TensorFlow's native code writes to the file descriptor itself, before any
+    of its own logging switches is read.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def load_tensorflow() -> ModuleType:
+    """Return the module `tensorflow`, started on the CPU with its log held back.
+
+    GPUs and TPUs belong to JAX: TensorFlow only reads records here, and would
+    otherwise take the accelerator's memory for itself.
+    """
+    if "tensorflow" in sys.modules and hasattr(sys.modules["tensorflow"], "constant"):
+        return sys.modules["tensorflow"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with held_back_stderr():
+        import tensorflow as tf
+
+        tf.config.set_visible_devices([], "GPU")
+        tf.constant(0)
+    return tf

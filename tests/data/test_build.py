@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from emojax.data import build as build_module
+from emojax.data.build import BuildOptions, build_dataset
+from emojax.data.shards import FaceArrays, dataset_info, load_split
+from emojax.data.splits import SPLITS
+from emojax.data.synthetic.layouts import SetSize
+from emojax.errors import UserError
+from emojax.spec import InputSpec
+
+READY = BuildOptions(faces="ready")
+EMOTIONS = ("neutral", "happiness", "contempt")
+
+
+def _level(person: int, picture: int) -> int:
+    """The gray value that identifies a picture of `source`."""
+    return 20 + 20 * person + picture
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Six people with three flat pictures each, and two files that can't be read."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "subject", "emotion", "AU01", "AU12", "AU12_i", "domain", "note"])
+        for person in range(6):
+            for picture in range(3):
+                name = f"p{person}_{picture}.png"
+                level = _level(person, picture)
+                cv2.imwrite(str(folder / name), np.full((98, 80), level, np.uint8))
+                row = [name, f"P{person}", EMOTIONS[picture], picture % 2, "", 0.5, "FN1", "x"]
+                writer.writerow(row)
+        writer.writerow(["gone.png", "P0", "neutral", 1, "", "", "FN2", "x"])
+        writer.writerow(["text.png", "P1", "neutral", 1, "", "", "FN2", "x"])
+    (folder / "text.png").write_text("no picture")
+    return folder
+
+
+def _all(folder: Path) -> dict[str, FaceArrays]:
+    return {split: load_split(folder, split) for split in SPLITS}
+
+
+def _assert_same(first: Path, second: Path) -> None:
+    for one, other in zip(_all(first).values(), _all(second).values(), strict=True):
+        for name, value in vars(one).items():
+            np.testing.assert_array_equal(value, getattr(other, name), err_msg=name)
+
+
+def test_a_manifest_becomes_shards_with_its_values(source: Path, tmp_path: Path) -> None:
+    out = build_dataset("manifest", source=source, out=tmp_path / "out", options=READY)
+    info = dataset_info(out)
+    assert info.name == "manifest"
+    assert info.input_spec == InputSpec()
+    assert info.num_examples == {"train": 12, "validation": 3, "test": 3}
+    people: list[str] = []
+    for split, arrays in _all(out).items():
+        people += arrays.subjects
+        assert arrays.faces.shape == (info.num_examples[split], 1, 98, 80)
+        for index, path in enumerate(arrays.paths):
+            person, picture = int(path[1]), int(path[3])
+            assert (arrays.faces[index] == _level(person, picture)).all()
+            assert arrays.subjects[arrays.subject[index]] == f"P{person}"
+            assert arrays.emotion[index] == (0, 1, -1)[picture]
+            assert arrays.action_units[index].tolist() == [picture % 2, *([-1] * 14)]
+            assert arrays.intensities[index, 8] == 0.5
+            assert arrays.domains[arrays.domain[index]] == "FN1"
+        assert arrays.num_frames.tolist() == [1] * len(arrays.paths)
+    assert sorted(people) == [f"P{person}" for person in range(6)]
+
+
+def test_the_report_tells_what_was_left_out_and_why(source: Path, tmp_path: Path) -> None:
+    out = build_dataset("manifest", source=source, out=tmp_path / "out", options=READY)
+    report = json.loads((out / "report.json").read_text())
+    assert (report["rows_read"], report["examples_kept"]) == (20, 18)
+    assert report["left_out"] == {"missing file": 1, "unreadable file": 1}
+    assert {(file["path"], file["reason"]) for file in report["left_out_files"]} == {
+        ("gone.png", "missing file"),
+        ("text.png", "unreadable file"),
+    }
+    assert report["domains"] == {
+        "FN1": {"rows_read": 18, "examples_kept": 18},
+        "FN2": {"rows_read": 2, "examples_kept": 0},
+    }
+    assert report["notes"] == [
+        "columns that are not known are ignored: note",
+        "emotions that the set does not hold count as unknown: 6 contempt",
+    ]
+    splits = report["splits"].values()
+    assert sum(counts["emotions"]["happiness"] for counts in splits) == 6
+    assert sum(counts["emotions"]["unknown"] for counts in splits) == 6
+    assert sum(counts["action_units"]["AU01"]["present"] for counts in splits) == 6
+    assert sum(counts["action_units"]["AU12"]["unknown"] for counts in splits) == 18
+
+
+def test_any_number_of_workers_gives_the_same(source: Path, tmp_path: Path) -> None:
+    one = build_dataset("manifest", source=source, out=tmp_path / "one", options=READY)
+    options = BuildOptions(faces="ready", workers=2)
+    two = build_dataset("manifest", source=source, out=tmp_path / "two", options=options)
+    _assert_same(one, two)
+    reports = [json.loads((out / "report.json").read_text()) for out in (one, two)]
+    for report in reports:
+        del report["workers"], report["seconds"], report["shard_bytes"]
+    assert reports[0] == reports[1]
+
+
+def test_the_same_build_is_reused_and_another_replaces_it(source: Path, tmp_path: Path) -> None:
+    out, said = tmp_path / "out", []
+
+    def build(options: BuildOptions = READY) -> str:
+        said.clear()
+        build_dataset("manifest", source=source, out=out, options=options, say=said.append)
+        return " ".join(said)
+
+    assert build() == ""
+    assert "reused" in build()
+    assert "reused" in build(BuildOptions(faces="ready", workers=2))
+    # Another file content, another contract, a shard that is gone: built again.
+    cv2.imwrite(str(source / "p0_0.png"), np.full((98, 80), 1, np.uint8))
+    assert build() == ""
+    equalised = BuildOptions(faces="ready", input_spec=InputSpec(emotions=("happiness",)))
+    assert build(equalised) == ""
+    assert dataset_info(out).input_spec.emotions == ("happiness",)
+    next(out.glob("*train.tfrecord*")).unlink()
+    assert build(equalised) == ""
+    assert "reused" in build(equalised)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+def test_the_owners_split_is_kept(source: Path, tmp_path: Path) -> None:
+    lines = (source / "manifest.csv").read_text().splitlines()
+    split = {"P0": "test", "P1": "validation"}
+    texts = [lines[0] + ",split"]
+    texts += [f"{line},{split.get(line.split(',')[1], 'train')}" for line in lines[1:]]
+    (source / "manifest.csv").write_text("\n".join(texts))
+    out = build_dataset("manifest", source=source, out=tmp_path / "out", options=READY)
+    assert load_split(out, "test").subjects == ("P0",)
+    assert load_split(out, "validation").subjects == ("P1",)
+    # One more picture of P0, under `train`.
+    (source / "manifest.csv").write_text("\n".join([*texts, "x.png,P0,,,,,,,train"]))
+    with pytest.raises(UserError, match="person 'P0' stands in train and test"):
+        build_dataset("manifest", source=source, out=tmp_path / "other", options=READY)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_split_that_keeps_nothing_is_left_out_and_noted(source: Path, tmp_path: Path) -> None:
+    (source / "manifest.csv").write_text(
+        "path,subject,split\np0_0.png,P0,train\ngone.png,P1,test\n"
+    )
+    out = build_dataset("manifest", source=source, out=tmp_path / "out", options=READY)
+    assert dataset_info(out).num_examples == {"train": 1, "validation": 0, "test": 0}
+    assert load_split(out, "test").faces.shape == (0, 1, 98, 80)
+    assert "no example is left of the split test" in dataset_info(out).report["notes"]
+
+
+def test_no_example_at_all_is_an_error(source: Path, tmp_path: Path) -> None:
+    # Flat pictures hold no face.
+    with pytest.raises(UserError, match=r"no example is left: 18 no face, 1 missing file, 1 unre"):
+        build_dataset("manifest", source=source, out=tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("manifest", "manifest needs --source"), ("ck", "data set 'ck' is not known: use one of")],
+)
+def test_what_to_build_has_to_be_said(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_dataset(name, out=tmp_path / "out")
+    with pytest.raises(UserError, match="synthetic takes no --source"):
+        build_dataset("synthetic", source=tmp_path, out=tmp_path / "out")
+
+
+def test_nothing_but_an_older_build_is_ever_replaced(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a folder with other things in it"):
+        build_dataset("manifest", source=source, out=source, options=READY)
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(UserError, match="not a folder"):
+        build_dataset("manifest", source=source, out=file, options=READY)
+    assert file.read_text() == "mine"
+    assert (source / "manifest.csv").is_file()
+
+
+def test_a_failed_build_leaves_the_older_one(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = build_dataset("manifest", source=source, out=tmp_path / "out", options=READY)
+    before = load_split(out, "train")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device", "report.json")
+
+    monkeypatch.setattr(build_module, "_write_json", fail)
+    with pytest.raises(OSError, match="No space left"):
+        build_dataset(
+            "manifest", source=source, out=out, options=BuildOptions(faces="ready", seed=1)
+        )
+    np.testing.assert_array_equal(load_split(out, "train").faces, before.faces)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+def test_a_build_killed_between_the_renames_is_put_right(source: Path, tmp_path: Path) -> None:
+    out, said = tmp_path / "out", []
+    build_dataset("manifest", source=source, out=out, options=READY)
+    # As SIGKILL leaves it: the older build set aside, the new one not yet in its place.
+    out.rename(tmp_path / ".out.replaced")
+    (tmp_path / ".out.building" / "tfds" / "junk").mkdir(parents=True)
+    build_dataset("manifest", source=source, out=out, options=READY, say=said.append)
+    assert "reused" in said[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+SLOW_BUILD = """
+import sys, time
+from pathlib import Path
+from emojax.data import build, pool
+from emojax.data.examples import read_example
+
+def slow(row, input_spec, options):
+    time.sleep(0.1)
+    return read_example(row, input_spec, options)
+
+build.open_readers.__wrapped__.__defaults__ = (slow,)
+out = Path(sys.argv[2])
+options = build.BuildOptions(faces="ready", seed=1)
+build.build_dataset("manifest", source=Path(sys.argv[1]), out=out, options=options)
+"""
+
+
+def test_a_killed_build_leaves_the_older_one_and_no_claim(source: Path, tmp_path: Path) -> None:
+    out = build_dataset("manifest", source=source, out=tmp_path / "out", options=READY)
+    before = load_split(out, "train")
+    with subprocess.Popen([sys.executable, "-c", SLOW_BUILD, source, out]) as killed:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".out.building/tfds/manifest/*incomplete*")):
+            assert killed.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        with pytest.raises(UserError, match="another build of it is running"):
+            build_dataset("manifest", source=source, out=out, options=READY)
+        killed.send_signal(signal.SIGKILL)
+    np.testing.assert_array_equal(load_split(out, "train").faces, before.faces)
+    build_dataset("manifest", source=source, out=out, options=BuildOptions(faces="ready", seed=1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+def test_synthetic_people_go_the_same_way(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    options = BuildOptions(size=SetSize(train=2, validation=1, test=1, pictures=2))
+    out = build_dataset("synthetic", out=tmp_path / "out", options=options)
+    info = dataset_info(out)
+    assert info.name == "synthetic"
+    assert info.report["rows_read"] == 4 * 4 * 2
+    assert info.report["examples_kept"] >= 0.9 * 4 * 4 * 2
+    assert [len(load_split(out, split).subjects) for split in SPLITS] == [2, 1, 1]
+    # The kept source says the same of each face as the shards do.
+    with (out / "source" / "manifest.csv").open() as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
+    arrays = load_split(out, "train")
+    for index, path in enumerate(arrays.paths):
+        known = [int(rows[path][name]) for name in info.input_spec.action_units]
+        assert arrays.action_units[index].tolist() == known
+        graded = [float(rows[path][f"{name}_i"]) for name in info.input_spec.action_units]
+        np.testing.assert_allclose(arrays.intensities[index], graded, rtol=1e-6)
+        assert arrays.domains[arrays.domain[index]] == rows[path]["domain"]
+    # TFDS and TensorFlow say nothing on the way.
+    written = capfd.readouterr()
+    assert written.out == ""
+    assert "oneDNN" not in written.err
+    assert "Generating" not in written.err
