@@ -1,0 +1,118 @@
+"""Random changes to pictures, on the device, inside the compiled step.
+
+Every function takes its key first and works on one picture or on a batch of
+float gray values; `augment_batch` is what the training step calls.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from emojax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """How far a picture may be changed; 0 switches a change off."""
+
+    mirror: float = 0.5
+    """Probability of a left-right mirror, 0..1. The labels are symmetric."""
+    rotation_deg: float = 8.0
+    """Largest rotation to either side, in degrees."""
+    scale: float = 0.1
+    """Largest change of size: 0.1 draws 0.9 .. 1.1."""
+    translation: float = 0.05
+    """Largest shift, as a share of the side. The detector's box moves about this much."""
+    brightness: float = 0.15
+    """Largest shift of all values, where the whole gray range is 2."""
+    contrast: float = 0.2
+    """Largest relative change of contrast about the picture's mean: 0.2 draws 0.8 .. 1.2."""
+    noise: float = 0.03
+    """Standard deviation of Gaussian noise, where the whole gray range is 2."""
+
+    def __post_init__(self) -> None:
+        """Refuse ranges in which a picture would vanish."""
+        limits = {
+            "mirror": 1.0,
+            "rotation_deg": 180.0,
+            "scale": 0.9,
+            "translation": 1.0,
+            "brightness": 2.0,
+            "contrast": 1.0,
+            "noise": 2.0,
+        }
+        for name, largest in limits.items():
+            value = getattr(self, name)
+            if not 0.0 <= value <= largest:
+                raise UserError(f"augment.{name}={value!r}: wanted a number in 0..{largest:g}")
+
+
+def draw_affine(
+    key: PRNGKeyArray, config: AugmentConfig, height: int, width: int
+) -> Float[Array, "2 3"]:
+    """Return a random map from output to input coordinates.
+
+    Coordinates are (row, column) in pixels, measured from the picture's centre,
+    so that rotation, scale and mirror leave the centre where it is.
+    """
+    mirror_key, angle_key, scale_key, shift_key = jax.random.split(key, 4)
+    angle = jnp.deg2rad(config.rotation_deg) * jax.random.uniform(angle_key, minval=-1.0)
+    zoom = 1.0 + config.scale * jax.random.uniform(scale_key, minval=-1.0)
+    sign = jnp.where(jax.random.uniform(mirror_key) < config.mirror, -1.0, 1.0)
+    sides = jnp.array([height, width], jnp.float32)
+    shift = config.translation * sides * jax.random.uniform(shift_key, (2,), minval=-1.0)
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    linear = jnp.array([[cosine, sine * sign], [-sine, cosine * sign]]) / zoom
+    return jnp.concatenate([linear, shift[:, None]], axis=1)
+
+
+def warp_affine(
+    image: Float[Array, "height width"], affine: Float[Array, "2 3"]
+) -> Float[Array, "height width"]:
+    """Return the picture read at the mapped places: bilinear, the border's value beyond it."""
+    height, width = image.shape
+    centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
+    rows, columns = jnp.meshgrid(
+        jnp.arange(height) - centre[0], jnp.arange(width) - centre[1], indexing="ij"
+    )
+    # In the bfloat16 that TPUs multiply in by default, places would be off by a tenth of a
+    # pixel and more.
+    places = jnp.einsum(
+        "ij,jhw->ihw",
+        affine[:, :2],
+        jnp.stack([rows, columns]),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    places = places + (affine[:, 2] + centre)[:, None, None]
+    return jax.scipy.ndimage.map_coordinates(image, list(places), order=1, mode="nearest")
+
+
+def augment_image(
+    key: PRNGKeyArray, image: Float[Array, "height width"], config: AugmentConfig
+) -> Float[Array, "height width"]:
+    """Return one picture, warped once, with other light and noise.
+
+    Args:
+        key: for this picture alone.
+        image: normalised gray values, about -1..1.
+        config: how far each change may go.
+    """
+    warp_key, bright_key, contrast_key, noise_key = jax.random.split(key, 4)
+    image = warp_affine(image, draw_affine(warp_key, config, *image.shape))
+    mean = image.mean()
+    gain = 1.0 + config.contrast * jax.random.uniform(contrast_key, minval=-1.0)
+    lift = config.brightness * jax.random.uniform(bright_key, minval=-1.0)
+    image = (image - mean) * gain + mean + lift
+    return image + config.noise * jax.random.normal(noise_key, image.shape)
+
+
+def augment_batch(
+    key: PRNGKeyArray, images: Float[Array, "batch height width"], config: AugmentConfig
+) -> Float[Array, "batch height width"]:
+    """Return the batch with each picture changed by its own draw."""
+    keys = jax.random.split(key, images.shape[0])
+    return jax.vmap(augment_image, in_axes=(0, 0, None))(keys, images, config)

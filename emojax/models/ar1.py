@@ -1,0 +1,63 @@
+"""AR1: the small baseline. Source: thesis, 5.2.1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from emojax.models.layers import Head, Outputs, check_input_size
+
+
+class AR1(nn.Module):
+    """Convolution, ReLU, max pooling; then one fully connected layer and the head.
+
+    The thesis gives the order of the layers, not their sizes. Ours are multiples of
+    8 for tensor cores, and the first convolution has stride 2: at 98 x 80 it
+    keeps one step of training near 15 M multiply-accumulates a picture, so that a
+    laptop trains it while one waits.
+    """
+
+    num_outputs: int
+    """Number of logits."""
+    widths: Sequence[int] = (24, 48, 96, 128)
+    """Channels of the convolutions, each followed by ReLU and 2 x 2 max pooling."""
+    hidden: int = 256
+    """Width of the fully connected layer: the length of the feature vector."""
+    dropout: float = 0.3
+    """Share of the feature vector that training leaves out."""
+    dtype: jnp.dtype = jnp.dtype("float32")
+    """Compute type; parameters stay float32."""
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "batch height width channels"], *, train: bool
+    ) -> Outputs:
+        """Return logits and features of normalised pictures."""
+        smallest = 2 ** (len(self.widths) + 1)
+        check_input_size("ar1", images, (smallest, smallest))
+        x = images.astype(self.dtype)
+        for index, width in enumerate(self.widths, start=1):
+            kernel, stride = ((5, 5), 2) if index == 1 else ((3, 3), 1)
+            x = nn.Conv(
+                width,
+                kernel,
+                strides=stride,
+                padding=kernel[0] // 2,
+                dtype=self.dtype,
+                kernel_init=nn.initializers.he_normal(),
+                name=f"conv{index}",
+            )(x)
+            x = nn.max_pool(nn.relu(x), (2, 2), strides=(2, 2))
+        x = x.reshape(x.shape[0], -1)
+        x = nn.relu(
+            nn.Dense(
+                self.hidden,
+                dtype=self.dtype,
+                kernel_init=nn.initializers.he_normal(),
+                name="fully_connected",
+            )(x)
+        )
+        return Head(self.num_outputs, self.dropout, self.dtype, name="head")(x, train=train)

@@ -1,0 +1,171 @@
+"""A run's folder: its settings, checkpoints, history and results.
+
+```
+runs/ar1-synthetic-0/
+  config.json      settings, and the data set they were used on
+  checkpoints/     the last two
+  tensorboard/     curves while it runs
+  history.csv      one row per epoch
+  results.json     settings, commit, versions, device, figures
+  *.png, report.html
+```
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from emojax import __version__
+from emojax.config import TrainConfig, config_from_dict, differences
+from emojax.errors import UserError
+from emojax.spec import InputSpec, read_json, spec_from_dict
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
+
+
+def write_json(path: Path, fields: dict[str, Any]) -> None:
+    """Write a JSON file that is there whole or not at all."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            json.dump(fields, file, indent=1, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def source_commit() -> str | None:
+    """Return the git commit of this copy of emojax, `+changes` where files differ from it.
+
+    None where it is no git checkout.
+    """
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        # A virtual environment inside someone else's repository is not our commit.
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != here.parent:
+            return None
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def provenance() -> dict[str, Any]:
+    """Return what a result depends on beside its settings: code, packages, devices."""
+    return {
+        "emojax": __version__,
+        "commit": source_commit(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "device": {
+            "platform": jax.default_backend(),
+            "kind": jax.devices()[0].device_kind,
+            "count": jax.device_count(),
+        },
+    }
+
+
+def open_run(
+    folder: Path,
+    config: TrainConfig,
+    spec: InputSpec,
+    data: Path,
+    fingerprint: str,
+    fresh: bool,
+) -> None:
+    """Make a run's folder, or take up the one that is there.
+
+    Args:
+        folder: of the run.
+        config: its settings.
+        spec: the input spec of the shards.
+        data: folder of the shards.
+        fingerprint: of the shards' build: a run never goes on with other pictures.
+        fresh: throw away what is there and start anew.
+
+    Raises:
+        UserError: the folder holds a run with other settings, or something else.
+    """
+    path = folder / "config.json"
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file, wanted a folder for the run: choose another --out")
+    if fresh and path.exists():
+        _check_is_ours(path)
+        shutil.rmtree(folder)
+    # Absolute: evaluating and exporting may start from another folder.
+    fields = {
+        "config": config.to_dict(),
+        "input": spec.to_dict(),
+        "data_folder": str(data.resolve()),
+        "data_fingerprint": fingerprint,
+    }
+    if path.exists():
+        old, old_spec, old_data = load_run(folder)
+        if changed := differences(old, config):
+            raise UserError(
+                f"{folder}: holds a run with other settings ({'; '.join(changed)}): "
+                "choose another --out, or --fresh to throw that run away"
+            )
+        if old_spec != spec or read_json(path).get("data_fingerprint") != fingerprint:
+            raise UserError(
+                f"{folder}: holds a run on other shards than {data} has now: "
+                "choose another --out, or --fresh to throw that run away"
+            )
+        if old_data != data.resolve():
+            # The same shards, moved.
+            write_json(path, fields)
+        return
+    # What a kill left of an unfinished config.json is nobody's.
+    if folder.exists() and not all(
+        left.name.startswith(".config.json.") for left in folder.iterdir()
+    ):
+        raise UserError(
+            f"{folder}: is not empty and holds no run (no config.json): choose another --out"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, fields)
+
+
+def _check_is_ours(path: Path) -> dict[str, Any]:
+    fields = read_json(path)
+    for name, kind in (("config", dict), ("input", dict), ("data_folder", str)):
+        if name not in fields:
+            raise UserError(f"{path}: lacks {name!r}: not written by emojax")
+        if not isinstance(fields[name], kind):
+            raise UserError(f"{path}: {name} is {fields[name]!r}: not written by emojax")
+    return fields
+
+
+def load_run(folder: Path) -> tuple[TrainConfig, InputSpec, Path]:
+    """Return a run's settings, its input spec and the folder of its shards.
+
+    Raises:
+        UserError: the folder holds no run, or its config.json is damaged.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise UserError(f"{folder}: no run here (no config.json): give the folder of a run")
+    fields = _check_is_ours(path)
+    return (
+        config_from_dict(fields["config"], str(path)),
+        spec_from_dict(fields["input"], str(path)),
+        Path(fields["data_folder"]),
+    )

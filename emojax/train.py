@@ -1,0 +1,344 @@
+"""Training: one step, one epoch of steps, and the loop around them.
+
+The order of the file is the order of the work: state, step, epoch, loop. A
+step's randomness is `fold_in(key, step)` and an epoch's order
+`fold_in(key, epoch)`, so that a resumed run draws what an unbroken one would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+from jax.sharding import Mesh
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from emojax import losses
+from emojax.augment import augment_batch
+from emojax.checkpoint import Progress, restore, save
+from emojax.config import TrainConfig
+from emojax.data.resident import Resident, draw_frame, take_batch
+from emojax.errors import UserError
+from emojax.optim import make_optimiser
+from emojax.sharding import check_batch_size, make_mesh, replicated, split_batch
+from emojax.spec import InputSpec
+
+Metrics = dict[str, jax.Array]
+
+
+class TrainState(NamedTuple):
+    """Everything that changes during training."""
+
+    step: jax.Array  # int32 scalar: updates done
+    params: Any  # float32 tree
+    batch_stats: Any  # float32 tree, empty for networks without normalisation
+    opt_state: Any  # optax's own tree
+
+
+class StopTraining(Exception):  # noqa: N818 - not an error: someone asked for it
+    """A signal asked to stop; the last step is saved."""
+
+    def __init__(self, step: int, number: int) -> None:
+        super().__init__(f"stopped at step {step}")
+        self.step = step
+        self.number = number
+
+
+def compute_dtype(wanted: str) -> str:
+    """Return the compute type: `auto` is bfloat16 on GPU and TPU, float32 on a CPU."""
+    if wanted != "auto":
+        return wanted
+    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+
+
+def init_variables(model: nn.Module, spec: InputSpec, key: PRNGKeyArray) -> Any:
+    """Return a network's fresh variables for pictures of the spec's size."""
+    image = jnp.zeros((1, spec.height, spec.width, spec.channels))
+    return model.init(key, image, train=False)
+
+
+def make_state(
+    model: nn.Module, spec: InputSpec, optimiser: optax.GradientTransformation, key: PRNGKeyArray
+) -> TrainState:
+    """Return the state before the first step."""
+    variables = init_variables(model, spec, key)
+    params = variables["params"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimiser.init(params),
+    )
+
+
+def make_train_step(
+    model: nn.Module,
+    optimiser: optax.GradientTransformation,
+    spec: InputSpec,
+    config: TrainConfig,
+    batch_sharding: jax.sharding.Sharding,
+) -> Callable[
+    [TrainState, Resident, Int[Array, " batch"], PRNGKeyArray], tuple[TrainState, Metrics]
+]:
+    """Return the update `(state, resident, index, key) -> (state, metrics)`, not yet compiled.
+
+    `index` holds the batch's examples; gathering, decoding, frame choice and
+    augmentation are part of the step.
+    """
+
+    def train_step(
+        state: TrainState, resident: Resident, index: Int[Array, " batch"], key: PRNGKeyArray
+    ) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(key, state.step)
+        frame_key, augment_key, dropout_key = jax.random.split(key, 3)
+        index = jax.lax.with_sharding_constraint(index, batch_sharding)
+        frame = draw_frame(frame_key, resident.num_frames[index])
+        batch = take_batch(resident, index, frame, spec)
+        images = augment_batch(augment_key, batch.images, config.augment)
+        images = jax.lax.with_sharding_constraint(images, batch_sharding)
+
+        def loss_of(params: Any) -> tuple[jax.Array, Any]:
+            outputs, updates = model.apply(
+                {"params": params, "batch_stats": state.batch_stats},
+                images[..., None],
+                train=True,
+                rngs={"dropout": dropout_key},
+                mutable=["batch_stats"],
+            )
+            loss = losses.weighted_mean(*losses.output_losses(outputs.logits, batch, spec))
+            return loss, updates.get("batch_stats", {})
+
+        (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradients)}
+        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+    return train_step
+
+
+def epoch_order(
+    key: PRNGKeyArray, epoch: Int[Array, ""], num_examples: int, steps: int, batch_size: int
+) -> Int[Array, "steps batch"]:
+    """Return each step's examples: a new permutation each epoch, the odd rest left out.
+
+    A split smaller than a batch is gone through as often as fills one batch.
+    """
+    order = jax.random.permutation(jax.random.fold_in(key, epoch), num_examples)
+    order = jnp.resize(order, (max(num_examples, steps * batch_size),))
+    return order[: steps * batch_size].reshape(steps, batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trainer:
+    """The compiled calls of one run; nothing compiles before its first call."""
+
+    config: TrainConfig
+    """The run's settings."""
+    mesh: Mesh
+    """The devices."""
+    steps_per_epoch: int
+    """Updates in one epoch."""
+    by_epoch: bool
+    """Whether an epoch is one call."""
+    init: Callable[[], TrainState]
+    """Returns the state before the first step."""
+    order: Callable[[Any], jax.Array]
+    """Returns the order of an epoch: `steps batch`."""
+    step: Callable[[TrainState, Resident, jax.Array], tuple[TrainState, Metrics]]
+    """One update, by the order's row for the state's step. Donates the state."""
+    epoch: Callable[[TrainState, Resident, jax.Array], tuple[TrainState, Metrics]]
+    """All updates of an epoch, from its first. Donates the state."""
+
+    @property
+    def total_steps(self) -> int:
+        """Updates in the whole run."""
+        return self.steps_per_epoch * self.config.epochs
+
+
+def make_trainer(
+    model: nn.Module,
+    spec: InputSpec,
+    config: TrainConfig,
+    num_examples: int,
+    devices: Sequence[Any] | None = None,
+) -> Trainer:
+    """Return a run's compiled calls over the devices (all of them where none are named).
+
+    Raises:
+        UserError: no examples, or a batch that the devices can't share.
+    """
+    if num_examples == 0:
+        raise UserError("the training split is empty: nothing to train on")
+    mesh = make_mesh(devices)
+    check_batch_size(config.batch_size, mesh)
+    steps_per_epoch = max(1, num_examples // config.batch_size)
+    optimiser = make_optimiser(config.optim, steps_per_epoch * config.epochs)
+    init_key, order_key, step_key = jax.random.split(jax.random.key(config.seed), 3)
+    everywhere = replicated(mesh)
+    step_key = jax.device_put(step_key, everywhere)
+    train_step = make_train_step(model, optimiser, spec, config, split_batch(mesh))
+
+    def init() -> TrainState:
+        return make_state(model, spec, optimiser, init_key)
+
+    def order(epoch: jax.Array) -> jax.Array:
+        return epoch_order(order_key, epoch, num_examples, steps_per_epoch, config.batch_size)
+
+    def one_step(
+        state: TrainState, resident: Resident, order: jax.Array, key: PRNGKeyArray
+    ) -> tuple[TrainState, Metrics]:
+        return train_step(state, resident, order[state.step % steps_per_epoch], key)
+
+    def whole_epoch(
+        state: TrainState, resident: Resident, order: jax.Array, key: PRNGKeyArray
+    ) -> tuple[TrainState, Metrics]:
+        return jax.lax.scan(
+            lambda carried, index: train_step(carried, resident, index, key), state, order
+        )
+
+    compiled_order = jax.jit(order, out_shardings=everywhere)
+    compiled_step = jax.jit(one_step, donate_argnums=0, out_shardings=everywhere)
+    compiled_epoch = jax.jit(whole_epoch, donate_argnums=0, out_shardings=everywhere)
+    return Trainer(
+        config=config,
+        mesh=mesh,
+        steps_per_epoch=steps_per_epoch,
+        by_epoch=config.compiled == "epoch"
+        or (config.compiled == "auto" and jax.default_backend() != "cpu"),
+        init=jax.jit(init, out_shardings=everywhere),
+        order=lambda epoch: compiled_order(np.int32(epoch)),
+        step=lambda state, resident, order: compiled_step(state, resident, order, step_key),
+        epoch=lambda state, resident, order: compiled_epoch(state, resident, order, step_key),
+    )
+
+
+def run_epoch(
+    trainer: Trainer, state: TrainState, resident: Resident, start: int
+) -> Iterator[tuple[TrainState, Metrics, int]]:
+    """Yield `(state, metrics, steps done)` from step `start` to its epoch's end.
+
+    One yield an epoch where the epoch is one call, one yield a step otherwise.
+    Nothing here waits for the device.
+    """
+    epoch, first = divmod(start, trainer.steps_per_epoch)
+    order = trainer.order(epoch)
+    if trainer.by_epoch and first == 0:
+        state, metrics = trainer.epoch(state, resident, order)
+        yield state, metrics, trainer.steps_per_epoch
+        return
+    for _ in range(first, trainer.steps_per_epoch):
+        state, metrics = trainer.step(state, resident, order)
+        yield state, metrics, 1
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Yield a list that fills when SIGTERM or Ctrl-C arrives; a second one acts at once."""
+    arrived: list[int] = []
+    previous: dict[int, Any] = {}
+
+    def note(number: int, _: Any) -> None:
+        arrived.append(number)
+        signal.signal(number, previous[number])
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous[number] = signal.signal(number, note)
+    try:
+        yield arrived
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _to_host(losses: Sequence[jax.Array | float], last_step: int) -> list[float]:
+    values = np.concatenate([np.atleast_1d(np.asarray(loss)) for loss in losses])
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        step = last_step - values.size + int(bad[0]) + 1
+        raise UserError(
+            f"the loss became {values[bad[0]]} at step {step}: try a smaller "
+            "--optim.learning-rate (the last checkpoint is from before that step)"
+        )
+    return values.tolist()
+
+
+def fit(
+    trainer: Trainer,
+    resident: Resident,
+    checkpoints: ocp.CheckpointManager,
+    *,
+    on_steps: Callable[[int, float], None],
+    on_epoch: Callable[[TrainState, dict[str, Any]], None],
+) -> tuple[TrainState, list[dict[str, Any]]]:
+    """Return the final state and one history row per epoch, going on where a run stopped.
+
+    Args:
+        trainer: from `make_trainer`.
+        resident: the training split.
+        checkpoints: of this run; the newest one is where it goes on.
+        on_steps: told how many steps are newly done and a loss, a step or two behind.
+        on_epoch: told the state and the epoch's row, to which it may add its own figures.
+
+    Raises:
+        StopTraining: SIGTERM or Ctrl-C; a checkpoint of the last step is on the disk.
+        UserError: the loss is no longer finite.
+    """
+    state, progress = trainer.init(), Progress()
+    if checkpoints.latest_step() is not None:
+        state, progress = restore(checkpoints, state)
+    else:
+        # A folder that can't be written should be known before an hour of training.
+        save(checkpoints, 0, state, progress)
+        checkpoints.wait_until_finished()
+    done = int(state.step)
+    saved_at = time.monotonic()
+    with stop_signals() as stopping:
+        while done < trainer.total_steps:
+            started, first = time.monotonic(), done
+            losses: list[jax.Array | float] = list(progress.losses)
+            for new_state, metrics, steps in run_epoch(trainer, state, resident, done):
+                state, done = new_state, done + steps
+                losses.append(metrics["loss"])
+                # Waiting for the loss before last keeps the host close behind the
+                # device without ever letting the device run dry.
+                on_steps(steps, float(np.ravel(losses[max(-3, -len(losses))])[-1]))
+                if done % trainer.steps_per_epoch == 0:
+                    break
+                minutes = (time.monotonic() - saved_at) / 60
+                if stopping or minutes > trainer.config.checkpoint_minutes:
+                    progress.losses = _to_host(losses, done)
+                    save(checkpoints, done, state, progress)
+                    saved_at = time.monotonic()
+                if stopping:
+                    checkpoints.wait_until_finished()
+                    raise StopTraining(done, stopping[0])
+            row = {
+                "epoch": done // trainer.steps_per_epoch,
+                "step": done,
+                "loss": float(np.mean(_to_host(losses, done))),
+                "examples_per_second": (done - first)
+                * trainer.config.batch_size
+                / (time.monotonic() - started),
+            }
+            on_epoch(state, row)
+            progress = Progress([*progress.history, row])
+            save(checkpoints, done, state, progress)
+            saved_at = time.monotonic()
+            if stopping and done < trainer.total_steps:
+                checkpoints.wait_until_finished()
+                raise StopTraining(done, stopping[0])
+    checkpoints.wait_until_finished()
+    return state, progress.history

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from emojax.augment import AugmentConfig
+from emojax.config import TrainConfig, config_from_dict, differences
+from emojax.errors import UserError
+from emojax.optim import OptimConfig
+
+if TYPE_CHECKING:
+    from conftest import RunPython
+
+# Every setting away from its default.
+OTHER = TrainConfig(
+    model="resnet18",
+    data="faces/manifest.csv",
+    epochs=3,
+    batch_size=48,
+    dropout=0.25,
+    dtype="bfloat16",
+    seed=11,
+    compiled="epoch",
+    checkpoint_minutes=0.5,
+    augment=AugmentConfig(
+        mirror=0.0,
+        rotation_deg=3.0,
+        scale=0.2,
+        translation=0.1,
+        brightness=0.0,
+        contrast=0.1,
+        noise=0.0,
+    ),
+    optim=OptimConfig(
+        name="sgd",
+        learning_rate=0.05,
+        schedule="constant",
+        warmup=0.2,
+        weight_decay=0.0,
+        momentum=0.8,
+    ),
+)
+
+
+def flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        found |= (
+            flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        )
+    return found
+
+
+def test_the_other_configuration_differs_everywhere() -> None:
+    default, other = flat(TrainConfig().to_dict()), flat(OTHER.to_dict())
+    assert [name for name in default if default[name] == other[name]] == []
+
+
+@pytest.mark.parametrize("config", [TrainConfig(), OTHER])
+def test_round_trip_through_json(config: TrainConfig) -> None:
+    again = config_from_dict(json.loads(json.dumps(config.to_dict())), "config.json")
+    assert again == config
+    assert isinstance(again.augment, AugmentConfig)
+    assert isinstance(again.optim, OptimConfig)
+    assert differences(config, again) == []
+
+
+def test_differences_name_every_changed_setting() -> None:
+    found = differences(TrainConfig(), OTHER)
+    assert [line.split(": ")[0] for line in found] == list(flat(TrainConfig().to_dict()))
+    assert 'model: "ar1" -> "resnet18"' in found
+    assert "dropout: null -> 0.25" in found
+    assert "optim.learning_rate: 0.001 -> 0.05" in found
+    assert "augment.mirror: 0.5 -> 0.0" in found
+
+
+@pytest.mark.parametrize("name", list(flat(TrainConfig().to_dict())))
+def test_one_changed_setting_is_named_alone(name: str) -> None:
+    default = TrainConfig()
+    group, _, field = name.rpartition(".")
+    if group:
+        value = getattr(getattr(OTHER, group), field)
+        changed = dataclasses.replace(
+            default, **{group: dataclasses.replace(getattr(default, group), **{field: value})}
+        )
+    else:
+        changed = dataclasses.replace(default, **{name: getattr(OTHER, name)})
+    (line,) = differences(default, changed)
+    assert line.startswith(f"{name}: ")
+    (back,) = differences(changed, default)
+    before, after = line.removeprefix(f"{name}: ").split(" -> ")
+    assert back == f"{name}: {after} -> {before}"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", -3),
+        ("batch_size", 0),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("dropout", math.nan),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("checkpoint_minutes", 0.0),
+        ("checkpoint_minutes", math.nan),
+    ],
+)
+def test_bad_values_are_refused(field: str, value: Any) -> None:
+    with pytest.raises(UserError) as refusal:
+        TrainConfig(**{field: value})
+    assert str(refusal.value).startswith(f"{field}={value}: wanted ")
+
+
+def test_an_unknown_model_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UserError, match=r"model 'ar9' is not known.*ar1.*resnet18"):
+        TrainConfig(model="ar9")
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    fields = TrainConfig().to_dict()
+    for name, value in changes.items():
+        group, _, field = name.rpartition("__")
+        (fields[group] if group else fields)[field] = value
+    return fields
+
+
+# What a damaged or foreign config.json may hold, and what the message has to name.
+DAMAGED: dict[str, tuple[Any, str]] = {
+    "surplus setting": (changed(colour="red"), "colour"),
+    "surplus nested setting": (changed(optim__beta=0.9), "beta"),
+    "bad nested value": (changed(optim__warmup=2.0), "optim.warmup=2.0"),
+    "bad augmentation": (changed(augment__noise=-1.0), "augment.noise=-1.0"),
+    "bad model": (changed(model="vgg"), "model 'vgg' is not known"),
+    "a text for a number": (changed(epochs="20"), "'str'"),
+    "a list for a model": (changed(model=["ar1"]), "list"),
+    "augment is a number": (changed(augment=3), "mapping"),
+    "optim is null": (changed(optim=None), "mapping"),
+    "a list": ([1, 2], ""),
+    "a number": (3, ""),
+    "null": (None, ""),
+    "an empty list": ([], ""),
+    "unknown rule": (changed(optim__name="lamb"), "lamb"),
+    "unknown schedule": (changed(optim__schedule="step"), "step"),
+    "unknown dtype": (changed(dtype="float8"), "float8"),
+    "unknown compiled": (changed(compiled="never"), "never"),
+    "half a seed": (changed(seed=1.5), "seed=1.5"),
+}
+
+READ_EACH = """
+import json, sys
+from emojax.config import config_from_dict
+from emojax.errors import UserError
+answers = {}
+for name, fields in json.load(open(sys.argv[1])).items():
+    try:
+        config_from_dict(fields, "run/config.json")
+        answers[name] = "accepted"
+    except UserError as error:
+        answers[name] = str(error)
+    except Exception as error:
+        answers[name] = f"crashed: {error!r}"
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory, run_python: RunPython) -> dict[str, str]:
+    # Without the type checker of the tests, which would stop some values before we do.
+    path = tmp_path_factory.mktemp("configs") / "configs.json"
+    path.write_text(json.dumps({name: fields for name, (fields, _) in DAMAGED.items()}))
+    done = run_python("-c", READ_EACH, path)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_settings_are_refused_with_their_file(name: str, answers: dict[str, str]) -> None:
+    assert re.match(r"run/config.json: not the settings of a training run \(.*\)$", answers[name])
+    assert DAMAGED[name][1] in answers[name]

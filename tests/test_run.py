@@ -1,0 +1,383 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import pytest
+
+import emojax
+from emojax import run
+from emojax.config import TrainConfig
+from emojax.errors import UserError
+from emojax.optim import OptimConfig
+from emojax.run import load_run, open_run, provenance, source_commit, write_json
+from emojax.spec import InputSpec
+
+if TYPE_CHECKING:
+    from conftest import RunPython
+
+CONFIG = TrainConfig(epochs=3, optim=OptimConfig(learning_rate=0.01))
+SPEC = InputSpec(height=48, width=48)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def opened(folder: Path, **changes: Any) -> None:
+    arguments = {
+        "config": CONFIG,
+        "spec": SPEC,
+        "data": Path("data/mine"),
+        "fingerprint": "5f3a",
+        "fresh": False,
+    }
+    open_run(folder, **(arguments | changes))
+
+
+# write_json
+
+
+def test_written_json_is_read_back(tmp_path: Path) -> None:
+    fields = {"a": [1, 2.5, None], "ß": {"nested": True}}
+    write_json(tmp_path / "x.json", fields)
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == fields
+    assert (tmp_path / "x.json").read_text().endswith("}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), object(), {1, 2}])
+def test_a_file_that_cannot_be_written_leaves_the_old_one(wrong: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"good": 1})
+    with pytest.raises((ValueError, TypeError)):
+        write_json(path, {"first": "is written", "then": wrong})
+    assert json.loads(path.read_text()) == {"good": 1}
+
+
+def test_a_write_that_breaks_half_way_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"good": 1})
+    seen: list[bytes] = []
+
+    def full_disk(descriptor: int) -> None:
+        seen.append(path.read_bytes())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_json(path, {"new": 2})
+    # The old one was whole even at the last moment before the new one took its name.
+    assert [json.loads(content) for content in seen] == [{"good": 1}]
+    assert json.loads(path.read_text()) == {"good": 1}
+
+
+def test_a_write_that_fails_leaves_nothing_aside(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"loss": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+# open_run and load_run
+
+
+def test_a_new_run_is_made_and_read_back(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "first"
+    opened(folder)
+    assert list(files_in(folder)) == ["config.json"]
+    # Absolute, so that the run can be evaluated from another folder.
+    assert load_run(folder) == (CONFIG, SPEC, Path.cwd() / "data" / "mine")
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    opened(tmp_path)
+    assert load_run(tmp_path)[0] == CONFIG
+
+
+def test_the_same_run_is_taken_up_untouched(tmp_path: Path) -> None:
+    opened(tmp_path)
+    (tmp_path / "history.csv").write_text("epoch\n1\n")
+    before = files_in(tmp_path)
+    opened(tmp_path)
+    assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"epochs": 4}, ["epochs: 3 -> 4"]),
+        ({"optim": OptimConfig(learning_rate=0.02)}, ["optim.learning_rate: 0.01 -> 0.02"]),
+        (
+            {"seed": 1, "model": "resnet18"},
+            ['model: "ar1" -> "resnet18"', "seed: 0 -> 1"],
+        ),
+    ],
+)
+def test_other_settings_are_refused_by_name(
+    change: dict[str, Any], words: list[str], tmp_path: Path
+) -> None:
+    opened(tmp_path)
+    before = files_in(tmp_path)
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path}: ")) as refusal:
+        opened(tmp_path, config=dataclasses.replace(CONFIG, **change))
+    for word in (*words, "--fresh", "--out"):
+        assert word in str(refusal.value)
+    assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec": InputSpec(height=48, width=48, equalise=True)},
+        {"fingerprint": "77aa"},
+    ],
+    ids=["another input spec", "built from other pictures"],
+)
+def test_other_shards_are_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    opened(tmp_path)
+    before = files_in(tmp_path)
+    with pytest.raises(UserError, match=r"holds a run on other shards than data/mine has now"):
+        opened(tmp_path, **change)
+    assert files_in(tmp_path) == before
+
+
+def test_shards_that_moved_are_the_same_shards(tmp_path: Path) -> None:
+    opened(tmp_path)
+    opened(tmp_path, data=Path("elsewhere/mine"))
+
+
+def test_fresh_throws_the_old_run_away(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    opened(folder)
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "100").write_text("old")
+    other = dataclasses.replace(CONFIG, epochs=7)
+    opened(folder, config=other, fresh=True)
+    assert list(files_in(folder)) == ["config.json"]
+    assert not (folder / "checkpoints").exists()
+    assert load_run(folder)[0] == other
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_folder_of_something_else_is_refused_and_spared(fresh: bool, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path}: is not empty and holds no run")):
+        opened(tmp_path, fresh=fresh)
+    assert files_in(tmp_path) == {"thesis.tex": b"years of work"}
+
+
+@pytest.mark.parametrize(
+    "fresh",
+    [
+        False,
+        True,
+    ],
+)
+def test_somebody_else_s_config_json_is_no_run(fresh: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "bert"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    (folder / "weights.bin").write_text("years of work")
+    before = files_in(folder)
+    with pytest.raises(UserError, match=re.escape(f"{folder}")):
+        opened(folder, fresh=fresh)
+    assert files_in(folder) == before
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_file_in_place_is_refused_and_spared(fresh: bool, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.write_text("mine")
+    with pytest.raises(UserError, match=re.escape(f"{path}: is a file, wanted a folder")):
+        opened(path, fresh=fresh)
+    assert path.read_text() == "mine"
+
+
+def test_a_folder_inside_a_file_is_told_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    # `run_guarded` makes one line of an error that names its file.
+    with pytest.raises(OSError, match="Not a directory") as refusal:
+        opened(tmp_path / "file" / "run")
+    assert str(refusal.value.filename).startswith(str(tmp_path / "file"))
+
+
+def test_a_run_that_found_no_room_starts_when_there_is_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            opened(folder)
+    opened(folder)
+
+
+def test_no_run_here(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(UserError, match=re.escape(f"{folder}: no run here")):
+            load_run(folder)
+
+
+GOOD: dict[str, Any] = {
+    "config": CONFIG.to_dict(),
+    "input": SPEC.to_dict(),
+    "data_folder": "data/mine",
+}
+# A config.json that is not ours any more: its text, and what the message has to name.
+DAMAGED: dict[str, tuple[str, str]] = {
+    "empty": ("", "not JSON"),
+    "cut off": (json.dumps(GOOD)[:100], "not JSON"),
+    "a list": ("[]", "wanted a JSON object, found list"),
+    "foreign": ('{"model_type": "bert"}', "lacks 'config'"),
+    "no input": (json.dumps({"config": GOOD["config"]}), "lacks 'input'"),
+    "no data": (
+        json.dumps({name: GOOD[name] for name in ("config", "input")}),
+        "lacks 'data_folder'",
+    ),
+    "bad setting": (json.dumps(GOOD | {"config": GOOD["config"] | {"epochs": 0}}), "epochs=0"),
+    "other spec": (json.dumps(GOOD | {"input": {"version": 9}}), "input spec version 9"),
+    "input is a list": (json.dumps(GOOD | {"input": [1]}), "input"),
+    "data is null": (json.dumps(GOOD | {"data_folder": None}), "data_folder"),
+}
+READ_EACH = """
+import json, sys
+from pathlib import Path
+from emojax.errors import UserError
+from emojax.run import load_run
+answers = {}
+for folder in Path(sys.argv[1]).iterdir():
+    try:
+        load_run(folder)
+        answers[folder.name] = "accepted"
+    except UserError as error:
+        answers[folder.name] = str(error)
+    except Exception as error:
+        answers[folder.name] = f"crashed: {error!r}"
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory, run_python: RunPython) -> dict[str, str]:
+    # Without the type checker of the tests, which would stop some values before we do.
+    root = tmp_path_factory.mktemp("runs")
+    for name, (text, _) in DAMAGED.items():
+        (root / name).mkdir()
+        (root / name / "config.json").write_text(text)
+    done = run_python("-c", READ_EACH, root)
+    assert done.returncode == 0, done.stderr
+    return {name: answer.replace(str(root), "") for name, answer in json.loads(done.stdout).items()}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_run_is_told_by_its_file(name: str, damaged: dict[str, str]) -> None:
+    assert damaged[name].startswith(f"/{name}/config.json: ")
+    assert DAMAGED[name][1] in damaged[name]
+    assert "\n" not in damaged[name]
+
+
+# source_commit and provenance
+
+Git = Callable[..., str]
+
+
+@pytest.fixture
+def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Git:
+    """Run git in tmp_path, whatever the person who tests has set up for themselves."""
+    if shutil.which("git") is None:
+        pytest.skip("no git")
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "tester")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "tester@example.org")
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(tmp_path), *arguments], check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    return git
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the package's run.py, from which `source_commit` believes to be run."""
+    path = tmp_path / "emojax" / "run.py"
+    path.parent.mkdir()
+    shutil.copy(str(run.__file__), path)
+    monkeypatch.setattr(run, "__file__", str(path))
+    return path
+
+
+def test_outside_git_there_is_no_commit(copy: Path, git: Git) -> None:
+    assert source_commit() is None
+
+
+def test_the_commit_and_whether_files_differ(copy: Path, git: Git) -> None:
+    git("init")
+    assert source_commit() is None
+    git("add", "emojax")
+    git("commit", "-m", "first")
+    commit = git("rev-parse", "HEAD")
+    assert re.fullmatch("[0-9a-f]{40}", commit)
+    assert source_commit() == commit
+    (copy.parent / "notes.txt").write_text("not under version control")
+    assert source_commit() == commit
+    text = copy.read_text()
+    copy.write_text(text + "# changed\n")
+    assert source_commit() == f"{commit}+changes"
+    git("add", "emojax/run.py")
+    assert source_commit() == f"{commit}+changes"
+    git("commit", "-m", "second")
+    assert source_commit() == git("rev-parse", "HEAD") != commit
+
+
+def test_somebody_else_s_repository_is_not_our_commit(
+    tmp_path: Path, git: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / ".venv" / "lib" / "emojax" / "run.py"
+    installed.parent.mkdir(parents=True)
+    installed.write_text("")
+    git("init")
+    git("commit", "--allow-empty", "-m", "theirs")
+    monkeypatch.setattr(run, "__file__", str(installed))
+    assert source_commit() is None
+
+
+def test_without_git_there_is_no_commit(
+    copy: Path, git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git("init")
+    git("commit", "--allow-empty", "-m", "first")
+    assert source_commit() is not None
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing here"))
+    assert source_commit() is None
+
+
+def test_provenance_goes_into_json(tmp_path: Path) -> None:
+    found = provenance()
+    write_json(tmp_path / "x.json", found)
+    assert json.loads((tmp_path / "x.json").read_text()) == found
+    assert found["emojax"] == emojax.__version__
+    assert found["python"] == platform.python_version()
+    assert found["packages"]["jax"] == jax.__version__
+    assert found["device"]["count"] == len(jax.devices())
+    assert found["device"]["platform"] == jax.devices()[0].platform

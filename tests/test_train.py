@@ -1,0 +1,288 @@
+"""Training: steps, order, devices, resuming, compilations."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from emojax.augment import AugmentConfig
+from emojax.checkpoint import open_checkpoints
+from emojax.config import TrainConfig
+from emojax.data.resident import Resident, check_fits, take_batch
+from emojax.errors import UserError
+from emojax.models import build_model
+from emojax.optim import OptimConfig
+from emojax.sharding import replicated
+from emojax.spec import InputSpec
+from emojax.train import StopTraining, epoch_order, fit, make_trainer, run_epoch, stop_signals
+
+SPEC = InputSpec()
+STILL = AugmentConfig(
+    mirror=0.0,
+    rotation_deg=0.0,
+    scale=0.0,
+    translation=0.0,
+    brightness=0.0,
+    contrast=0.0,
+    noise=0.0,
+)
+
+
+def random_resident(count=64, seed=0):
+    rng = np.random.default_rng(seed)
+    return Resident(
+        faces=rng.integers(0, 256, (count, 1, SPEC.height, SPEC.width), dtype=np.uint8),
+        num_frames=np.ones(count, np.int32),
+        action_units=rng.integers(-1, 2, (count, 15)).astype(np.int8),
+        action_unit_confidence=np.ones((count, 15), np.float32),
+        emotion=rng.integers(-1, 7, count).astype(np.int32),
+        emotion_confidence=np.ones(count, np.float32),
+    )
+
+
+def trainer_of(config, count, devices=None, dropout=None):
+    model = build_model(config.model, SPEC.num_outputs, dropout=dropout)
+    return make_trainer(model, SPEC, config, count, devices)
+
+
+def train(config, resident, folder, on_epoch=lambda state, row: None, on_steps=None):
+    trainer = trainer_of(config, len(resident.emotion))
+    with open_checkpoints(folder) as checkpoints:
+        return fit(
+            trainer,
+            jax.device_put(resident, replicated(trainer.mesh)),
+            checkpoints,
+            on_steps=on_steps or (lambda steps, loss: None),
+            on_epoch=on_epoch,
+        )
+
+
+def assert_same(first, second):
+    for left, right in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        np.testing.assert_array_equal(np.asarray(left), np.asarray(right))
+
+
+def test_order_is_a_permutation_and_another_one_each_epoch():
+    key = jax.random.key(3)
+    first = np.asarray(epoch_order(key, jnp.int32(0), 130, 2, 64))
+    second = np.asarray(epoch_order(key, jnp.int32(1), 130, 2, 64))
+    assert first.shape == (2, 64)
+    assert len(np.unique(first)) == 128
+    assert first.max() < 130
+    assert (first != second).any()
+
+
+def test_order_of_a_split_smaller_than_a_batch_repeats_its_examples():
+    order = np.asarray(epoch_order(jax.random.key(0), jnp.int32(0), 5, 1, 8))
+    assert order.shape == (1, 8)
+    assert set(order.ravel()) == set(range(5))
+
+
+def test_every_example_is_seen_over_the_epochs():
+    key = jax.random.key(1)
+    seen = {int(i) for e in range(5) for i in np.ravel(epoch_order(key, jnp.int32(e), 70, 1, 64))}
+    assert seen == set(range(70))
+
+
+def test_batch_holds_the_chosen_frames_normalised():
+    resident = random_resident(8)
+    faces = np.concatenate([resident.faces, 255 - resident.faces], axis=1)
+    resident = jax.device_put(resident._replace(faces=faces))
+    index, frame = jnp.array([3, 1]), jnp.array([1, 0])
+    batch = take_batch(resident, index, frame, SPEC)
+    expected = (np.stack([faces[3, 1], faces[1, 0]]).astype(np.float64) - 127) / 128
+    np.testing.assert_allclose(np.asarray(batch.images), expected, atol=1e-6)
+    assert int(batch.emotion[0]) == int(resident.emotion[3])
+
+
+@pytest.mark.parametrize("model", ["ar1", "resnet18"])
+def test_overfits_one_batch(model):
+    count = 32 if model == "ar1" else 8
+    steps = 150 if model == "ar1" else 40
+    config = TrainConfig(
+        model=model,
+        batch_size=count,
+        epochs=steps,
+        augment=STILL,
+        optim=OptimConfig(name="adam", learning_rate=1e-3, schedule="constant"),
+    )
+    resident = random_resident(count)
+    trainer = trainer_of(config, count, dropout=0.0)
+    state, on_device = trainer.init(), jax.device_put(resident, replicated(trainer.mesh))
+    losses = []
+    for epoch in range(steps):
+        ((state, metrics, _),) = run_epoch(trainer, state, on_device, epoch)
+        losses.append(float(metrics["loss"]))
+    assert losses[0] > 0.5
+    assert losses[-1] < 0.01
+
+
+def test_one_call_per_epoch_equals_one_call_per_step():
+    resident = random_resident(64)
+    states = []
+    for compiled in ("step", "epoch"):
+        config = TrainConfig(
+            batch_size=16, epochs=2, compiled=compiled, optim=OptimConfig(name="sgd")
+        )
+        trainer = trainer_of(config, 64)
+        state, done = trainer.init(), 0
+        for _ in range(2):
+            for new_state, _, steps in run_epoch(trainer, state, jax.device_put(resident), done):
+                state, done = new_state, done + steps
+        assert done == trainer.total_steps == int(state.step)
+        states.append(state)
+    # Parameters, not gradients: a maximum that flips between two equal values in the last
+    # bit moves a gradient by much more than rounding, and the parameters by its rate.
+    for left, right in zip(*(jax.tree.leaves(state.params) for state in states), strict=True):
+        np.testing.assert_allclose(np.asarray(left), np.asarray(right), atol=1e-5)
+
+
+def test_masked_labels_do_not_move_the_parameters():
+    resident = random_resident(16)
+    blank = resident._replace(
+        emotion=np.full(16, -1, np.int32), action_units=np.full((16, 15), -1, np.int8)
+    )
+    config = TrainConfig(batch_size=16, epochs=1, optim=OptimConfig(name="sgd", weight_decay=0.0))
+    trainer = trainer_of(config, 16)
+    before = jax.tree.map(np.array, trainer.init().params)
+    state, metrics = trainer.step(trainer.init(), jax.device_put(blank), trainer.order(0))
+    assert float(metrics["loss"]) == 0.0
+    assert_same(before, state.params)
+
+
+def test_a_stopped_run_goes_on_to_the_same_parameters(tmp_path):
+    config = TrainConfig(batch_size=16, epochs=3)
+    resident = random_resident(64)
+    straight, history = train(config, resident, tmp_path / "straight")
+    for stop_at in (2, 6):
+        folder = tmp_path / f"stopped{stop_at}"
+        seen = []
+
+        def stop(steps, loss, seen=seen, stop_at=stop_at):
+            seen.append(steps)
+            if sum(seen) == stop_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        with pytest.raises(StopTraining):
+            train(config, resident, folder, on_steps=stop)
+        assert sum(seen) == stop_at
+        resumed, again = train(config, resident, folder)
+        assert_same(straight, resumed)
+        assert [row["loss"] for row in again] == [row["loss"] for row in history]
+
+
+def test_a_finished_run_trains_no_further(tmp_path):
+    config = TrainConfig(batch_size=16, epochs=1)
+    first, _ = train(config, random_resident(32), tmp_path)
+    steps = []
+    second, history = train(
+        config, random_resident(32), tmp_path, on_steps=lambda n, loss: steps.append(n)
+    )
+    assert_same(first, second)
+    assert not steps
+    assert len(history) == 1
+
+
+def test_checkpoint_of_another_network_is_refused(tmp_path):
+    train(TrainConfig(batch_size=16, epochs=1), random_resident(16), tmp_path)
+    other = TrainConfig(model="resnet18", batch_size=16, epochs=1)
+    with pytest.raises(UserError, match="not a checkpoint of this network"):
+        train(other, random_resident(16), tmp_path)
+
+
+def test_nan_stops_and_names_the_step(tmp_path):
+    config = TrainConfig(
+        batch_size=16,
+        epochs=3,
+        optim=OptimConfig(name="sgd", learning_rate=9.0, schedule="constant", momentum=0.99),
+    )
+    resident = random_resident(64)
+    resident.action_unit_confidence[:] = 1e30
+    with pytest.raises(UserError, match=r"the loss became (nan|inf) at step \d+") as error:
+        train(config, resident, tmp_path)
+    named = int(str(error.value).split("at step ")[1].split(":")[0])
+    with open_checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_step() < named
+
+
+def test_an_uneven_batch_and_an_empty_split_are_refused():
+    with pytest.raises(UserError, match="training split is empty"):
+        trainer_of(TrainConfig(), 0)
+
+
+def test_faces_that_do_not_fit_are_refused():
+    class SmallDevice:
+        def memory_stats(self):
+            return {"bytes_limit": 1000, "bytes_in_use": 500}
+
+    check_fits(299, [SmallDevice()])
+    with pytest.raises(UserError, match="do not fit"):
+        check_fits(301, [SmallDevice()])
+
+
+def test_second_stop_signal_acts_at_once():
+    with stop_signals() as arrived:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert arrived == [signal.SIGINT]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+FOUR_DEVICES = """
+    import jax, json, numpy as np, sys
+    sys.path.insert(0, sys.argv[1])
+    from test_train import random_resident, trainer_of
+    from emojax.config import TrainConfig
+    from emojax.optim import OptimConfig
+    from emojax.sharding import replicated
+
+    assert jax.device_count() == 4
+    found = {}
+    for model in ("ar1", "resnet18"):
+        config = TrainConfig(
+            model=model, batch_size=16, epochs=1, optim=OptimConfig(name="sgd", learning_rate=1e-2)
+        )
+        states = []
+        for devices in (jax.devices()[:1], jax.devices()):
+            trainer = trainer_of(config, 16, devices)
+            resident = jax.device_put(random_resident(16), replicated(trainer.mesh))
+            start = jax.tree.map(np.array, trainer.init())
+            state, _ = trainer.step(trainer.init(), resident, trainer.order(0))
+            states.append(jax.tree.map(np.asarray, (state.params, state.batch_stats)))
+        moved = max(
+            float(np.abs(a - b).max())
+            for a, b in zip(jax.tree.leaves(start.params), jax.tree.leaves(states[0][0]))
+        )
+        apart = max(
+            float(np.abs(a - b).max())
+            for a, b in zip(*map(jax.tree.leaves, states), strict=True)
+        )
+        found[model] = (moved, apart)
+    print(json.dumps(found))
+"""
+
+
+def test_one_and_four_devices_give_the_same_sgd_step():
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_PLATFORMS": "cpu",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FOUR_DEVICES), str(Path(__file__).parent)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for moved, apart in json.loads(done.stdout).values():
+        assert moved > 1e-4
+        assert apart < 1e-5
