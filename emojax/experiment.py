@@ -1,0 +1,348 @@
+"""One experiment from shards to results: train, evaluate, draw, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pandas as pd
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from emojax import labels, plots
+from emojax.baseline import pixel_baseline
+from emojax.checkpoint import open_checkpoints, restore
+from emojax.config import TrainConfig
+from emojax.data.resident import put_on_device
+from emojax.data.shards import FaceArrays, dataset_info, load_split
+from emojax.errors import UserError
+from emojax.evaluate import Predictor, make_predictor, middle_faces, score
+from emojax.export import SYNTHETIC_NOTICE, export_artifact
+from emojax.models import build_model
+from emojax.report import write_report
+from emojax.run import load_run, open_run, provenance, write_json
+from emojax.sharding import make_mesh, replicated
+from emojax.spec import InputSpec, read_json
+from emojax.train import Trainer, TrainState, compute_dtype, fit, make_trainer
+
+
+def variables_of(state: TrainState) -> dict[str, Any]:
+    """Return what `apply` wants of a state."""
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+def _network(config: TrainConfig, spec: InputSpec) -> nn.Module:
+    return build_model(
+        config.model,
+        spec.num_outputs,
+        dropout=config.dropout,
+        dtype=compute_dtype(config.dtype),
+    )
+
+
+def _validation_row(
+    predict: Predictor, state: TrainState, arrays: FaceArrays, spec: InputSpec
+) -> dict[str, Any]:
+    predictions = predict(variables_of(state), arrays)
+    # Intervals are for results, not for watching: no replicates here.
+    overall = score(arrays, predictions, spec, replicates=2)["overall"]
+
+    def value(group: str, name: str) -> float | None:
+        return overall[group].get(name, {}).get("value")
+
+    return {
+        "validation_loss": predictions.loss,
+        "emotion_uar": value("emotion", "unweighted_average_recall"),
+        "action_unit_f1": value("action_units", "macro_f1"),
+        "action_unit_roc_area": value("action_units", "macro_roc_area"),
+    }
+
+
+class _Watcher:
+    """Progress bar, log lines and TensorBoard of a run; it never touches the device."""
+
+    def __init__(self, trainer: Trainer, folder: Path, done: int) -> None:
+        batch, total = trainer.config.batch_size, trainer.total_steps
+        self._batch, self._done = batch, done
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done or None)
+        self.bar = tqdm(
+            total=total * batch,
+            initial=done * batch,
+            unit="example",
+            unit_scale=True,
+            dynamic_ncols=True,
+            desc=trainer.config.model,
+            # A log file gets a line now and then, a terminal a live bar.
+            mininterval=0.2 if sys.stderr.isatty() else 20,
+        )
+
+    def steps(self, steps: int, loss: float) -> None:
+        self._done += steps
+        self.bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        self.bar.update(steps * self._batch)
+        if self._done % 10 == 0 or steps > 1:
+            self._writer.add_scalar("train/step_loss", loss, self._done)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        for name, value in row.items():
+            if value is not None and name not in ("epoch", "step"):
+                self._writer.add_scalar(f"epoch/{name}", value, row["step"])
+        self._writer.flush()
+        shown = {
+            "loss": row["loss"],
+            "validation": row["validation_loss"],
+            "UAR": row["emotion_uar"],
+            "AU F1": row["action_unit_f1"],
+            "AU ROC": row["action_unit_roc_area"],
+        }
+        figures = "  ".join(
+            f"{name} {value:.3f}" for name, value in shown.items() if value is not None
+        )
+        rate = row["examples_per_second"]
+        self.bar.write(f"epoch {row['epoch']:3d}  {figures}  {rate:.0f} examples/s", sys.stdout)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        self.bar.close()
+        self._writer.close()
+
+
+def train_run(
+    config: TrainConfig, folder: Path, data: Path, *, fresh: bool = False, baseline: bool = True
+) -> dict[str, Any]:
+    """Return a run's results, having trained what was not trained yet.
+
+    Args:
+        config: its settings.
+        folder: the run's own; a stopped run there is continued.
+        data: folder of the shards.
+        fresh: throw away a run that is there.
+        baseline: also fit logistic regression on pixels, to stand beside the network.
+
+    Raises:
+        UserError: shards, settings and folder do not fit together, or the loss became NaN.
+        StopTraining: someone asked to stop; run again to go on.
+    """
+    info = dataset_info(data)
+    spec = info.input_spec
+    open_run(folder, config, spec, data, info.report["fingerprint"], fresh)
+    train, validation = load_split(data, "train"), load_split(data, "validation")
+    if len(validation.emotion) == 0:
+        raise UserError(f"{data}: the validation split is empty: build it with validation people")
+    trainer = make_trainer(_network(config, spec), spec, config, len(train.emotion))
+    resident = put_on_device(train, replicated(trainer.mesh))
+    predict = make_predictor(_network(config, spec), spec, trainer.mesh)
+    checkpoints = open_checkpoints(folder / "checkpoints")
+    done = checkpoints.latest_step() or 0
+    if done >= trainer.total_steps:
+        print(f"{folder}: already trained for {config.epochs} epochs")
+    elif done:
+        print(f"{folder}: going on from step {done} of {trainer.total_steps}")
+    watcher = _Watcher(trainer, folder, done)
+
+    def on_epoch(state: TrainState, row: dict[str, Any]) -> None:
+        row |= _validation_row(predict, state, validation, spec)
+        watcher.epoch(row)
+
+    started = time.monotonic()
+    try:
+        state, history = fit(
+            trainer, resident, checkpoints, on_steps=watcher.steps, on_epoch=on_epoch
+        )
+    finally:
+        watcher.close()
+        checkpoints.close()
+    pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
+    results = {
+        "model": config.model,
+        "parameters": int(sum(np.size(leaf) for leaf in jax.tree.leaves(state.params))),
+        "compute_dtype": compute_dtype(config.dtype),
+        "training_seconds_this_time": time.monotonic() - started,
+        "config": config.to_dict(),
+        "provenance": provenance(),
+        "data": data_facts(data, {"train": train, "validation": validation}),
+        "history": history,
+    }
+    return finish_run(folder, results, predict, state, train if baseline else None)
+
+
+def data_facts(data: Path, splits: dict[str, FaceArrays]) -> dict[str, Any]:
+    """Return what a results file says of the shards it was made from."""
+    info = dataset_info(data)
+    return {
+        "name": info.name,
+        "synthetic": info.name == "synthetic",
+        "folder": str(data),
+        "splits": {
+            name: {
+                "examples": len(arrays.emotion),
+                "people": len(np.unique(arrays.subject)),
+            }
+            for name, arrays in splits.items()
+        },
+    }
+
+
+def finish_run(
+    folder: Path,
+    results: dict[str, Any],
+    predict: Predictor,
+    state: TrainState,
+    train: FaceArrays | None,
+) -> dict[str, Any]:
+    """Evaluate on the test people, draw, and write results.json and report.html.
+
+    Args:
+        folder: of the run.
+        results: what is known so far; returned with the figures added.
+        predict: the network's compiled predictor.
+        state: its trained state.
+        train: the training split for the pixel baseline, None to leave that out.
+    """
+    _, spec, data = load_run(folder)
+    test = load_split(data, "test")
+    if len(test.emotion) == 0:
+        raise UserError(f"{data}: the test split is empty: nothing to report on")
+    results["data"]["splits"] |= data_facts(data, {"test": test})["splits"]
+    results["test"] = score(test, predict(variables_of(state), test), spec)
+    if train is not None:
+        print("logistic regression on pixels, to compare with ...", flush=True)
+        answers = pixel_baseline(train, test, len(spec.emotions))
+        results["pixel_baseline"] = score(test, answers, spec, replicates=2)
+    results = drop_nan(results)
+    write_json(folder / "results.json", results)
+    draw_run(folder, results)
+    write_report(folder, results)
+    return results
+
+
+def drop_nan(value: Any) -> Any:
+    """Return the tree with every NaN as None: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: drop_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [drop_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def draw_run(folder: Path, results: dict[str, Any]) -> None:
+    """Draw a run's pictures from its results."""
+    overall = results["test"]["overall"]
+    name = f"{results['model']} on {results['data']['name']}"
+    plots.plot_curves(results["history"], folder / "curves.png", name)
+    if "confusion" in overall["emotion"]:
+        plots.plot_confusion(
+            overall["emotion"]["confusion"], overall["emotion"]["names"], folder / "confusion.png"
+        )
+    names = {f"AU{number:02d}": text for number, text in labels.ACTION_UNIT_NAMES.items()}
+    plots.plot_action_units(overall["action_units"]["units"], names, folder / "action_units.png")
+
+
+class TrainedNetwork(NamedTuple):
+    """A run's network, ready to predict."""
+
+    model: nn.Module
+    variables: Any
+    config: TrainConfig
+    spec: InputSpec
+    data: Path
+
+
+def load_network(folder: Path) -> TrainedNetwork:
+    """Return the network of a run from its newest checkpoint, computing in float32.
+
+    Raises:
+        UserError: no run there, or no checkpoint yet.
+    """
+    config, spec, data = load_run(folder)
+    if not (folder / "checkpoints").is_dir():
+        raise UserError(f"{folder}: no checkpoint yet: train first")
+    model = _network(dataclasses.replace(config, dtype="float32"), spec)
+    # The state's form does not depend on how many examples it was trained on.
+    trainer = make_trainer(model, spec, config, config.batch_size, jax.devices()[:1])
+    with open_checkpoints(folder / "checkpoints") as checkpoints:
+        state, _ = restore(checkpoints, trainer.init())
+    return TrainedNetwork(model, variables_of(state), config, spec, data)
+
+
+def evaluate_run(folder: Path, data: Path | None, split: str) -> dict[str, Any]:
+    """Return the figures of a trained run on a split of its own or other shards.
+
+    Raises:
+        UserError: no run, no such split, or shards whose input spec is another.
+    """
+    network = load_network(folder)
+    chosen = data or network.data
+    arrays = load_split(chosen, split)
+    found = dataset_info(chosen).input_spec
+    if found != network.spec:
+        raise UserError(
+            f"{chosen}: its faces were cut by another input spec than the run's: "
+            "build the shards again with the run's spec"
+        )
+    predict = make_predictor(network.model, network.spec, make_mesh())
+    predictions = predict(network.variables, arrays)
+    return drop_nan(
+        {
+            "model": network.config.model,
+            "run": str(folder),
+            "provenance": provenance(),
+            "data": data_facts(chosen, {split: arrays}),
+            "test": score(arrays, predictions, network.spec),
+        }
+    )
+
+
+def export_run(folder: Path, out: Path, faces: int = 64) -> dict[str, Any]:
+    """Write the artifact of a trained run and return what its spec.json says.
+
+    Args:
+        folder: of the run.
+        out: the artifact's folder.
+        faces: how many validation faces Flax and the artifact have to agree on.
+
+    Raises:
+        UserError: no trained run, or an artifact that disagrees with Flax.
+    """
+    network = load_network(folder)
+    if not (folder / "results.json").exists():
+        raise UserError(
+            f"{folder}: the run is not finished (no results.json): give its training command again"
+        )
+    results = read_json(folder / "results.json")
+    validation = load_split(network.data, "validation")
+    crops = middle_faces(validation)
+    chosen = np.unique(np.linspace(0, len(crops) - 1, faces).round().astype(int))
+    data = results["data"]
+    overall = results["test"]["overall"]
+    return export_artifact(
+        network.model,
+        network.variables,
+        network.spec,
+        crops[chosen],
+        out,
+        training={
+            "data": data["name"],
+            "synthetic": data["synthetic"],
+            "notice": SYNTHETIC_NOTICE if data["synthetic"] else "",
+            "model": network.config.model,
+            "config": network.config.to_dict(),
+        },
+        metrics={
+            "split": "test",
+            "people": overall["people"],
+            "examples": overall["examples"],
+            "emotion_unweighted_average_recall": overall["emotion"].get(
+                "unweighted_average_recall"
+            ),
+            "action_unit_macro_f1": overall["action_units"].get("macro_f1"),
+            "action_unit_macro_roc_area": overall["action_units"].get("macro_roc_area"),
+        },
+    )

@@ -1,0 +1,87 @@
+"""Train a network and report on people it has never seen.
+
+Draws and builds the synthetic set first if there is none. A run that was
+stopped, by Ctrl-C, SIGTERM or a power cut, goes on when the same command is
+given again.
+
+Examples:
+  python experiments/train.py --model=ar1
+  python experiments/train.py --model=resnet18 --epochs=10
+  python experiments/train.py --model=ar1 --data=faces/manifest.csv --out=runs/mine
+  python experiments/train.py --model=ar1 --optim.learning-rate=3e-4 --augment.noise=0
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# TensorFlow only reads shards here; its start-up messages are about what it does not do.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tyro
+from presets import PRESETS
+
+from emojax.cli import run_guarded
+from emojax.config import TrainConfig
+from emojax.data.find import find_dataset
+from emojax.experiment import train_run
+from emojax.models import MODELS
+from emojax.report import terminal_table
+from emojax.train import StopTraining
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions(TrainConfig):
+    """The settings of a run, and where it goes."""
+
+    out: Path | None = None
+    """Folder of the run; unset: runs/MODEL-DATA-SEED."""
+    fresh: bool = False
+    """Throw away a run that is in that folder, instead of going on with it."""
+    baseline: bool = True
+    """Fit logistic regression on pixels too, to stand beside the network."""
+    workers: int = os.cpu_count() or 1
+    """Processes that find faces when a data set has to be built."""
+
+
+def _wanted_model(arguments: Sequence[str]) -> str:
+    # The preset is chosen before the flags are read, because it is their default.
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word.startswith("--model="):
+            return word.removeprefix("--model=")
+        if word == "--model":
+            return following
+    return "ar1"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train, evaluate, report; return the exit status."""
+    model = _wanted_model(arguments)
+    preset = PRESETS[model] if model in PRESETS else TrainConfig(model=model)
+    names = [field.name for field in dataclasses.fields(TrainConfig)]
+    options = tyro.cli(
+        TrainOptions,
+        args=list(arguments),
+        default=TrainOptions(**{name: getattr(preset, name) for name in names}),
+        description=f"{__doc__}\nModels: {', '.join(MODELS)}.",
+    )
+    config = TrainConfig(**{name: getattr(options, name) for name in names})
+    data = find_dataset(options.data, workers=options.workers)
+    folder = options.out or Path("runs") / f"{config.model}-{data.name}-{config.seed}"
+    try:
+        results = train_run(config, folder, data, fresh=options.fresh, baseline=options.baseline)
+    except StopTraining as stop:
+        print(f"{stop}, saved in {folder}: the same command goes on from there", file=sys.stderr)
+        return 128 + stop.number
+    print(terminal_table(results))
+    print(f"wrote {folder / 'results.json'}, {folder / 'report.html'} and the pictures beside them")
+    print(f"next: python experiments/export.py {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_guarded("train.py", lambda: main(sys.argv[1:])))

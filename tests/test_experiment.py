@@ -1,0 +1,257 @@
+"""A whole run on small shards: train, evaluate, export, and what may go wrong on the way."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from emojax import experiment, labels
+from emojax.config import TrainConfig
+from emojax.data.build import BuildOptions, build_dataset
+from emojax.errors import UserError
+from emojax.experiment import evaluate_run, export_run, load_network, train_run
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory):
+    """Faces already cut: gray noise whose brightness and pattern tell the labels."""
+    folder = tmp_path_factory.mktemp("ready")
+    rng = np.random.default_rng(0)
+    rows = []
+    splits = {"train": 12, "validation": 3, "test": 4}
+    person = 0
+    for split, people in splits.items():
+        for _ in range(people):
+            person += 1
+            for number in range(8):
+                emotion = int(rng.integers(0, 7))
+                units = rng.integers(0, 2, 15)
+                picture = rng.normal(90, 12, (98, 80))
+                picture[:, 10 * emotion : 10 * emotion + 10] += 60
+                picture[6 * np.flatnonzero(units)] -= 70
+                name = f"p{person}_{number}.png"
+                cv2.imwrite(str(folder / name), np.clip(picture, 0, 255).astype(np.uint8))
+                rows.append(
+                    {
+                        "path": name,
+                        "subject": f"p{person}",
+                        "emotion": labels.SEVEN[emotion],
+                        "domain": f"d{number % 2}",
+                        "split": split,
+                        **dict(zip(labels.AU_COLUMNS, units, strict=True)),
+                    }
+                )
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return build_dataset(
+        "manifest",
+        source=folder / "manifest.csv",
+        out=folder / "shards",
+        options=BuildOptions(faces="ready"),
+        say=lambda line: None,
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(shards, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    results = train_run(TrainConfig(batch_size=16, epochs=4), folder, shards)
+    return folder, results
+
+
+def test_results_say_what_was_done(trained, shards):
+    folder, results = trained
+    written = json.loads((folder / "results.json").read_text())
+    assert written == results
+    assert [row["epoch"] for row in written["history"]] == [1, 2, 3, 4]
+    assert written["data"]["splits"]["test"] == {"examples": 32, "people": 4}
+    assert set(written["test"]["domains"]) == {"d0", "d1"}
+    assert written["test"]["domains"]["d0"]["examples"] == 16
+    assert written["provenance"]["packages"]["jax"] == jax.__version__
+    assert written["config"]["batch_size"] == 16
+    assert written["parameters"] > 100_000
+    assert written["pixel_baseline"]["overall"]["examples"] == 32
+    assert written["test"]["overall"]["emotion"]["people"] == 4
+
+
+def test_pictures_and_page_are_there(trained):
+    folder, _ = trained
+    for name in ("curves", "confusion", "action_units"):
+        picture = cv2.imread(str(folder / f"{name}.png"))
+        assert picture is not None
+        assert min(picture.shape[:2]) > 200
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert "http://" not in page
+    assert "https://" not in page
+    for unit in labels.AU_COLUMNS:
+        assert unit in page
+    assert (folder / "history.csv").read_text().count("\n") == 5
+
+
+def test_nothing_compiles_after_the_first_epoch_and_its_evaluation(shards, tmp_path, monkeypatch):
+    compiled_at: list[float] = []
+    first_epoch_at: list[float] = []
+    whole = experiment._Watcher.epoch
+
+    def watched(self, row):
+        whole(self, row)
+        first_epoch_at.append(time.monotonic())
+
+    monkeypatch.setattr(experiment._Watcher, "epoch", watched)
+
+    def listen(event, duration, **_):
+        if event == COMPILED:
+            compiled_at.append(time.monotonic())
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        # Shapes no other test uses, so that nothing is compiled already.
+        train_run(TrainConfig(batch_size=24, epochs=3), tmp_path / "run", shards)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len(first_epoch_at) == 3
+    before = [moment for moment in compiled_at if moment <= first_epoch_at[0]]
+    after = [moment for moment in compiled_at if moment > first_epoch_at[0]]
+    assert before
+    assert not after
+
+
+def command(shards, out, *more):
+    return [
+        sys.executable,
+        str(ROOT / "experiments" / "train.py"),
+        f"--data={shards}",
+        f"--out={out}",
+        "--epochs=6",
+        "--batch-size=16",
+        "--no-baseline",
+        *more,
+    ]
+
+
+def test_killed_run_ends_as_an_unbroken_one(shards, tmp_path):
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    subprocess.run(command(shards, straight), check=True, capture_output=True, timeout=300)
+    with subprocess.Popen(
+        command(shards, killed), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch   3"):
+                break
+        # Killed in the middle of an epoch, at a moment nobody chose.
+        time.sleep(np.random.default_rng().uniform(0, 0.15))
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert not (killed / "results.json").exists()
+    again = subprocess.run(
+        command(shards, killed), check=True, capture_output=True, text=True, timeout=300
+    )
+    assert "going on from step" in again.stdout
+    unbroken, resumed = load_network(straight).variables, load_network(killed).variables
+    for left, right in zip(jax.tree.leaves(unbroken), jax.tree.leaves(resumed), strict=True):
+        np.testing.assert_array_equal(np.asarray(left), np.asarray(right))
+    histories = [
+        [row["loss"] for row in json.loads((run / "results.json").read_text())["history"]]
+        for run in (straight, killed)
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_sigterm_saves_and_says_how_to_go_on(shards, tmp_path):
+    with subprocess.Popen(
+        command(shards, tmp_path / "run", "--epochs=500"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch   2"):
+                break
+        process.terminate()
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert "saved in" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model=resnet1"], ["'resnet1'", "ar1", "resnet18"]),
+        (["--data=nowhere"], ["nowhere", "no such data set"]),
+        (["--optim.learning-rate=-1"], ["learning_rate=-1"]),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(arguments, words, tmp_path, run_python):
+    done = run_python(ROOT / "experiments" / "train.py", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    # The argument parser draws a box around what it finds itself.
+    assert len(lines) == 1 or lines[0].startswith("╭"), done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in " ".join(lines)
+
+
+def test_output_that_is_a_file_is_refused(shards, tmp_path, run_python):
+    (tmp_path / "taken").write_text("not a run")
+    done = run_python(*command(shards, tmp_path / "taken")[1:])
+    assert done.returncode == 2
+    assert "taken" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "taken").read_text() == "not a run"
+
+
+def test_other_settings_in_the_same_folder_are_refused(trained, shards):
+    folder, _ = trained
+    with pytest.raises(UserError, match=r"epochs: 4 -> 9.*--fresh"):
+        train_run(TrainConfig(batch_size=16, epochs=9), folder, shards)
+
+
+def test_evaluating_again_gives_the_same_figures(trained):
+    folder, results = trained
+    again = evaluate_run(folder, None, "test")
+    assert again["test"] == results["test"]
+
+
+def test_exported_artifact_agrees_and_is_complete(trained, tmp_path):
+    folder, _ = trained
+    fields = export_run(folder, tmp_path / "artifact", faces=16)
+    assert fields["agreement"]["largest_difference"] <= 1e-4
+    written = json.loads((tmp_path / "artifact" / "spec.json").read_text())
+    assert json.loads(json.dumps(fields)) == written
+    assert fields["metrics"]["people"] == 4
+    assert fields["training"]["data"] == "manifest"
+    golden = np.load(tmp_path / "artifact" / "golden.npz", allow_pickle=False)
+    assert golden["crops"].shape == (16, 98, 80)
+    assert golden["probabilities"].shape == (16, 22)
+    # A second export replaces the first one; nothing is left aside.
+    export_run(folder, tmp_path / "artifact", faces=4)
+    assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no run here"):
+        load_network(tmp_path)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path, shards):
+    (tmp_path / "thesis.txt").write_text("something else")
+    with pytest.raises(UserError, match="is not empty and holds no run"):
+        train_run(TrainConfig(), tmp_path, shards)
