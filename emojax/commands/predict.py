@@ -1,0 +1,148 @@
+"""`emojax predict`: action units and emotions of pictures, folders and videos."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import tqdm
+import tyro
+
+from emojax.errors import UserError
+from emojax.runtime.process import Namer, Tally, count_frames, prepare_folder, process_source
+from emojax.runtime.quiet import quiet_libraries
+from emojax.runtime.rows import RowWriter
+from emojax.runtime.sources import Listing, list_sources
+from emojax.video import BrokenVideoError
+
+PROGRAM = "emojax predict"
+
+DESCRIPTION = """Find the faces in pictures and videos, and write what the network says about them.
+
+Writes OUT/predictions.csv, one row per frame and face, and OUT/annotated/, a copy
+of each file with boxes and bars. A frame without a face is a row with success=0.
+Both replace what an earlier run left under the same name.
+
+  emojax predict photo.jpg --model artifact
+  emojax predict holiday/ talk.mp4 --model artifact --out results
+  emojax predict lecture.mkv --model artifact --no-annotate --every 5
+
+The columns: file, frame (from 0), face_id (stays while a face is in view),
+timestamp (seconds), confidence (the detector's score), success, x, y, w, h
+(pixels), AU01_c .. (0 or 1), AU01_p .. (probability), emotion, emotion_neutral_p ..
+
+Ends with 0; with 1 when a video broke in the middle (its rows up to there are
+kept); with 2 when a file can't be read (the others are done all the same).
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictOptions:
+    """What `emojax predict` takes."""
+
+    paths: tyro.conf.Positional[tuple[Path, ...]]
+    """Pictures, videos, and folders, which are searched with their subfolders."""
+    model: Path
+    """Artifact folder, as the export writes it: model.tflite and spec.json."""
+    out: Path = Path("predictions")
+    """Folder for the table and the annotated copies; made where it is missing."""
+    annotate: bool = True
+    """Write annotated copies."""
+    threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """Threads of the processor to use."""
+    every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """Look at one frame of so many; 1 is all of them."""
+
+
+def _complain(message: str) -> None:
+    # Below the progress bar, where there is one.
+    tqdm.tqdm.write(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
+
+
+def _say_summary(options: PredictOptions, listing: Listing, tallies: list[Tally]) -> None:
+    frames = sum(tally.frames for tally in tallies)
+    faces = sum(tally.faces for tally in tallies)
+    without = sum(tally.without_face for tally in tallies)
+    copies = sum(tally.annotated is not None for tally in tallies)
+    read = sum(tally.frames > 0 for tally in tallies)
+    print(
+        f"{options.out / 'predictions.csv'}: {_count(faces + without, 'row')}: "
+        f"{_count(faces, 'face')} in {_count(frames, 'frame')} of {_count(read, 'file')}, "
+        f"{_count(without, 'frame')} without a face"
+    )
+    if options.annotate:
+        kinds = "annotated copies" if copies != 1 else "annotated copy"
+        print(f"{options.out / 'annotated'}: {copies} {kinds}")
+    if listing.num_skipped:
+        number = listing.num_skipped
+        verb = "is" if number == 1 else "are"
+        print(f"skipped {_count(number, 'file')} that {verb} no picture and no video")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def predict(options: PredictOptions) -> int:
+    """Write the table and the copies, and return the exit status.
+
+    Raises:
+        UserError: before any work: no input at all, no artifact, or no place to write to.
+    """
+    from emojax.runtime import load
+
+    if not options.paths:
+        raise UserError("no input: name a picture, a video or a folder")
+    for name in ("threads", "every"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name} {getattr(options, name)}: wanted 1 or more")
+    cv2.setNumThreads(options.threads)
+    predictor = load(options.model, threads=options.threads)
+    listing = list_sources(options.paths, leave_out=options.out)
+    if not listing.sources and len(listing.mistakes) == 1:
+        raise listing.mistakes[0]
+    for mistake in listing.mistakes:
+        _complain(str(mistake))
+    status = 2 if listing.mistakes else 0
+    if not listing.sources:
+        return status
+    prepare_folder(options.out, options.annotate)
+    namer = Namer(options.out / "annotated")
+    tallies: list[Tally] = []
+    with (
+        RowWriter(options.out / "predictions.csv", predictor.spec) as table,
+        tqdm.tqdm(total=count_frames(listing.sources), unit="frame", disable=None) as bar,
+    ):
+        for source in listing.sources:
+            tally = Tally()
+            tallies.append(tally)
+            copy_to = namer.name(source) if options.annotate else None
+            try:
+                process_source(source, predictor, table, tally, copy_to, options.every, bar.update)
+            except BrokenVideoError as error:
+                _complain(str(error))
+                status = max(status, 1)
+            except UserError as error:
+                _complain(str(error))
+                status = 2
+            if tally.without_face:
+                where = (
+                    f"in {_count(tally.without_face, 'frame')} of {tally.frames}"
+                    if source.kind == "video"
+                    else "in the picture"
+                )
+                tqdm.tqdm.write(f"{source.path}: no face {where}: kept with success=0")
+    _say_summary(options, listing, tallies)
+    if predictor.artifact.notice:
+        print(f"note: {predictor.artifact.notice}")
+    return status
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command and return its exit status."""
+    options = tyro.cli(PredictOptions, prog=PROGRAM, description=DESCRIPTION, args=arguments)
+    with quiet_libraries():
+        return predict(options)

@@ -1,0 +1,189 @@
+"""An artifact folder -> a checked record: nothing is run that does not fit its spec."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from emojax.errors import UserError
+from emojax.face import Detector, make_detector
+from emojax.files import require_file
+from emojax.labels import EMOTION_SETS
+from emojax.spec import InputSpec, read_json, spec_from_dict
+
+FORMAT = "emojax-artifact"
+"""The value of `format` in spec.json."""
+
+VERSION = 1
+"""Raised when a reader of the old form would misread the new one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """An exported model and what it says about itself."""
+
+    folder: Path
+    """Where it was read from."""
+    model: bytes
+    """The TFLite flatbuffer, checked against its checksum and against `spec`."""
+    spec: InputSpec
+    """How a face becomes input, and what the outputs are called."""
+    thresholds: np.ndarray
+    """float32 [action units]: from here on a unit counts as present."""
+    detector: Detector
+    """Finds the faces as they were found for training."""
+    notice: str | None
+    """What a user has to be told about the training data."""
+    fields: Mapping[str, Any]
+    """All of spec.json: training data, licence, commit, metrics and more."""
+
+
+def _section(fields: Mapping[str, Any], name: str, source: Path) -> dict[str, Any]:
+    section = fields.get(name)
+    if not isinstance(section, dict):
+        raise UserError(
+            f"{source}: {name!r} is {'missing' if section is None else 'no object'}: "
+            "export the artifact again"
+        )
+    return section
+
+
+def _read_model(folder: Path, fields: Mapping[str, Any], source: Path) -> tuple[Path, bytes]:
+    entry = _section(_section(fields, "files", source), "float32", source)
+    name, checksum = entry.get("name"), entry.get("sha256")
+    if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\:\0"):
+        raise UserError(
+            f"{source}: model file {name!r}: wanted the plain name of a file in the same folder"
+        )
+    path = require_file(folder / name, f"the model that {source.name} names")
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != checksum:
+        raise UserError(
+            f"{path}: SHA-256 is {found[:12]}.., {source.name} says {str(checksum)[:12]}..: "
+            "the model was damaged or replaced: copy or export the artifact again"
+        )
+    return path, content
+
+
+def open_interpreter(model: bytes, threads: int, source: str) -> Interpreter:
+    """Return a LiteRT interpreter ready to run.
+
+    Raises:
+        UserError: LiteRT does not take the model.
+    """
+    try:
+        interpreter = Interpreter(model_content=model, num_threads=threads)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{source}: LiteRT can't load the model ({error}): export the artifact again"
+        ) from None
+    return interpreter
+
+
+def _check_fit(model: bytes, spec: InputSpec, path: Path, source: Path) -> None:
+    interpreter = open_interpreter(model, 1, str(path))
+    sides = {
+        "input": (
+            interpreter.get_input_details(),
+            (1, spec.height, spec.width, spec.channels),
+        ),
+        "output": (interpreter.get_output_details(), (1, spec.num_outputs)),
+    }
+    for side, (details, wanted) in sides.items():
+        found = [(tuple(map(int, one["shape"])), np.dtype(one["dtype"]).name) for one in details]
+        if found != [(wanted, "float32")]:
+            raise UserError(
+                f"{path} does not fit {source}: the model's {side} is {_shapes(found)}, "
+                f"the spec wants float32 {list(wanted)}: export the artifact again"
+            )
+
+
+def _shapes(found: list[tuple[tuple[int, ...], str]]) -> str:
+    return " and ".join(f"{dtype} {list(shape)}" for shape, dtype in found) or "missing"
+
+
+def _read_thresholds(fields: Mapping[str, Any], spec: InputSpec, source: Path) -> np.ndarray:
+    values = _section(fields, "thresholds", source).get("action_units")
+    numbers = values if isinstance(values, list) else []
+    good = all(type(value) in (int, float) and 0 <= value <= 1 for value in numbers)
+    if not good or values is None or len(numbers) != len(spec.action_units):
+        raise UserError(
+            f"{source}: thresholds of the action units: wanted {len(spec.action_units)} "
+            f"numbers in 0..1, found {values!r}"
+        )
+    return np.array(numbers, np.float32)
+
+
+def _check_names(fields: Mapping[str, Any], spec: InputSpec, source: Path) -> None:
+    outputs = _section(fields, "outputs", source)
+    for name in ("action_units", "emotions"):
+        if outputs.get(name) != list(getattr(spec, name)):
+            raise UserError(
+                f"{source}: outputs and input disagree about {name}: {outputs.get(name)!r} and "
+                f"{list(getattr(spec, name))!r}: export the artifact again"
+            )
+    known = {emotion for names in EMOTION_SETS.values() for emotion in names}
+    if unknown := [emotion for emotion in spec.emotions if emotion not in known]:
+        raise UserError(
+            f"{source}: emotion {unknown[0]!r} is not known: use {', '.join(sorted(known))}"
+        )
+
+
+def _read_notice(fields: Mapping[str, Any]) -> str | None:
+    training = fields.get("training")
+    if not isinstance(training, dict):
+        return None
+    if isinstance(notice := training.get("notice"), str) and notice.strip():
+        return " ".join(notice.split())
+    if training.get("synthetic"):
+        return "trained on synthetic faces; says nothing about real ones"
+    return None
+
+
+def load_artifact(folder: str | os.PathLike[str]) -> Artifact:
+    """Return what an artifact folder holds, after checking that it all fits together.
+
+    Args:
+        folder: holds `spec.json` and the model file that it names.
+
+    Raises:
+        UserError: no artifact, another format or version, a checksum that does not
+            match, or a model whose input or output does not fit the spec.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        found = "is a file" if place.exists() else "no such folder"
+        raise UserError(f"{place}: {found}, wanted an artifact folder with spec.json and a model")
+    source = place / "spec.json"
+    fields = read_json(require_file(source, "an artifact's spec"))
+    if fields.get("format") != FORMAT:
+        raise UserError(f"{source}: format is {fields.get('format')!r}, wanted {FORMAT!r}")
+    if fields.get("version") != VERSION:
+        raise UserError(
+            f"{source}: artifact version {fields.get('version')!r}, this emojax reads {VERSION}: "
+            "export it again with this version"
+        )
+    spec = spec_from_dict(_section(fields, "input", source), str(source))
+    _check_names(fields, spec, source)
+    thresholds = _read_thresholds(fields, spec, source)
+    detector = make_detector(_section(fields, "detector", source), str(source))
+    path, model = _read_model(place, fields, source)
+    _check_fit(model, spec, path, source)
+    return Artifact(
+        folder=place,
+        model=model,
+        spec=spec,
+        thresholds=thresholds,
+        detector=detector,
+        notice=_read_notice(fields),
+        fields=fields,
+    )

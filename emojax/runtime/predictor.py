@@ -1,0 +1,110 @@
+"""Faces -> probabilities, with LiteRT."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from emojax.errors import UserError
+from emojax.face import Detection, Detector, crop_face, detect_faces, normalise, to_gray
+from emojax.runtime.artifact import Artifact, open_interpreter
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceResult:
+    """One face of one frame, and what the network says about it."""
+
+    detection: Detection
+    """Where the face is, and the detector's score."""
+    action_units: np.ndarray
+    """float32 [action units], probability of each, 0..1, in the spec's order."""
+    emotions: np.ndarray
+    """float32 [emotions], score of each, 0..1, in the spec's order."""
+    emotion_names: tuple[str, ...]
+    """The emotions' names, in the spec's order."""
+
+    @property
+    def emotion(self) -> str | None:
+        """Name of the emotion with the highest score, None for a model without emotions."""
+        return self.emotion_names[int(self.emotions.argmax())] if self.emotion_names else None
+
+
+class Predictor:
+    """Holds a model that is ready to run. One thread at a time may use it."""
+
+    def __init__(
+        self, artifact: Artifact, threads: int = 1, detector: Detector | None = None
+    ) -> None:
+        """Make the model ready.
+
+        Args:
+            artifact: what `load_artifact` gave.
+            threads: of the processor, for the network.
+            detector: finds the faces; the artifact's own where none is given.
+        """
+        if threads < 1:
+            raise UserError(f"threads={threads}: wanted 1 or more")
+        self.artifact = artifact
+        self.spec = artifact.spec
+        self.detector = artifact.detector if detector is None else detector
+        self._interpreter = open_interpreter(artifact.model, threads, str(artifact.folder))
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
+
+    def predict_crops(self, crops: np.ndarray) -> np.ndarray:
+        """Return probabilities for face crops, as `crop_face` and `crop_ready` cut them.
+
+        Args:
+            crops: uint8 [n, height, width], gray.
+
+        Returns:
+            float32 [n, outputs], 0..1: action units, then emotions.
+
+        Raises:
+            UserError: crops of another shape or type, or a model whose answer is
+                no probability.
+        """
+        wanted = (self.spec.height, self.spec.width)
+        if crops.dtype != np.uint8 or crops.ndim != 3 or crops.shape[1:] != wanted:
+            raise UserError(
+                f"crops of type {crops.dtype} and shape {crops.shape}: "
+                f"wanted uint8 [n, {wanted[0]}, {wanted[1]}]"
+            )
+        answers = np.empty((len(crops), self.spec.num_outputs), np.float32)
+        for crop, answer in zip(normalise(crops, self.spec), answers, strict=True):
+            self._interpreter.set_tensor(self._input, crop[None, :, :, None])
+            self._interpreter.invoke()
+            answer[:] = self._interpreter.get_tensor(self._output)[0]
+        # Rounding may reach past the ends; logits or not-a-number must not pass as probabilities.
+        if not ((answers >= -1e-3) & (answers <= 1 + 1e-3)).all():
+            raise UserError(
+                f"{self.artifact.folder}: the model's answer is no probability "
+                "(not in 0..1, or not a number): export the artifact again"
+            )
+        return np.clip(answers, 0.0, 1.0)
+
+    def predict_faces(self, gray: np.ndarray, faces: list[Detection]) -> list[FaceResult]:
+        """Return what the network says about faces that were found already, in their order.
+
+        Args:
+            gray: uint8 [height, width].
+            faces: where they are.
+        """
+        if not faces:
+            return []
+        crops = np.stack([crop_face(gray, face, self.spec) for face in faces])
+        split = len(self.spec.action_units)
+        return [
+            FaceResult(face, answer[:split], answer[split:], self.spec.emotions)
+            for face, answer in zip(faces, self.predict_crops(crops), strict=True)
+        ]
+
+    def predict_frame(self, picture: np.ndarray) -> list[FaceResult]:
+        """Return all faces of a frame, left to right; none is a result too.
+
+        Args:
+            picture: uint8 [height, width, 3] in blue, green, red, or gray [height, width].
+        """
+        gray = to_gray(picture)
+        return self.predict_faces(gray, detect_faces(gray, self.detector))

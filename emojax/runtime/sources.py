@@ -1,0 +1,129 @@
+"""Paths -> the pictures and videos in them, and their frames."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from emojax.errors import UserError
+from emojax.files import require_file
+from emojax.picture import PICTURE_SUFFIXES, picture_kind, read_picture
+from emojax.video import VIDEO_SUFFIXES, read_frames
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One file to read."""
+
+    path: Path
+    """Where it is."""
+    kind: Literal["picture", "video"]
+    """What it is, after its content or its name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One picture, or one frame of a video."""
+
+    path: Path
+    """The file that it comes from."""
+    number: int
+    """From 0 within its file."""
+    timestamp_s: float
+    """When it is shown, in seconds; 0 for a picture."""
+    picture: np.ndarray
+    """Blue, green, red, uint8 [height, width, 3]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """What paths lead to."""
+
+    sources: list[Source]
+    """In the order of the paths; within a folder by name, subfolders included."""
+    num_skipped: int
+    """Files in folders that are neither picture nor video by their name."""
+    mistakes: list[UserError]
+    """One for each path that leads to nothing."""
+
+
+def _kind_by_name(path: Path) -> Literal["picture", "video"] | None:
+    suffix = path.suffix.lower()
+    if suffix in PICTURE_SUFFIXES:
+        return "picture"
+    return "video" if suffix in VIDEO_SUFFIXES else None
+
+
+def _kind_of_file(path: Path) -> Literal["picture", "video"]:
+    # A file that was named on purpose is taken for what it holds: `photo` without a
+    # suffix is fine. What its name promises decides what it is blamed for.
+    with require_file(path, "a picture or a video").open("rb") as file:
+        is_picture = picture_kind(file.read(16)) is not None
+    return "picture" if is_picture else _kind_by_name(path) or "video"
+
+
+def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: can't be listed ({error.strerror})") from None
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        here = Path(place)
+        # Hidden folders hold other programs' thumbnails and history.
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".")
+            and (leave_out is None or (here / name).resolve() != leave_out)
+        )
+        yield from (here / name for name in sorted(names))
+
+
+def list_sources(
+    paths: Sequence[str | os.PathLike[str]], leave_out: str | os.PathLike[str] | None = None
+) -> Listing:
+    """Return the pictures and videos that paths lead to.
+
+    Args:
+        paths: pictures, videos and folders, which are searched with their subfolders.
+        leave_out: a folder whose files are no input, such as the one that is written to.
+    """
+    kept_out = None if leave_out is None else Path(leave_out).resolve()
+    sources: list[Source] = []
+    mistakes: list[UserError] = []
+    num_skipped = 0
+    for path in map(Path, paths):
+        try:
+            if not path.is_dir():
+                sources.append(Source(path, _kind_of_file(path)))
+                continue
+            num_before = len(sources)
+            for found in _walk(path, kept_out):
+                kind = _kind_by_name(found)
+                if kind is None or found.name.startswith("."):
+                    num_skipped += 1
+                else:
+                    sources.append(Source(found, kind))
+            if len(sources) == num_before:
+                raise UserError(f"{path}: no picture and no video in this folder")
+        except UserError as error:
+            mistakes.append(error)
+    return Listing(sources, num_skipped, mistakes)
+
+
+def read_source(source: Source) -> Iterator[Frame]:
+    """Yield the frames of a picture (one) or a video, in order.
+
+    Raises:
+        UserError: the file can't be read; see `read_picture` and `read_frames`.
+        BrokenVideoError: after the last frame of a video that broke in the middle.
+    """
+    if source.kind == "picture":
+        yield Frame(source.path, 0, 0.0, read_picture(source.path))
+        return
+    for number, timestamp_s, picture in read_frames(source.path):
+        yield Frame(source.path, number, timestamp_s, picture)

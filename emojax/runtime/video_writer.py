@@ -1,0 +1,152 @@
+"""Annotated frames -> an MP4 file with the source's timestamps and sound."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+
+from emojax.errors import UserError
+from emojax.video import open_container
+
+# Fine enough for any camera, and within what every MP4 encoder takes (MPEG-4 part 2: 16 bits).
+_TICKS_PER_S = 60000
+_SOUND_CODEC = "aac"
+_SOUND_RATE_HZ = 44100
+
+
+def _video_codec() -> str:
+    for name in ("libx264", "libopenh264", "h264_videotoolbox"):
+        try:
+            av.Codec(name, "w")
+        except (av.FFmpegError, ValueError):
+            continue
+        return name
+    return "mpeg4"
+
+
+class VideoWriter:
+    """Writes one MP4 file. Use it as a context; leaving it finishes the file, whatever happened."""
+
+    def __init__(
+        self,
+        path: Path,
+        rate_hz: float,
+        sound_from: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Open the file; frames decide its size.
+
+        Args:
+            path: the file, replaced where it is there.
+            rate_hz: about how many frames a second come; the timestamps decide.
+            sound_from: a container whose sound is copied along; none is fine.
+
+        Raises:
+            UserError: it can't be written.
+        """
+        self._path = path
+        self._rate = Fraction(rate_hz).limit_denominator(1001)
+        self._sound_from = sound_from
+        self._sound: Iterator[Any] = iter(())
+        self._pending: Any = None
+        self._sound_stream: Any = None
+        self._stream: Any = None
+        self._last_tick = -1
+        try:
+            # The file object, not the name: FFmpeg would read a name such as `a:b` as a URL.
+            self._file = path.open("wb")
+        except OSError as error:
+            raise UserError(f"{path}: can't be written ({error.strerror})") from None
+        # Where the first frame is not at 0, MP4 keeps that in the movie's own time scale.
+        options = {"movie_timescale": str(_TICKS_PER_S)}
+        self._container = av.open(self._file, "w", format="mp4", options=options)
+
+    def _start(self, height: int, width: int) -> Any:
+        codec = _video_codec()
+        stream: Any = self._container.add_stream(codec, rate=self._rate)
+        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, _TICKS_PER_S)
+        if codec == "mpeg4":
+            stream.bit_rate = 4_000_000
+        else:
+            # Fast enough not to outweigh detection, and the letters stay crisp.
+            stream.options = {"preset": "veryfast", "crf": "20"}
+        self._stream = stream
+        if self._sound_from is not None:
+            self._sound = _sound_frames(self._sound_from)
+            self._pending = next(self._sound, None)
+        if self._pending is not None:
+            self._sound_stream = self._container.add_stream(_SOUND_CODEC, rate=_SOUND_RATE_HZ)
+            self._sound_stream.layout = "stereo"
+        return stream
+
+    def write(self, picture: np.ndarray, timestamp_s: float) -> None:
+        """Append a frame.
+
+        Args:
+            picture: blue, green, red, uint8 [height, width, 3]; all of one size.
+            timestamp_s: when it is shown; frames come in order.
+        """
+        stream = self._stream or self._start(*picture.shape[:2])
+        rows, columns = stream.height - picture.shape[0], stream.width - picture.shape[1]
+        assert 0 <= rows <= 1, "all frames of a video have one size"
+        assert 0 <= columns <= 1, "all frames of a video have one size"
+        even = np.pad(picture, ((0, rows), (0, columns), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="bgr24")
+        self._last_tick = max(round(timestamp_s * _TICKS_PER_S), self._last_tick + 1)
+        frame.pts, frame.time_base = self._last_tick, Fraction(1, _TICKS_PER_S)
+        self._copy_sound(timestamp_s)
+        self._container.mux(stream.encode(frame))
+
+    def _copy_sound(self, until_s: float) -> None:
+        while self._pending is not None and self._pending.time <= until_s:
+            self._container.mux(self._sound_stream.encode(self._pending))
+            self._pending = next(self._sound, None)
+
+    def close(self) -> None:
+        """Finish the file. One without a frame is removed: it would be no video."""
+        try:
+            if self._stream is not None:
+                self._copy_sound(self._last_tick / _TICKS_PER_S + float(1 / self._rate))
+                self._container.mux(self._stream.encode())
+                if self._sound_stream is not None:
+                    self._container.mux(self._sound_stream.encode())
+                self._container.close()
+        finally:
+            if isinstance(self._sound, Generator):
+                self._sound.close()
+            self._file.close()
+            if self._stream is None:
+                self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _sound_frames(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Yield a container's sound, resampled for the encoder; it ends where the sound breaks."""
+    with open_container(path, "a video") as container:
+        if not container.streams.audio:
+            return
+        resampler = av.AudioResampler(format="fltp", layout="stereo", rate=_SOUND_RATE_HZ)
+        try:
+            for frame in container.decode(container.streams.audio[0]):
+                yield from resampler.resample(frame)
+        except av.FFmpegError:
+            return
+        yield from resampler.resample(None)

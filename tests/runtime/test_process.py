@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import emojax.runtime
+from emojax.errors import UserError
+from emojax.runtime.process import Namer, Tally, count_frames, prepare_folder, process_source
+from emojax.runtime.rows import RowWriter
+from emojax.runtime.sources import Source
+from emojax.runtime.video_writer import VideoWriter
+from emojax.video import read_frames
+
+
+def write_clip(path: Path, pictures: list[np.ndarray]) -> Source:
+    with VideoWriter(path, 10.0) as writer:
+        for number, picture in enumerate(pictures):
+            writer.write(picture, number / 10)
+    return Source(path, "video")
+
+
+def process(source: Source, artifact_folder: Path, folder: Path, every: int = 1):
+    predictor = emojax.runtime.load(artifact_folder)
+    tally = Tally()
+    calls: list[int] = []
+    with RowWriter(folder / "t.csv", predictor.spec) as table:
+        copy_to = folder / "copy.mp4" if source.kind == "video" else folder / "copy.png"
+        process_source(source, predictor, table, tally, copy_to, every, calls.append)
+    rows = (folder / "t.csv").read_text().splitlines()[1:]
+    return tally, [row.split(",") for row in rows], sum(calls)
+
+
+def test_copies_of_one_name_do_not_take_each_others_place(tmp_path):
+    namer = Namer(tmp_path)
+    named = [
+        namer.name(Source(Path(path), kind)).name
+        for path, kind in [
+            ("a/face.png", "picture"),
+            ("b/face.jpg", "picture"),
+            ("c/FACE.png", "picture"),
+            ("face-2.png", "picture"),
+            ("a/face.mov", "video"),
+            ("b/face.mp4", "video"),
+        ]
+    ]
+    assert named == [
+        "face.png",
+        "face-2.png",
+        "FACE-3.png",
+        "face-2-2.png",
+        "face.mp4",
+        "face-2.mp4",
+    ]
+
+
+def test_a_face_that_comes_and_goes_keeps_its_rows_and_id(tmp_path, artifact_folder, astronaut):
+    nothing = np.full_like(astronaut, 90)
+    frames = [astronaut] * 3 + [nothing] * 2 + [astronaut] * 3
+    source = write_clip(tmp_path / "a.mp4", frames)
+    tally, rows, num_read = process(source, artifact_folder, tmp_path)
+    assert (tally.frames, tally.faces, tally.without_face) == (8, 6, 2)
+    assert num_read == 8
+    assert [row[1] for row in rows] == [str(number) for number in range(8)]
+    assert [row[2] for row in rows] == ["0"] * 3 + [""] * 2 + ["0"] * 3
+    assert [row[5] for row in rows] == ["1"] * 3 + ["0"] * 2 + ["1"] * 3
+    np.testing.assert_allclose([float(row[3]) for row in rows], np.arange(8) / 10, atol=1e-4)
+    copies = list(read_frames(tmp_path / "copy.mp4"))
+    np.testing.assert_allclose([copy.timestamp_s for copy in copies], np.arange(8) / 10, atol=1e-4)
+    assert tally.annotated == tmp_path / "copy.mp4"
+
+
+def test_every_takes_one_frame_of_so_many(tmp_path, artifact_folder, astronaut):
+    source = write_clip(tmp_path / "a.mp4", [cv2.resize(astronaut, (128, 128))] * 8)
+    tally, rows, num_read = process(source, artifact_folder, tmp_path, every=3)
+    assert [row[1] for row in rows] == ["0", "3", "6"]
+    assert tally.frames == 3
+    assert num_read == 8
+
+
+def test_all_faces_of_a_picture_have_rows_from_left_to_right(tmp_path, artifact_folder, astronaut):
+    path = tmp_path / "a.png"
+    path.write_bytes(cv2.imencode(".png", np.hstack([astronaut, astronaut]))[1].tobytes())
+    tally, rows, _ = process(Source(path, "picture"), artifact_folder, tmp_path)
+    assert [row[2] for row in rows] == ["0", "1"]
+    assert int(rows[0][6]) < int(rows[1][6])
+    assert tally.annotated == tmp_path / "copy.png"
+    assert cv2.imread(str(tmp_path / "copy.png")) is not None
+
+
+def test_frames_are_counted_ahead_for_the_progress_bar(tmp_path):
+    clip = write_clip(tmp_path / "a.mp4", [np.zeros((32, 32, 3), np.uint8)] * 20)
+    assert count_frames([clip, Source(tmp_path / "a.png", "picture")]) == pytest.approx(21, abs=1)
+    # One that can't be read is not counted, and is no reason to stop.
+    assert count_frames([Source(tmp_path / "none.mp4", "video")]) == 0
+
+
+def test_the_output_folder_is_made_and_tried(tmp_path):
+    prepare_folder(tmp_path / "a" / "b", True)
+    assert (tmp_path / "a" / "b" / "annotated").is_dir()
+    assert list((tmp_path / "a" / "b" / "annotated").iterdir()) == []
+
+
+def test_output_folders_that_can_not_be(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "annotated").touch()
+    for out, found in [
+        (file, "is a file"),
+        (file / "below", "under a file"),
+        (blocked, "is a file"),
+        (Path("/proc/emojax"), "can't be written to"),
+    ]:
+        with pytest.raises(UserError, match=found) as caught:
+            prepare_folder(out, True)
+        assert "choose another --out" in str(caught.value)

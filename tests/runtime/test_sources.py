@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from emojax.errors import UserError
+from emojax.runtime.sources import Source, list_sources, read_source
+from emojax.runtime.video_writer import VideoWriter
+
+
+def write_picture(path: Path, value: int = 9) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(".png", np.full((20, 30, 3), value, np.uint8))[1].tobytes())
+    return path
+
+
+def write_clip(path: Path) -> Path:
+    with VideoWriter(path, 10.0) as writer:
+        for number in range(5):
+            writer.write(np.full((32, 48, 3), 40 * number, np.uint8), number / 10)
+    return path
+
+
+def test_folders_are_read_by_name_with_their_subfolders(tmp_path):
+    for name in ("b.PNG", "a.png", "sub/c.JPG", "sub/.hidden.png", ".git/x.png", "notes.txt"):
+        write_picture(tmp_path / name)
+    write_clip(tmp_path / "a.mp4")
+    listing = list_sources([tmp_path])
+    assert [str(source.path.relative_to(tmp_path)) for source in listing.sources] == [
+        "a.mp4",
+        "a.png",
+        "b.PNG",
+        "sub/c.JPG",
+    ]
+    assert [source.kind for source in listing.sources] == ["video", *["picture"] * 3]
+    assert listing.num_skipped == 2
+    assert listing.mistakes == []
+
+
+def test_the_order_of_the_paths_is_kept(tmp_path):
+    paths = [write_picture(tmp_path / name) for name in ("b.png", "a.png")]
+    assert [source.path for source in list_sources(paths).sources] == paths
+
+
+def test_the_output_folder_is_no_input(tmp_path):
+    write_picture(tmp_path / "a.png")
+    write_picture(tmp_path / "predictions" / "annotated" / "a.png")
+    listing = list_sources([tmp_path], leave_out=tmp_path / "predictions")
+    assert [source.path.name for source in listing.sources] == ["a.png"]
+    assert len(list_sources([tmp_path]).sources) == 2
+
+
+def test_a_named_file_is_taken_for_what_it_holds(tmp_path):
+    picture = write_picture(tmp_path / "picture")
+    mistaken = write_picture(tmp_path / "picture.mp4")
+    clip = write_clip(tmp_path / "clip")
+    text = tmp_path / "text.png"
+    text.write_text("words")
+    kinds = [source.kind for source in list_sources([picture, mistaken, clip, text]).sources]
+    # Text named .png is blamed as a picture when it is read.
+    assert kinds == ["picture", "picture", "video", "picture"]
+
+
+def test_paths_that_lead_to_nothing_are_told_one_by_one(tmp_path):
+    good = write_picture(tmp_path / "a.png")
+    empty = tmp_path / "empty.png"
+    empty.touch()
+    (tmp_path / "none_here").mkdir()
+    listing = list_sources([tmp_path / "missing.png", good, empty, tmp_path / "none_here"])
+    assert [source.path for source in listing.sources] == [good]
+    told = [str(mistake) for mistake in listing.mistakes]
+    assert len(told) == 3
+    assert "missing.png: no such file" in told[0]
+    assert "empty.png: is empty" in told[1]
+    assert "no picture and no video" in told[2]
+
+
+def test_a_picture_is_one_frame_at_zero(tmp_path):
+    (frame,) = read_source(Source(write_picture(tmp_path / "a.png", 77), "picture"))
+    assert (frame.number, frame.timestamp_s) == (0, 0.0)
+    assert (frame.picture == 77).all()
+
+
+def test_a_video_is_its_frames(tmp_path):
+    frames = list(read_source(Source(write_clip(tmp_path / "a.mp4"), "video")))
+    assert [frame.number for frame in frames] == list(range(5))
+    np.testing.assert_allclose([frame.timestamp_s for frame in frames], np.arange(5) / 10)
+
+
+def test_a_broken_picture_raises_when_it_is_read(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_text("words")
+    with pytest.raises(UserError, match="found text"):
+        list(read_source(Source(path, "picture")))

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from emojax.face import Detection
+from emojax.runtime.tracking import FaceTracker
+
+
+def box(x: int, y: int = 0, side: int = 100) -> Detection:
+    return Detection(x, y, side, side)
+
+
+def test_first_faces_are_numbered_from_left_to_right():
+    assert FaceTracker().update([box(0), box(200), box(400)], 0.0) == [0, 1, 2]
+
+
+def test_a_face_keeps_its_id_while_it_moves():
+    tracker = FaceTracker()
+    for step in range(50):
+        assert tracker.update([box(10 * step), box(2000 - 10 * step)], step / 25) == [0, 1]
+
+
+def test_ids_follow_faces_that_pass_each_other_in_depth():
+    # Left and right swap, by way of different heights: the boxes never touch.
+    tracker = FaceTracker()
+    ids = [
+        tracker.update(
+            sorted([box(10 * step, 0), box(300 - 10 * step, 300)], key=lambda face: face.x),
+            step / 25,
+        )
+        for step in range(31)
+    ]
+    assert ids[0] == [0, 1]
+    assert ids[-1] == [1, 0]
+
+
+def test_a_face_that_is_lost_for_a_moment_gets_its_id_back():
+    tracker = FaceTracker(patience_s=0.5)
+    assert tracker.update([box(0), box(500)], 0.0) == [0, 1]
+    assert tracker.update([box(500)], 0.1) == [1]
+    assert tracker.update([box(5), box(500)], 0.4) == [0, 1]
+
+
+def test_a_face_that_is_long_gone_comes_back_as_a_new_one():
+    tracker = FaceTracker(patience_s=0.5)
+    tracker.update([box(0)], 0.0)
+    tracker.update([], 0.3)
+    assert tracker.update([box(0)], 0.9) == [1]
+
+
+def test_a_new_face_on_the_left_does_not_take_an_id():
+    tracker = FaceTracker()
+    tracker.update([box(500)], 0.0)
+    assert tracker.update([box(0), box(505)], 0.04) == [1, 0]
+
+
+def test_the_better_overlap_wins():
+    tracker = FaceTracker()
+    tracker.update([box(0)], 0.0)
+    assert tracker.update([box(-40), box(10)], 0.04) == [1, 0]
+
+
+def test_a_jump_is_another_face():
+    tracker = FaceTracker()
+    tracker.update([box(0)], 0.0)
+    assert tracker.update([box(300)], 0.04) == [1]

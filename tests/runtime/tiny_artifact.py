@@ -1,0 +1,72 @@
+"""A model of the real ones' form whose answers can be worked out by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emojax.spec import InputSpec
+
+SPEC = InputSpec()
+SLOPES = np.linspace(-4, 4, SPEC.num_outputs).astype(np.float32)
+OFFSETS = np.linspace(1, -1, SPEC.num_outputs).astype(np.float32)
+NOTICE = "trained on synthetic faces; says nothing about real ones"
+
+
+def expected_answer(crop: np.ndarray) -> np.ndarray:
+    """What the tiny model says about a crop, uint8 [98, 80]: it looks at the mean only."""
+    mean = ((crop.astype(np.float64) - 127) / 128).mean()
+    return 1 / (1 + np.exp(-(mean * SLOPES + OFFSETS)))
+
+
+def convert(answer: Any, shape: tuple[int, ...]) -> bytes:
+    """Return the TFLite form of a TensorFlow function of one float32 array."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from emojax.data.quiet import load_tensorflow
+
+        tf = load_tensorflow()
+        function = tf.function(
+            answer, input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False
+        )
+        concrete = function.get_concrete_function()
+        return tf.lite.TFLiteConverter.from_concrete_functions([concrete], function).convert()
+
+
+def tiny_model() -> bytes:
+    """Return a model: sigmoid(mean * SLOPES + OFFSETS)."""
+
+    def answer(faces: Any) -> Any:
+        import tensorflow as tf
+
+        mean = tf.reduce_mean(faces, axis=[1, 2, 3])[:, None]
+        return tf.sigmoid(mean * SLOPES[None] + OFFSETS[None])
+
+    return convert(answer, (1, SPEC.height, SPEC.width, 1))
+
+
+def write_artifact(folder: Path, model: bytes, **changes: Any) -> Path:
+    """Write an artifact folder; `changes` replace fields of its spec.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.tflite").write_bytes(model)
+    fields = {
+        "format": "emojax-artifact",
+        "version": 1,
+        "input": SPEC.to_dict(),
+        "outputs": {"action_units": list(SPEC.action_units), "emotions": list(SPEC.emotions)},
+        "thresholds": {"action_units": [0.5] * len(SPEC.action_units)},
+        "detector": {"name": "haar", "cascade": "haarcascade_frontalface_default"},
+        "files": {"float32": {"name": "model.tflite", "sha256": hashlib.sha256(model).hexdigest()}},
+        "training": {"data": "synthetic", "synthetic": True, "notice": NOTICE},
+        "licence": "Apache-2.0",
+        "commit": "0" * 40,
+        "metrics": {},
+        **changes,
+    }
+    (folder / "spec.json").write_text(json.dumps(fields))
+    return folder
