@@ -21,7 +21,7 @@ from emojax.baseline import pixel_baseline
 from emojax.checkpoint import open_checkpoints, restore
 from emojax.config import TrainConfig
 from emojax.data.resident import put_on_device
-from emojax.data.shards import FaceArrays, dataset_info, load_split
+from emojax.data.shards import DatasetInfo, FaceArrays, dataset_info, load_split
 from emojax.errors import UserError
 from emojax.evaluate import Predictor, make_predictor, middle_faces, score
 from emojax.export import SYNTHETIC_NOTICE, export_artifact
@@ -114,6 +114,15 @@ class _Watcher:
         self._writer.close()
 
 
+def _require_test_people(info: DatasetInfo) -> None:
+    # Known before an hour of training rather than after it.
+    if info.num_examples["test"] == 0:
+        raise UserError(
+            f"{info.folder}: nobody is in the split `test`, so there is nothing to report on: "
+            "put some people there in the manifest, or leave its column `split` empty"
+        )
+
+
 def train_run(
     config: TrainConfig, folder: Path, data: Path, *, fresh: bool = False, baseline: bool = True
 ) -> dict[str, Any]:
@@ -135,7 +144,11 @@ def train_run(
     open_run(folder, config, spec, data, info.report["fingerprint"], fresh)
     train, validation = load_split(data, "train"), load_split(data, "validation")
     if len(validation.emotion) == 0:
-        raise UserError(f"{data}: the validation split is empty: build it with validation people")
+        raise UserError(
+            f"{data}: nobody is in the split `validation`, which training is watched on: "
+            "put some people there in the manifest, or leave its column `split` empty"
+        )
+    _require_test_people(info)
     trainer = make_trainer(_network(config, spec), spec, config, len(train.emotion))
     resident = put_on_device(train, replicated(trainer.mesh))
     predict = make_predictor(_network(config, spec), spec, trainer.mesh)
@@ -208,8 +221,6 @@ def finish_run(
     """
     _, spec, data = load_run(folder)
     test = load_split(data, "test")
-    if len(test.emotion) == 0:
-        raise UserError(f"{data}: the test split is empty: nothing to report on")
     results["data"]["splits"] |= data_facts(data, {"test": test})["splits"]
     results["test"] = score(test, predict(variables_of(state), test), spec)
     if train is not None:

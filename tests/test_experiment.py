@@ -255,3 +255,21 @@ def test_a_folder_of_something_else_is_refused(tmp_path, shards):
     (tmp_path / "thesis.txt").write_text("something else")
     with pytest.raises(UserError, match="is not empty and holds no run"):
         train_run(TrainConfig(), tmp_path, shards)
+
+
+@pytest.mark.parametrize("missing", ["validation", "test"])
+def test_a_split_without_people_is_refused_before_training(missing, tmp_path):
+    rows = ["path,subject,emotion,split"]
+    for split in {"train", "validation", "test"} - {missing}:
+        cv2.imwrite(str(tmp_path / f"{split}.png"), np.full((98, 80), 90, np.uint8))
+        rows.append(f"{split}.png,{split},fear,{split}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    data = build_dataset(
+        "manifest",
+        source=tmp_path / "manifest.csv",
+        out=tmp_path / "shards",
+        options=BuildOptions(faces="ready"),
+        say=lambda line: None,
+    )
+    with pytest.raises(UserError, match=f"nobody is in the split `{missing}`"):
+        train_run(TrainConfig(batch_size=1, epochs=1), tmp_path / "run", data)
