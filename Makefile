@@ -2,11 +2,12 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: help demo test lint types unit lock clean
+.PHONY: help demo test lint types unit slow lock clean
 
 help:
 	@echo "make demo   draw faces, train, report, export, and read pictures with the result"
 	@echo "make test   lint, types and tests"
+	@echo "make slow   the tests of large networks"
 	@echo "make lock   write requirements.lock anew"
 	@echo "make clean  remove .venv, runs and data"
 
@@ -32,6 +33,9 @@ types: .venv/ready
 
 unit: .venv/ready
 	$(RUN) -m pytest $(PYTEST)
+
+slow: .venv/ready
+	$(RUN) -m pytest -m slow $(PYTEST)
 
 lock: .venv/ready
 	$(RUN) -m pip install --quiet uv

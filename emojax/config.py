@@ -9,10 +9,17 @@ from typing import Any, Literal, get_args
 from emojax.augment import AugmentConfig
 from emojax.errors import UserError
 from emojax.models import check_model_key
+from emojax.models.layers import Activation
 from emojax.optim import OptimConfig
 
 ComputeType = Literal["auto", "float32", "bfloat16"]
 CallSize = Literal["auto", "step", "epoch"]
+
+_CHOICES: dict[str, Any] = {
+    "activation": Activation,
+    "dtype": ComputeType,
+    "compiled": CallSize,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +36,10 @@ class TrainConfig:
     """Pictures per step, over all devices together."""
     dropout: float | None = None
     """Share of the feature vector left out in training; unset: the network's own."""
+    activation: Activation = "relu"
+    """prelu: ReLU with a learned slope below zero for each channel."""
+    norm_momentum: float | None = None
+    """Share of BatchNorm's running statistics that a step keeps; unset: the network's own."""
     dtype: ComputeType = "auto"
     """Compute type. auto: bfloat16 where the device computes in it, float32 on a CPU."""
     seed: int = 0
@@ -52,7 +63,9 @@ class TrainConfig:
             raise UserError(f"batch_size={self.batch_size}: wanted 1 or more")
         if self.dropout is not None and not 0.0 <= self.dropout < 1.0:
             raise UserError(f"dropout={self.dropout}: wanted a share below 1, 0 for none")
-        for name, choices in (("dtype", ComputeType), ("compiled", CallSize)):
+        if self.norm_momentum is not None and not 0.0 <= self.norm_momentum < 1.0:
+            raise UserError(f"norm_momentum={self.norm_momentum}: wanted a share below 1, as 0.99")
+        for name, choices in _CHOICES.items():
             if getattr(self, name) not in get_args(choices):
                 raise UserError(
                     f"{name}={getattr(self, name)!r}: use {', '.join(get_args(choices))}"

@@ -43,6 +43,8 @@ def _network(config: TrainConfig, spec: InputSpec) -> nn.Module:
         config.model,
         spec.num_outputs,
         dropout=config.dropout,
+        activation=config.activation,
+        norm_momentum=config.norm_momentum,
         dtype=compute_dtype(config.dtype),
     )
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import functools
+import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -11,7 +13,11 @@ import pytest
 
 from emojax.errors import UserError
 from emojax.models import MODELS, build_model, check_model_key
-from emojax.models.resnet import ResNet
+from emojax.models.ar1 import AR1
+from emojax.models.inception_resnet import VERSION_1, VERSION_2, InceptionResNet
+from emojax.models.inception_v4 import InceptionV4
+from emojax.models.layers import PReLU, smallest_side
+from emojax.models.resnet import Bottleneck, ResNet
 
 
 class Row(NamedTuple):
@@ -23,26 +29,130 @@ class Row(NamedTuple):
     """Length of the vector that the last linear layer sees."""
     smallest: tuple[int, int]
     """Height and width."""
-    layers: str
-    """Top-level names: once a checkpoint exists, a name is an API."""
+    layers: list[str]
+    """Top-level names, in any order: once a checkpoint exists, a name is an API."""
+    dropout: float
+    """The network's own."""
 
 
 # Convolutions k k in out + out; four times halved, 98 x 80 ends at 3 x 2.
-AR1 = (
+AR1_PARAMETERS = (
     *(25 * 1 * 24 + 24, 9 * 24 * 48 + 48, 9 * 48 * 96 + 96, 9 * 96 * 128 + 128),
     *(3 * 2 * 128 * 256 + 256, 256 * 22 + 22),
 )
-# The published 11,689,512 with two colour channels less in the stem and 22 classes for 1000.
-RESNET18 = (11_689_512, -2 * 49 * 64, -(1000 - 22) * (512 + 1))
+# Trainable parameters with three colour channels and 1000 classes, as published.
+PUBLISHED = {
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "inception_v4": 42_679_816,
+    # Keras's 55,813,192 and the BatchNorm scales that it leaves out.
+    "inception_resnet_v2": 55_813_192 + 30_272,
+}
+
+
+def gray_22(published: int, stem: int, features: int) -> int:
+    """Two colour channels less in the stem's first convolution and 22 classes for 1000."""
+    return published - 2 * stem - (1000 - 22) * (features + 1)
+
+
+def unit(inputs: int, width: int, kernel: int = 1) -> int:
+    """Parameters of a convolution without bias, and its normalisation's."""
+    return kernel * inputs * width + 2 * width
+
+
+def chain(inputs: int, *steps: tuple[int, int]) -> int:
+    """Parameters of units one after the other, each given by its width and its kernel's area."""
+    total = 0
+    for width, kernel in steps:
+        total += unit(inputs, width, kernel)
+        inputs = width
+    return total
+
+
+def up(inputs: int, width: int) -> int:
+    """Parameters of a residual's last convolution: a bias and no normalisation."""
+    return (inputs + 1) * width
+
+
+# No one publishes a count of version 1: figures 14, 10, 7, 11, 12 and 13, term by term.
+INCEPTION_RESNET_V1 = (
+    chain(1, (32, 9), (32, 9), (64, 9), (80, 1), (192, 9), (256, 9)),
+    *5 * (chain(256, (32, 1)), chain(256, (32, 1), (32, 9)), up(96, 256)),
+    *5 * (chain(256, (32, 1), (32, 9), (32, 9)),),
+    *(chain(256, (384, 9)), chain(256, (192, 1), (192, 9), (256, 9))),
+    *10 * (chain(896, (128, 1)), chain(896, (128, 1), (128, 7), (128, 7)), up(256, 896)),
+    *(chain(896, (256, 1), (384, 9)), chain(896, (256, 1), (256, 9))),
+    chain(896, (256, 1), (256, 9), (256, 9)),
+    *5 * (chain(1792, (192, 1)), chain(1792, (192, 1), (192, 3), (192, 3)), up(384, 1792)),
+    (1792 + 1) * 22,
+)
+# 7 of 10 blocks A, 15 of 20 B and 8 of 10 C less than version 2.
+INCEPTION_RESNET = (
+    gray_22(PUBLISHED["inception_resnet_v2"], 9 * 32, 1536),
+    -7 * (chain(320, (32, 1)) + chain(320, (32, 1), (32, 9)) + up(128, 320)),
+    -7 * chain(320, (32, 1), (48, 9), (64, 9)),
+    -15 * (chain(1088, (192, 1)) + chain(1088, (128, 1), (160, 7), (192, 7)) + up(384, 1088)),
+    -8 * (chain(2080, (192, 1)) + chain(2080, (192, 1), (224, 3), (256, 3)) + up(448, 2080)),
+)
+
+
+def numbered(name: str, *counts: int) -> list[str]:
+    """`{name}`'s layers, counted from 1."""
+    return [f"{name.format(i)}{j}" for i, n in enumerate(counts, 1) for j in range(1, n + 1)]
+
+
+def resnet_layers(*blocks: int) -> list[str]:
+    return ["head", "stem_conv", "stem_norm", *numbered("stage{}_block", *blocks)]
+
+
+def inception_layers(stem: str, a: int, b: int, c: int) -> list[str]:
+    blocks = [
+        *numbered("inception_a", a),
+        *numbered("inception_b", b),
+        *numbered("inception_c", c),
+    ]
+    return ["head", "reduction_a", "reduction_b", *stem.split(), *blocks]
+
+
+STEM_3 = "stem_conv1 stem_conv2 stem_conv3"
+STEM_V4 = f"{STEM_3} mixed_3a mixed_4a mixed_5a"
+STEM_V1 = f"{STEM_3} stem_conv4 stem_conv5 stem_conv6"
+STEM_V2 = f"{STEM_3} stem_conv4 stem_conv5 mixed_5b last_conv"
 
 ROWS: dict[str, Row] = {
-    "ar1": Row(sum(AR1), 256, (32, 32), "conv1 conv2 conv3 conv4 fully_connected head"),
+    "ar1": Row(
+        sum(AR1_PARAMETERS),
+        *(256, (32, 32), [*numbered("conv", 4), "fully_connected", "head"], 0.3),
+    ),
     "resnet18": Row(
-        sum(RESNET18),
-        512,
-        (16, 16),
-        "head stage1_block1 stage1_block2 stage2_block1 stage2_block2 stage3_block1 "
-        "stage3_block2 stage4_block1 stage4_block2 stem_conv stem_norm",
+        gray_22(PUBLISHED["resnet18"], 49 * 64, 512), 512, (16, 16), resnet_layers(2, 2, 2, 2), 0.0
+    ),
+    "resnet34": Row(
+        gray_22(PUBLISHED["resnet34"], 49 * 64, 512), 512, (16, 16), resnet_layers(3, 4, 6, 3), 0.0
+    ),
+    "resnet50": Row(
+        gray_22(PUBLISHED["resnet50"], 49 * 64, 2048),
+        *(2048, (16, 16), resnet_layers(3, 4, 6, 3), 0.0),
+    ),
+    "resnet101": Row(
+        gray_22(PUBLISHED["resnet101"], 49 * 64, 2048),
+        *(2048, (16, 16), resnet_layers(3, 4, 23, 3), 0.0),
+    ),
+    "inception_v4": Row(
+        gray_22(PUBLISHED["inception_v4"], 9 * 32, 1536),
+        *(1536, (75, 75), inception_layers(STEM_V4, 4, 7, 3), 0.2),
+    ),
+    "inception_resnet": Row(
+        sum(INCEPTION_RESNET), 1536, (75, 75), inception_layers(STEM_V2, 3, 5, 2), 0.2
+    ),
+    "inception_resnet_v1": Row(
+        sum(INCEPTION_RESNET_V1), 1792, (75, 75), inception_layers(STEM_V1, 5, 10, 5), 0.2
+    ),
+    "inception_resnet_v2": Row(
+        gray_22(PUBLISHED["inception_resnet_v2"], 9 * 32, 1536),
+        *(1536, (75, 75), inception_layers(STEM_V2, 10, 20, 10), 0.2),
     ),
 }
 every_model = pytest.mark.parametrize("key", MODELS)
@@ -68,49 +178,118 @@ def test_parameter_count(key: str) -> None:
     assert count(shapes_of(build_model(key, 22), 98, 80)) == ROWS[key].parameters
 
 
-def test_resnet18_has_the_published_parameter_count() -> None:
-    variables = shapes_of(build_model("resnet18", 1000), 224, 224, channels=3)
-    assert count(variables) == 11_689_512
-    # Two statistics for each of the 4,800 channels that 20 normalisations see.
-    assert sum(leaf.size for leaf in jax.tree.leaves(variables["batch_stats"])) == 2 * 4800
+@pytest.mark.parametrize("key", PUBLISHED)
+def test_published_parameter_counts(key: str) -> None:
+    variables = shapes_of(build_model(key, 1000), 224, 224, channels=3)
+    assert count(variables) == PUBLISHED[key]
+    # Two statistics for each channel that a normalisation scales and shifts.
+    scales_and_biases = sum(
+        leaf.size
+        for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"])
+        if "norm" in path[-2].key
+    )
+    statistics = sum(leaf.size for leaf in jax.tree.leaves(variables["batch_stats"]))
+    assert statistics == scales_and_biases
+    assert statistics == {"resnet18": 2 * 4800, "inception_resnet_v2": 60_544}.get(key, statistics)
 
 
-def test_resnet18_has_the_published_stages() -> None:
-    # He et al. 2016, table 1: output sizes of conv1 and of conv2_x .. conv5_x at 224 x 224.
-    model = build_model("resnet18", 1000)
-    image = jnp.zeros((1, 224, 224, 3))
+def output_shapes(model: nn.Module, side: int, layers: str) -> dict[str, tuple[int, ...]]:
+    """Height, width and channels that layers give for a square colour picture."""
+    image = jnp.zeros((1, side, side, 3))
 
-    def stages(variables: Any) -> Any:
-        wanted = {"stem_conv", *(f"stage{stage}_block2" for stage in (1, 2, 3, 4))}
-        _, seen = model.apply(
+    def seen(variables: Any) -> Any:
+        _, found = model.apply(
             variables,
             image,
             train=False,
-            capture_intermediates=lambda module, _: module.name in wanted,
+            capture_intermediates=lambda module, _: module.name in layers.split(),
             mutable=["intermediates"],
         )
-        return seen["intermediates"]
+        return found["intermediates"]
 
-    seen = jax.eval_shape(stages, shapes_of(model, 224, 224, channels=3))
-    assert {name: outputs["__call__"][0].shape[1:] for name, outputs in seen.items()} == {
+    found = jax.eval_shape(seen, shapes_of(model, side, side, channels=3))
+    return {name: outputs["__call__"][0].shape[1:] for name, outputs in found.items()}
+
+
+@pytest.mark.parametrize(("key", "factor"), [("resnet18", 1), ("resnet50", 4)])
+def test_resnet_has_the_published_stages(key: str, factor: int) -> None:
+    # He et al. 2016, table 1: output sizes of conv1 and of conv2_x .. conv5_x at 224 x 224.
+    layers = "stem_conv stage1_block2 stage2_block2 stage3_block2 stage4_block2"
+    assert output_shapes(build_model(key, 1000), 224, layers) == {
         "stem_conv": (112, 112, 64),
-        "stage1_block2": (56, 56, 64),
-        "stage2_block2": (28, 28, 128),
-        "stage3_block2": (14, 14, 256),
-        "stage4_block2": (7, 7, 512),
+        "stage1_block2": (56, 56, 64 * factor),
+        "stage2_block2": (28, 28, 128 * factor),
+        "stage3_block2": (14, 14, 256 * factor),
+        "stage4_block2": (7, 7, 512 * factor),
     }
+
+
+@pytest.mark.parametrize(
+    ("key", "widths"),
+    [
+        # Szegedy et al. 2017, figures 9 and 15; version 2 as it was released.
+        ("inception_v4", (384, 1024, 1536)),
+        ("inception_resnet_v1", (256, 896, 1792)),
+        ("inception_resnet_v2", (320, 1088, 2080)),
+        ("inception_resnet", (320, 1088, 2080)),
+    ],
+)
+def test_inception_has_the_published_grids(key: str, widths: tuple[int, int, int]) -> None:
+    layers = "inception_a1 reduction_a inception_b1 reduction_b inception_c1"
+    a, b, c = widths
+    assert output_shapes(build_model(key, 1000), 299, layers) == {
+        "inception_a1": (35, 35, a),
+        "reduction_a": (17, 17, b),
+        "inception_b1": (17, 17, b),
+        "reduction_b": (8, 8, c),
+        "inception_c1": (8, 8, c),
+    }
+
+
+def test_the_stride_of_a_bottleneck_has_a_place() -> None:
+    for stride_in, middle in (("3x3", 28), ("1x1", 14)):
+        block = functools.partial(Bottleneck, stride_in=stride_in)
+        model = ResNet(7, blocks=(1, 1), block=block)
+
+        def inside(variables: Any, model: nn.Module = model) -> Any:
+            _, seen = model.apply(
+                variables,
+                jnp.zeros((1, 112, 112, 1)),
+                train=False,
+                capture_intermediates=lambda module, _: module.name == "conv1",
+                mutable=["intermediates"],
+            )
+            return seen["intermediates"]["stage2_block1"]["conv1"]["__call__"][0]
+
+        assert jax.eval_shape(inside, shapes_of(model, 112, 112)).shape[1:] == (middle, middle, 128)
+
+
+def test_any_number_of_blocks() -> None:
+    layers = shapes_of(InceptionResNet(7, VERSION_1, blocks=(0, 2, 1)), 98, 80)["params"]
+    assert sorted(layers) == sorted(inception_layers(STEM_V1, 0, 2, 1))
+    layers = shapes_of(InceptionV4(7, blocks=(1, 0, 2)), 98, 80)["params"]
+    assert sorted(layers) == sorted(inception_layers(STEM_V4, 1, 0, 2))
+    layers = shapes_of(ResNet(7, blocks=(1, 0, 3), block=Bottleneck), 98, 80)["params"]
+    assert sorted(layers) == sorted(resnet_layers(1, 0, 3))
 
 
 @every_model
 def test_layer_names(key: str) -> None:
-    assert sorted(shapes_of(build_model(key, 22), 98, 80)["params"]) == ROWS[key].layers.split()
+    layers = shapes_of(build_model(key, 22), 98, 80)["params"]
+    assert sorted(layers) == sorted(ROWS[key].layers)
 
 
-@pytest.mark.parametrize("num_outputs", [6, 7, 15, 22])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize(
+    ("num_outputs", "dtype", "train"),
+    [
+        (6, "float32", True),
+        (7, "bfloat16", False),
+        (15, "float32", False),
+        (22, "bfloat16", True),
+    ],
+)
 @every_model
-def test_shapes_and_dtypes(key: str, train: bool, dtype: str, num_outputs: int) -> None:
+def test_shapes_and_dtypes(key: str, num_outputs: int, dtype: str, train: bool) -> None:
     model = build_model(key, num_outputs, dtype=dtype)
     variables = shapes_of(model, 98, 80)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
@@ -133,7 +312,7 @@ def test_shapes_and_dtypes(key: str, train: bool, dtype: str, num_outputs: int) 
         )
 
 
-@pytest.mark.parametrize("key", ["ar1", "resnet18"])
+@every_model
 def test_bfloat16_is_what_it_computes_in(key: str) -> None:
     model = build_model(key, 22, dtype="bfloat16")
     image = jnp.zeros((1, 98, 80, 1))
@@ -164,6 +343,34 @@ def test_the_smallest_picture(key: str) -> None:
         assert f"the smallest is {height}x{width} (height x width)" in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        InceptionV4(7, blocks=(1, 1, 1)),
+        InceptionResNet(7, VERSION_1, blocks=(1, 1, 1)),
+        InceptionResNet(7, VERSION_2, blocks=(1, 1, 1)),
+    ],
+)
+def test_one_pixel_less_than_the_smallest_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, model: nn.Module
+) -> None:
+    monkeypatch.setattr(sys.modules[type(model).__module__], "check_input_size", lambda *_: None)
+    assert output_shapes(model, 75, "reduction_b")["reduction_b"][:2] == (1, 1)
+    assert output_shapes(model, 74, "reduction_b")["reduction_b"][:2] == (0, 0)
+
+
+@pytest.mark.parametrize("windows", [[], [(3, 2)], [(7, 2), (3, 1), (1, 1), (5, 3)]])
+def test_smallest_side(windows: list[tuple[int, int]]) -> None:
+    def remaining(side: int) -> int:
+        for kernel, stride in windows:
+            side = len(range(0, side - kernel + 1, stride))
+        return side
+
+    side = smallest_side(windows)
+    assert remaining(side) == 1
+    assert remaining(side - 1) == 0
+
+
 class Network(NamedTuple):
     """A network with parameters and its two compiled ways to run."""
 
@@ -189,11 +396,19 @@ def drawn(shapes: Any) -> Any:
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-@pytest.fixture(scope="module", params=list(MODELS))
+# Compiling the others takes as long again for each: they are the same blocks, only more of them.
+QUICK = ("ar1", "resnet18", "inception_resnet")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(key, marks=[] if key in QUICK else pytest.mark.slow) for key in MODELS],
+)
 def network(request: pytest.FixtureRequest) -> Network:
     model = build_model(request.param, 22, dropout=0.5)
     # Small pictures: what is asked below does not depend on the size.
-    images = jax.random.normal(jax.random.key(1), (4, 36, 32, 1))
+    height, width = (max(side, 32) + 4 for side in ROWS[request.param].smallest)
+    images = jax.random.normal(jax.random.key(1), (4, height, width, 1))
 
     @jax.jit
     def evaluate(variables: Any, images: jax.Array, key: jax.Array) -> Any:
@@ -215,7 +430,7 @@ def network(request: pytest.FixtureRequest) -> Network:
         gradients, (outputs, updates) = jax.grad(loss, has_aux=True)(variables["params"])
         return outputs, updates, gradients
 
-    return Network(drawn(shapes_of(model, 36, 32)), images, evaluate, train)
+    return Network(drawn(shapes_of(model, height, width)), images, evaluate, train)
 
 
 def test_gradients_are_finite_and_reach_every_layer(network: Network) -> None:
@@ -274,17 +489,28 @@ def test_evaluation_sees_each_picture_by_itself(network: Network) -> None:
     assert np.abs(together.logits[1:] - alone.logits[1:]).max() > 1e-3
 
 
-def test_running_statistics_move_by_a_tenth() -> None:
-    # Flax and the paper's code mean opposite things by "momentum".
-    model = ResNet(7, blocks=(1,))
-    images = jax.random.normal(jax.random.key(1), (3, 32, 32, 1)) + 0.5
-    shapes = shapes_of(model, 32, 32)
+@pytest.mark.parametrize(
+    ("model", "momentum", "norm"),
+    [
+        # Flax and ResNet's published code mean opposite things by "momentum".
+        (ResNet(7, blocks=(1,)), 0.9, "stem_norm"),
+        (ResNet(7, blocks=(1,), norm_momentum=0.5), 0.5, "stem_norm"),
+        (InceptionV4(7, blocks=(1, 0, 0)), 0.9997, "stem_conv1"),
+        (InceptionResNet(7, blocks=(1, 0, 0)), 0.9997, "stem_conv1"),
+    ],
+)
+def test_running_statistics_keep_their_momentum(
+    model: nn.Module, momentum: float, norm: str
+) -> None:
+    images = jax.random.normal(jax.random.key(1), (3, 80, 80, 1)) + 0.5
+    shapes = shapes_of(model, 80, 80)
     # As initialised: mean 0, variance 1.
     fresh = jax.tree_util.tree_map_with_path(
         lambda path, leaf: jnp.full(leaf.shape, float(path[-1].key == "var")),
         shapes["batch_stats"],
     )
     variables = {"params": drawn(shapes["params"]), "batch_stats": fresh}
+    first = "/".join([norm, "conv"]) if norm == "stem_conv1" else "stem_conv"
 
     @jax.jit
     def stem(variables: Any) -> Any:
@@ -292,21 +518,81 @@ def test_running_statistics_move_by_a_tenth() -> None:
             variables,
             images,
             train=True,
-            capture_intermediates=lambda module, _: module.name == "stem_conv",
+            capture_intermediates=lambda module, _: "/".join(module.path) == first,
+            rngs={"dropout": jax.random.key(2)},
             mutable=["intermediates", "batch_stats"],
         )
-        return seen["intermediates"]["stem_conv"]["__call__"][0], seen["batch_stats"]["stem_norm"]
+        found = seen["batch_stats"][norm]
+        return jax.tree.leaves(seen["intermediates"]), found.get("norm", found)
 
-    seen, found = stem(variables)
+    (seen,), found = stem(variables)
     values = np.asarray(seen, np.float64)
-    np.testing.assert_allclose(found["mean"], 0.1 * values.mean((0, 1, 2)), rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(found["var"], 0.9 + 0.1 * values.var((0, 1, 2)), rtol=1e-3)
+    gain = 1 - momentum
+    np.testing.assert_allclose(found["mean"] / gain, values.mean((0, 1, 2)), rtol=1e-3, atol=1e-3)
+    # What is left of the initial 1 is subtracted in double: 0.9997 takes most of a float32.
+    moved = (np.asarray(found["var"], np.float64) - momentum) / gain
+    np.testing.assert_allclose(moved, values.var((0, 1, 2)), rtol=2e-3)
+
+
+def test_prelu_is_linear_on_each_side() -> None:
+    x = jnp.asarray([[-2.0, -2.0], [3.0, 0.0]])
+    np.testing.assert_array_equal(
+        PReLU().apply({"params": {"slope": jnp.asarray([0.5, 0.0])}}, x), [[-1.0, 0.0], [3.0, 0.0]]
+    )
+    assert PReLU().init(jax.random.key(0), x)["params"]["slope"].tolist() == [0.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("build", "slopes", "every_norm"),
+    [
+        # One slope a channel: after the four convolutions and the fully connected layer;
+        (AR1, 24 + 48 + 96 + 128 + 256, False),
+        # after the stem and twice a block, in a bottleneck twice its width and once four times it;
+        (functools.partial(ResNet, blocks=(1, 1)), 64 + 2 * (64 + 128), False),
+        (functools.partial(ResNet, blocks=(1, 1), block=Bottleneck), 64 + 6 * (64 + 128), False),
+        # after every normalisation, and after every sum but the linear one.
+        (functools.partial(InceptionV4, blocks=(1, 1, 1)), 0, True),
+        (functools.partial(InceptionResNet, blocks=(1, 1, 1)), 320 + 1088, True),
+        (functools.partial(InceptionResNet, design=VERSION_1, blocks=(1, 1, 1)), 2944, True),
+    ],
+)
+def test_prelu_stands_wherever_relu_does(build: Any, slopes: int, every_norm: bool) -> None:
+    relu, prelu = build(7), build(7, activation="prelu")
+    shapes = shapes_of(prelu, 76, 75)
+    if every_norm:
+        slopes += sum(leaf.size for leaf in jax.tree.leaves(shapes["batch_stats"])) // 2
+    assert count(shapes) - count(shapes_of(relu, 76, 75)) == slopes
+    variables = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jnp.zeros_like(leaf) if path[-1].key == "slope" else leaf, drawn(shapes)
+    )
+    images = jax.random.normal(jax.random.key(1), (2, 76, 75, 1))
+    found, expected = (model.apply(variables, images, train=False) for model in (prelu, relu))
+    np.testing.assert_allclose(found.logits, expected.logits, rtol=1e-5, atol=1e-5)
+    assert np.std(expected.logits) > 0.1
+
+
+@every_model
+def test_build_model_sets_what_is_asked(key: str) -> None:
+    assert build_model(key, 22).activation == "relu"
+    assert build_model(key, 22, activation="prelu").activation == "prelu"
+    if key == "ar1":
+        with pytest.raises(UserError, match=r"model 'ar1' has no BatchNorm: leave norm_momentum"):
+            build_model(key, 22, norm_momentum=0.5)
+    else:
+        assert build_model(key, 22, norm_momentum=0.5).norm_momentum == 0.5
+
+
+def test_presets_know_every_model(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
+    monkeypatch.syspath_prepend(repository / "experiments")
+    from presets import PRESETS
+
+    assert {name: preset.model for name, preset in PRESETS.items()} == {k: k for k in MODELS}
 
 
 @every_model
 def test_dropout_is_the_network_s_own_unless_set(key: str) -> None:
     own = build_model(key, 22)
-    assert own.dropout == {"ar1": 0.3, "resnet18": 0.0}[key]
+    assert own.dropout == ROWS[key].dropout
     assert build_model(key, 22, dropout=0.0).dropout == 0.0
     assert build_model(key, 22, dropout=0.7).dropout == 0.7
 

@@ -8,11 +8,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from emojax.models.layers import Head, Outputs, check_input_size
+from emojax.models.layers import Activation, Head, Outputs, activate, check_input_size
 
 
 class AR1(nn.Module):
-    """Convolution, ReLU, max pooling; then one fully connected layer and the head.
+    """Convolution, activation, max pooling; then one fully connected layer and the head.
 
     The thesis gives the order of the layers, not their sizes. Ours are multiples of
     8 for tensor cores, and the first convolution has stride 2: at 98 x 80 it
@@ -23,9 +23,11 @@ class AR1(nn.Module):
     num_outputs: int
     """Number of logits."""
     widths: Sequence[int] = (24, 48, 96, 128)
-    """Channels of the convolutions, each followed by ReLU and 2 x 2 max pooling."""
+    """Channels of the convolutions, each followed by its activation and 2 x 2 max pooling."""
     hidden: int = 256
     """Width of the fully connected layer: the length of the feature vector."""
+    activation: Activation = "relu"
+    """After every convolution and after the fully connected layer."""
     dropout: float = 0.3
     """Share of the feature vector that training leaves out."""
     dtype: jnp.dtype = jnp.dtype("float32")
@@ -50,14 +52,14 @@ class AR1(nn.Module):
                 kernel_init=nn.initializers.he_normal(),
                 name=f"conv{index}",
             )(x)
-            x = nn.max_pool(nn.relu(x), (2, 2), strides=(2, 2))
+            x = activate(x, self.activation, f"prelu{index}")
+            x = nn.max_pool(x, (2, 2), strides=(2, 2))
         x = x.reshape(x.shape[0], -1)
-        x = nn.relu(
-            nn.Dense(
-                self.hidden,
-                dtype=self.dtype,
-                kernel_init=nn.initializers.he_normal(),
-                name="fully_connected",
-            )(x)
-        )
+        x = nn.Dense(
+            self.hidden,
+            dtype=self.dtype,
+            kernel_init=nn.initializers.he_normal(),
+            name="fully_connected",
+        )(x)
+        x = activate(x, self.activation, "fully_connected_prelu")
         return Head(self.num_outputs, self.dropout, self.dtype, name="head")(x, train=train)

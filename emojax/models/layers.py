@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,12 +15,38 @@ from emojax.errors import UserError
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 """He initialisation over the fan-out, as ResNet's published code has it. Source: He et al. 2015."""
 
+Activation = Literal["relu", "prelu"]
+"""Every network offers both."""
+
+Step = tuple[int, int, int]
+"""One convolution of an Inception figure: channels, kernel height, kernel width."""
+
+Chain = Sequence[Step]
+"""Convolutions one after the other."""
+
 
 class Outputs(NamedTuple):
     """What every network returns."""
 
     logits: jax.Array  # batch outputs, float32
     features: jax.Array  # batch features, float32: what the last linear layer saw
+
+
+class PReLU(nn.Module):
+    """ReLU with a learned slope below zero, one a channel. Source: He et al. 2015, section 2.1."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch channels"]) -> Float[Array, "*batch channels"]:
+        """Return x where it is positive and slope * x elsewhere, in x's type."""
+        slope = self.param("slope", nn.initializers.constant(0.25), (x.shape[-1],), jnp.float32)
+        return jnp.where(x >= 0, x, x * slope.astype(x.dtype))
+
+
+def activate(
+    x: Float[Array, "*batch channels"], activation: Activation, name: str
+) -> Float[Array, "*batch channels"]:
+    """Return x after its activation; PReLU's slopes become `name` in the module that calls."""
+    return PReLU(name=name)(x) if activation == "prelu" else nn.relu(x)
 
 
 class Head(nn.Module):
@@ -38,6 +65,126 @@ class Head(nn.Module):
         kept = nn.Dropout(self.dropout, deterministic=not train)(features)
         logits = nn.Dense(self.num_outputs, dtype=self.dtype, name="logits")(kept)
         return Outputs(logits.astype(jnp.float32), features.astype(jnp.float32))
+
+
+class ConvNorm(nn.Module):
+    """What the Inception figures call Conv: convolution, normalisation, activation."""
+
+    width: int
+    """Output channels."""
+    kernel: tuple[int, int]
+    """Height and width."""
+    stride: int = 1
+    """In both directions."""
+    padding: Literal["SAME", "VALID"] = "SAME"
+    """VALID is what the figures mark with V."""
+    activation: Activation = "relu"
+    """Of the output."""
+    conv: Callable[..., Any] = nn.Conv
+    """Convolution with everything bound that all of them share."""
+    norm: Callable[..., Any] = nn.BatchNorm
+    """Normalisation with train or evaluation bound."""
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch height2 width2 channels2"]:
+        """Return the activations."""
+        strides = (self.stride, self.stride)
+        x = self.conv(self.width, self.kernel, strides, padding=self.padding, name="conv")(x)
+        return activate(self.norm(name="norm")(x), self.activation, "prelu")
+
+
+def apply_chain(
+    unit: Callable[..., ConvNorm],
+    x: Float[Array, "batch height width channels"],
+    chain: Chain,
+    name: str,
+    *,
+    reduce: bool = False,
+) -> Float[Array, "batch height2 width2 channels2"]:
+    """Return x after a chain of convolutions, named `{name}_conv1` onwards.
+
+    Args:
+        unit: `ConvNorm` with its shared fields bound.
+        x: the chain's input.
+        chain: the convolutions.
+        name: of the chain, in the module that calls.
+        reduce: the last convolution has stride 2 and no padding.
+    """
+    for number, (width, height, across) in enumerate(chain, start=1):
+        reducing = reduce and number == len(chain)
+        stride, padding = (2, "VALID") if reducing else (1, "SAME")
+        x = unit(width, (height, across), stride, padding, name=f"{name}_conv{number}")(x)
+    return x
+
+
+class Branches(nn.Module):
+    """Chains of convolutions side by side, their outputs concatenated along the channels."""
+
+    chains: Sequence[Chain]
+    """`branch1` onwards."""
+    unit: Callable[..., ConvNorm]
+    """`ConvNorm` with its shared fields bound."""
+    pooled_width: int = 0
+    """Channels of a last branch, 3 x 3 average pooling and a 1 x 1 convolution; 0: without it."""
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch height width channels2"]:
+        """Return the concatenated branches; height and width stay."""
+        outputs = [
+            apply_chain(self.unit, x, chain, f"branch{number}")
+            for number, chain in enumerate(self.chains, start=1)
+        ]
+        if self.pooled_width:
+            pooled = average_pool(x)
+            outputs.append(self.unit(self.pooled_width, (1, 1), name="pooled_conv1")(pooled))
+        return jnp.concatenate(outputs, axis=-1)
+
+
+class Reduction(nn.Module):
+    """Chains that end with stride 2, beside 3 x 3 max pooling with stride 2; no padding there."""
+
+    chains: Sequence[Chain]
+    """`branch1` onwards."""
+    unit: Callable[..., ConvNorm]
+    """`ConvNorm` with its shared fields bound."""
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch height2 width2 channels2"]:
+        """Return the concatenated branches, the pooled input last."""
+        outputs = [
+            apply_chain(self.unit, x, chain, f"branch{number}", reduce=True)
+            for number, chain in enumerate(self.chains, start=1)
+        ]
+        return jnp.concatenate([*outputs, nn.max_pool(x, (3, 3), strides=(2, 2))], axis=-1)
+
+
+def average_pool(
+    x: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch height width channels"]:
+    """Return the mean of each 3 x 3 neighbourhood, of what lies inside the picture."""
+    return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
+
+
+REDUCTION_WINDOW = (3, 2)
+"""Kernel and stride of `Reduction`, for `smallest_side`."""
+
+
+def smallest_side(windows: Sequence[tuple[int, int]]) -> int:
+    """Return the shortest side of which unpadded windows leave one value.
+
+    Args:
+        windows: kernel and stride of each, in the order that a picture meets them.
+    """
+    side = 1
+    for kernel, stride in reversed(windows):
+        side = (side - 1) * stride + kernel
+    return side
 
 
 def check_input_size(

@@ -1,16 +1,23 @@
-"""ResNet with basic blocks. Source: He et al. 2016, Deep Residual Learning, table 1."""
+"""ResNet. Source: He et al. 2016, Deep Residual Learning for Image Recognition, table 1."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from emojax.models.layers import Head, Outputs, check_input_size, he_normal
+from emojax.models.layers import (
+    Activation,
+    Head,
+    Outputs,
+    activate,
+    check_input_size,
+    he_normal,
+)
 
 
 class BasicBlock(nn.Module):
@@ -20,6 +27,8 @@ class BasicBlock(nn.Module):
     """Output channels."""
     stride: int
     """Of the first convolution, and of the projection."""
+    activation: Activation
+    """After each normalisation but the last, and after the sum."""
     conv: Callable[..., Any]
     """Convolution with everything bound that all of them share."""
     norm: Callable[..., Any]
@@ -32,13 +41,49 @@ class BasicBlock(nn.Module):
         """Return the block's output; shortcut option B: projection where the shape changes."""
         strides = (self.stride, self.stride)
         y = self.conv(self.width, (3, 3), strides, padding=1, name="conv1")(x)
-        y = nn.relu(self.norm(name="norm1")(y))
+        y = activate(self.norm(name="norm1")(y), self.activation, "prelu1")
         y = self.conv(self.width, (3, 3), padding=1, name="conv2")(y)
         y = self.norm(name="norm2")(y)
         if x.shape != y.shape:
             x = self.conv(self.width, (1, 1), strides, padding=0, name="projection")(x)
             x = self.norm(name="projection_norm")(x)
-        return nn.relu(x + y)
+        return activate(x + y, self.activation, "prelu2")
+
+
+class Bottleneck(nn.Module):
+    """1 x 1, 3 x 3, 1 x 1 convolutions around which the input is added. Source: figure 5."""
+
+    width: int
+    """Channels of the first two convolutions; the last has four times as many."""
+    stride: int
+    """Of one of the first two convolutions, and of the projection."""
+    activation: Activation
+    """After each normalisation but the last, and after the sum."""
+    conv: Callable[..., Any]
+    """Convolution with everything bound that all of them share."""
+    norm: Callable[..., Any]
+    """Normalisation with train or evaluation bound."""
+    stride_in: Literal["3x3", "1x1"] = "3x3"
+    """Convolution that has the stride: the 1 x 1 of the paper, or the 3 x 3 of later code, which
+    looks at every value of its input."""
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch height2 width2 channels2"]:
+        """Return the block's output; shortcut option B: projection where the shape changes."""
+        strides, one = (self.stride, self.stride), (1, 1)
+        first, second = (strides, one) if self.stride_in == "1x1" else (one, strides)
+        y = self.conv(self.width, (1, 1), first, padding=0, name="conv1")(x)
+        y = activate(self.norm(name="norm1")(y), self.activation, "prelu1")
+        y = self.conv(self.width, (3, 3), second, padding=1, name="conv2")(y)
+        y = activate(self.norm(name="norm2")(y), self.activation, "prelu2")
+        y = self.conv(4 * self.width, (1, 1), padding=0, name="conv3")(y)
+        y = self.norm(name="norm3")(y)
+        if x.shape != y.shape:
+            x = self.conv(4 * self.width, (1, 1), strides, padding=0, name="projection")(x)
+            x = self.norm(name="projection_norm")(x)
+        return activate(x + y, self.activation, "prelu3")
 
 
 class ResNet(nn.Module):
@@ -48,8 +93,14 @@ class ResNet(nn.Module):
     """Number of logits."""
     blocks: Sequence[int] = (2, 2, 2, 2)
     """Residual blocks per stage; any number of stages."""
+    block: Callable[..., nn.Module] = BasicBlock
+    """`BasicBlock` or `Bottleneck`."""
     stem_width: int = 64
     """Channels of the first stage; each later stage doubles them (table 1)."""
+    activation: Activation = "relu"
+    """After every normalisation but those before a sum, and after every sum."""
+    norm_momentum: float = 0.9
+    """Share of the running statistics that a step keeps, the paper's reference code's."""
     dropout: float = 0.0
     """Share of the feature vector that training leaves out; the paper uses none."""
     dtype: jnp.dtype = jnp.dtype("float32")
@@ -67,22 +118,23 @@ class ResNet(nn.Module):
         norm = functools.partial(
             nn.BatchNorm,
             use_running_average=not train,
-            momentum=0.9,
+            momentum=self.norm_momentum,
             epsilon=1e-5,
             dtype=self.dtype,
         )
         x = conv(self.stem_width, (7, 7), (2, 2), padding=3, name="stem_conv")(
             images.astype(self.dtype)
         )
-        x = nn.relu(norm(name="stem_norm")(x))
+        x = activate(norm(name="stem_norm")(x), self.activation, "stem_prelu")
         # Flax's annotation names only the string forms of a padding.
         same: Any = ((1, 1), (1, 1))
         x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=same)
         for stage, count in enumerate(self.blocks, start=1):
             for block in range(1, count + 1):
-                x = BasicBlock(
+                x = self.block(
                     self.stem_width * 2 ** (stage - 1),
                     2 if stage > 1 and block == 1 else 1,
+                    self.activation,
                     conv,
                     norm,
                     name=f"stage{stage}_block{block}",
@@ -92,3 +144,6 @@ class ResNet(nn.Module):
 
 
 resnet18 = functools.partial(ResNet, blocks=(2, 2, 2, 2))
+resnet34 = functools.partial(ResNet, blocks=(3, 4, 6, 3))
+resnet50 = functools.partial(ResNet, blocks=(3, 4, 6, 3), block=Bottleneck)
+resnet101 = functools.partial(ResNet, blocks=(3, 4, 23, 3), block=Bottleneck)
