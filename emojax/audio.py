@@ -8,70 +8,14 @@ Source: the thesis, chapters 4.1 (narrow and wide band) and 5.2.5 (its code).
 
 from __future__ import annotations
 
-import dataclasses
-
 import cv2
 import numpy as np
 
 from emojax.errors import UserError
+from emojax.spec import SpectrogramSpec
 
 _POWER_FLOOR = 1e-10
 """Below this no power is told from silence: -100 dB of a full-scale square."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SpectrogramSpec:
-    """How a waveform becomes network input. Row 0 is the highest frequency."""
-
-    window_ms: float = 25.0
-    """Length of the analysis window. Long: harmonics stand out; short: the glottal pulses."""
-    hop_ms: float = 10.0
-    """Distance between two windows."""
-    fft_length: int = 512
-    """Samples of the Fourier transform; the window is padded with zeros to this."""
-    mel_bands: int | None = 64
-    """Bands of the mel filter bank; None keeps the transform's own frequencies."""
-    decibels: bool = True
-    """Decibels below the maximum, mapped to 0..1; otherwise power divided by its maximum."""
-    range_db: float = 80.0
-    """Distance from the maximum (1) to the floor (0), for `decibels`."""
-    duration_s: float | None = 3.0
-    """Silence is appended up to here and longer sound is cut; None: the whole sound is squeezed."""
-    height: int = 64
-    """Rows of the result."""
-    width: int = 96
-    """Columns of the result."""
-    sample_rate_hz: int = 16000
-    """Samples per second of the waveform."""
-    thesis: bool = False
-    """Do what the thesis's code does: see `thesis_spectrogram`."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that give no spectrogram."""
-        for name in ("window_ms", "hop_ms", "range_db", "sample_rate_hz", "height", "width"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name}={getattr(self, name)!r}: wanted a number above 0")
-        if self.duration_s is not None and not self.duration_s > 0:
-            raise UserError(f"duration_s={self.duration_s!r}: wanted seconds above 0, or None")
-        if self.mel_bands is not None and self.mel_bands < 1:
-            raise UserError(f"mel_bands={self.mel_bands!r}: wanted 1 or more, or None")
-        if self.window_length < 2 or self.window_length > self.fft_length:
-            raise UserError(
-                f"window_ms={self.window_ms!r} is {self.window_length} samples: "
-                f"wanted 2..{self.fft_length} (fft_length)"
-            )
-        if self.hop_length < 1:
-            raise UserError(f"hop_ms={self.hop_ms!r} is less than a sample: make it longer")
-
-    @property
-    def window_length(self) -> int:
-        """Samples of the window."""
-        return round(self.window_ms * self.sample_rate_hz / 1000)
-
-    @property
-    def hop_length(self) -> int:
-        """Samples between two windows."""
-        return round(self.hop_ms * self.sample_rate_hz / 1000)
 
 
 PRESETS: dict[str, SpectrogramSpec] = {

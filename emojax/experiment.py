@@ -6,6 +6,7 @@ import dataclasses
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +20,13 @@ from tqdm import tqdm
 from emojax import labels, plots
 from emojax.baseline import pixel_baseline
 from emojax.checkpoint import open_checkpoints, restore
-from emojax.config import TrainConfig
-from emojax.data.resident import put_on_device
+from emojax.config import TrainConfig, network_spec
+from emojax.data.resident import keep_labels, put_on_device
 from emojax.data.shards import DatasetInfo, FaceArrays, dataset_info, load_split
 from emojax.errors import UserError
-from emojax.evaluate import Predictor, make_predictor, middle_faces, score
-from emojax.export import SYNTHETIC_NOTICE, export_artifact
-from emojax.models import build_model
+from emojax.evaluate import Modality, Predictor, make_predictor, score
+from emojax.export import SYNTHETIC_NOTICE, export_artifact, record_examples
+from emojax.models import DEFAULT_EXTRACTOR, build_model, looks_at
 from emojax.report import write_report
 from emojax.run import load_run, open_run, provenance, write_json
 from emojax.sharding import make_mesh, replicated
@@ -38,7 +39,7 @@ def variables_of(state: TrainState) -> dict[str, Any]:
     return {"params": state.params, "batch_stats": state.batch_stats}
 
 
-def _network(config: TrainConfig, spec: InputSpec) -> nn.Module:
+def _network(config: TrainConfig, spec: InputSpec, *, frozen: bool | None = None) -> nn.Module:
     return build_model(
         config.model,
         spec.num_outputs,
@@ -46,6 +47,46 @@ def _network(config: TrainConfig, spec: InputSpec) -> nn.Module:
         activation=config.activation,
         norm_momentum=config.norm_momentum,
         dtype=compute_dtype(config.dtype),
+        extractor=config.extractor,
+        frozen=frozen,
+        video_features=config.video_features,
+        sound_features=config.sound_features,
+    )
+
+
+def _predictor(config: TrainConfig, spec: InputSpec, mesh: jax.sharding.Mesh) -> Predictor:
+    return make_predictor(_network(config, spec), looks_at(config.model), spec, mesh)
+
+
+def _trainer(
+    config: TrainConfig,
+    spec: InputSpec,
+    num_examples: int,
+    *,
+    devices: Sequence[Any] | None = None,
+    extractor: Any = None,
+) -> Trainer:
+    """Return the compiled calls of a run; of ar4's, those of its perceptron.
+
+    Args:
+        config: the run's settings.
+        spec: what its network sees and answers.
+        num_examples: length of the training split.
+        devices: JAX devices, all of them for None.
+        extractor: of ar4, the trained variables of its extractor, by collection; None
+            where they come from a checkpoint.
+    """
+    if config.model != "ar4":
+        return make_trainer(_network(config, spec), spec, config, num_examples, devices)
+    return make_trainer(
+        _network(config, spec, frozen=True),
+        spec,
+        dataclasses.replace(config, epochs=config.perceptron_epochs),
+        num_examples,
+        devices,
+        frozen=("extractor",),
+        # A network without normalisation has no statistics to hand on.
+        trained={name: {"extractor": tree} for name, tree in (extractor or {}).items() if tree},
     )
 
 
@@ -142,22 +183,25 @@ def train_run(
         StopTraining: someone asked to stop; run again to go on.
     """
     info = dataset_info(data)
-    spec = info.input_spec
+    spec = network_spec(config, info.input_spec)
     open_run(folder, config, spec, data, info.report["fingerprint"], fresh)
-    train, validation = load_split(data, "train"), load_split(data, "validation")
+    train, validation = (
+        keep_labels(load_split(data, split), spec) for split in ("train", "validation")
+    )
     if len(validation.emotion) == 0:
         raise UserError(
             f"{data}: nobody is in the split `validation`, which training is watched on: "
             "put some people there in the manifest, or leave its column `split` empty"
         )
     _require_test_people(info)
-    trainer = make_trainer(_network(config, spec), spec, config, len(train.emotion))
+    extractor = _train_extractor(config, folder, data) if config.model == "ar4" else None
+    trainer = _trainer(config, spec, len(train.emotion), extractor=extractor)
     resident = put_on_device(train, replicated(trainer.mesh))
-    predict = make_predictor(_network(config, spec), spec, trainer.mesh)
+    predict = _predictor(config, spec, trainer.mesh)
     checkpoints = open_checkpoints(folder / "checkpoints")
     done = checkpoints.latest_step() or 0
     if done >= trainer.total_steps:
-        print(f"{folder}: already trained for {config.epochs} epochs")
+        print(f"{folder}: already trained for {trainer.config.epochs} epochs")
     elif done:
         print(f"{folder}: going on from step {done} of {trainer.total_steps}")
     watcher = _Watcher(trainer, folder, done)
@@ -186,6 +230,17 @@ def train_run(
         "history": history,
     }
     return finish_run(folder, results, predict, state, train if baseline else None)
+
+
+def _train_extractor(config: TrainConfig, folder: Path, data: Path) -> Any:
+    """Return the variables of ar4's extractor, trained on action units into a run of its own."""
+    key = config.extractor or DEFAULT_EXTRACTOR
+    chosen = dataclasses.replace(config, model=key, extractor=None, outputs="action_units")
+    print(f"1/2: {key} reads action units, trained into {folder / 'extractor'}", flush=True)
+    train_run(chosen, folder / "extractor", data, baseline=False)
+    print("2/2: the perceptron, from 15 action units to emotions", flush=True)
+    # In the run's own compute type nothing changes: parameters are float32 in each.
+    return load_network(folder / "extractor").variables
 
 
 def data_facts(data: Path, splits: dict[str, FaceArrays]) -> dict[str, Any]:
@@ -221,10 +276,10 @@ def finish_run(
         state: its trained state.
         train: the training split for the pixel baseline, None to leave that out.
     """
-    _, spec, data = load_run(folder)
-    test = load_split(data, "test")
+    config, spec, data = load_run(folder)
+    test = keep_labels(load_split(data, "test"), spec)
     results["data"]["splits"] |= data_facts(data, {"test": test})["splits"]
-    results["test"] = score(test, predict(variables_of(state), test), spec)
+    results["test"] = score_modalities(test, predict, variables_of(state), config, spec)
     if train is not None:
         print("logistic regression on pixels, to compare with ...", flush=True)
         answers = pixel_baseline(train, test, len(spec.emotions))
@@ -234,6 +289,20 @@ def finish_run(
     draw_run(folder, results)
     write_report(folder, results)
     return results
+
+
+def score_modalities(
+    arrays: FaceArrays, predict: Predictor, variables: Any, config: TrainConfig, spec: InputSpec
+) -> dict[str, Any]:
+    """Return all figures of a split; of a network with two branches also those of either alone."""
+    figures = score(arrays, predict(variables, arrays), spec)
+    if spec.sound is not None and config.video_features != 0:
+        alone: tuple[Modality, ...] = ("video", "sound")
+        figures["modalities"] = {
+            modality: score(arrays, predict(variables, arrays, modality), spec)["overall"]
+            for modality in alone
+        }
+    return figures
 
 
 def drop_nan(value: Any) -> Any:
@@ -250,12 +319,14 @@ def draw_run(folder: Path, results: dict[str, Any]) -> None:
     overall = results["test"]["overall"]
     name = f"{results['model']} on {results['data']['name']}"
     plots.plot_curves(results["history"], folder / "curves.png", name)
-    if "confusion" in overall["emotion"]:
+    if overall["emotion"].get("confusion"):
         plots.plot_confusion(
             overall["emotion"]["confusion"], overall["emotion"]["names"], folder / "confusion.png"
         )
     names = {f"AU{number:02d}": text for number, text in labels.ACTION_UNIT_NAMES.items()}
-    plots.plot_action_units(overall["action_units"]["units"], names, folder / "action_units.png")
+    if overall["action_units"]:
+        units = overall["action_units"]["units"]
+        plots.plot_action_units(units, names, folder / "action_units.png")
 
 
 class TrainedNetwork(NamedTuple):
@@ -279,7 +350,7 @@ def load_network(folder: Path) -> TrainedNetwork:
         raise UserError(f"{folder}: no checkpoint yet: train first")
     model = _network(dataclasses.replace(config, dtype="float32"), spec)
     # The state's form does not depend on how many examples it was trained on.
-    trainer = make_trainer(model, spec, config, config.batch_size, jax.devices()[:1])
+    trainer = _trainer(config, spec, config.batch_size, devices=jax.devices()[:1])
     with open_checkpoints(folder / "checkpoints") as checkpoints:
         state, _ = restore(checkpoints, trainer.init())
     return TrainedNetwork(model, variables_of(state), config, spec, data)
@@ -293,22 +364,21 @@ def evaluate_run(folder: Path, data: Path | None, split: str) -> dict[str, Any]:
     """
     network = load_network(folder)
     chosen = data or network.data
-    arrays = load_split(chosen, split)
-    found = dataset_info(chosen).input_spec
-    if found != network.spec:
+    arrays = keep_labels(load_split(chosen, split), network.spec)
+    if network_spec(network.config, dataset_info(chosen).input_spec) != network.spec:
         raise UserError(
             f"{chosen}: its faces were cut by another input spec than the run's: "
             "build the shards again with the run's spec"
         )
-    predict = make_predictor(network.model, network.spec, make_mesh())
-    predictions = predict(network.variables, arrays)
+    config, spec = network.config, network.spec
+    predict = make_predictor(network.model, looks_at(config.model), spec, make_mesh())
     return drop_nan(
         {
             "model": network.config.model,
             "run": str(folder),
             "provenance": provenance(),
             "data": data_facts(chosen, {split: arrays}),
-            "test": score(arrays, predictions, network.spec),
+            "test": score_modalities(arrays, predict, network.variables, config, spec),
         }
     )
 
@@ -319,7 +389,7 @@ def export_run(folder: Path, out: Path, faces: int = 64) -> dict[str, Any]:
     Args:
         folder: of the run.
         out: the artifact's folder.
-        faces: how many validation faces Flax and the artifact have to agree on.
+        faces: how many validation examples Flax and the artifact have to agree on.
 
     Raises:
         UserError: no trained run, or an artifact that disagrees with Flax.
@@ -330,16 +400,17 @@ def export_run(folder: Path, out: Path, faces: int = 64) -> dict[str, Any]:
             f"{folder}: the run is not finished (no results.json): give its training command again"
         )
     results = read_json(folder / "results.json")
+    looks = looks_at(network.config.model)
     validation = load_split(network.data, "validation")
-    crops = middle_faces(validation)
-    chosen = np.unique(np.linspace(0, len(crops) - 1, faces).round().astype(int))
+    recorded = record_examples(validation, looks, network.spec, faces)
     data = results["data"]
     overall = results["test"]["overall"]
     return export_artifact(
         network.model,
         network.variables,
+        looks,
         network.spec,
-        crops[chosen],
+        recorded,
         out,
         training={
             "data": data["name"],

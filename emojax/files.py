@@ -1,9 +1,11 @@
-"""What every reader asks of a path before it looks inside."""
+"""What readers ask of a path before they look inside, and JSON written whole or not at all."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from emojax.errors import UserError
 
@@ -37,3 +39,17 @@ def require_file(path: str | os.PathLike[str], what: str) -> Path:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{found}: can't be read ({reason}), wanted {what}") from None
     return found
+
+
+def write_json(path: Path, fields: dict[str, Any]) -> None:
+    """Write a JSON file that is there whole or not at all."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            json.dump(fields, file, indent=1, allow_nan=False, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

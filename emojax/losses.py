@@ -46,10 +46,22 @@ def binary_cross_entropy(
     return optax.sigmoid_binary_cross_entropy(logits, targets)
 
 
+def cross_entropy(
+    logits: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]
+) -> Float[Array, "batch classes"]:
+    """Return -t log softmax(z) class by class; over the classes they add up to the loss."""
+    return -targets * jax.nn.log_softmax(logits)
+
+
 def output_losses(
     logits: Float[Array, "batch outputs"], batch: Batch, spec: InputSpec
 ) -> tuple[Float[Array, "batch outputs"], Float[Array, "batch outputs"]]:
-    """Return the binary cross-entropy of each output, and the weight of each: 0 for unknown."""
+    """Return the loss of each output, and the weight of each: 0 for unknown.
+
+    Binary cross-entropy for each output that ends in a sigmoid. Emotions that end in a
+    softmax have one cross-entropy between them: it stands at the true emotion, whose
+    weight alone is not 0, so that a weighted mean is the mean over examples.
+    """
     targets, weights = binary_targets(
         batch.action_units,
         batch.action_unit_confidence,
@@ -57,7 +69,13 @@ def output_losses(
         batch.emotion_confidence,
         len(spec.emotions),
     )
-    return binary_cross_entropy(logits, targets), weights
+    per_output = binary_cross_entropy(logits, targets)
+    if spec.emotion_activation == "softmax":
+        units = len(spec.action_units)
+        shared = cross_entropy(logits[:, units:], targets[:, units:])
+        per_output = jnp.concatenate([per_output[:, :units], shared], axis=1)
+        weights = weights.at[:, units:].multiply(targets[:, units:])
+    return per_output, weights
 
 
 def weighted_mean(

@@ -51,6 +51,9 @@ def table_rows(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
     # One domain alone is everything again.
     for name, scope in test["domains"].items() if len(test["domains"]) > 1 else ():
         scopes.append((name or "unnamed", scope, baseline and baseline["domains"].get(name)))
+    # A network with two branches: the same weights, with one side of each clip left out.
+    for name, scope in test.get("modalities", {}).items():
+        scopes.append((f"{name} only", scope, None))
     for name, scope, other in scopes:
         for group, key, title in FIGURES:
             if key not in scope[group]:
@@ -75,14 +78,14 @@ def _number(value: float | None) -> str:
 def terminal_table(results: dict[str, Any]) -> str:
     """Return the figures as lines of text for a terminal."""
     lines = [
-        f"{'faces':9}{'figure':20}{'value':>7}  {'95% interval':16}{'chance':>7}{'pixels':>8}"
-        f"{'people':>8}{'pictures':>10}"
+        f"{'faces':12}{'figure':20}{'value':>7}  {'95% interval':16}{'chance':>7}{'pixels':>8}"
+        f"{'people':>8}{'examples':>10}"
     ]
     for row in table_rows(results):
         span = row["interval"]
         interval = f"[{span[0]:.3f}, {span[1]:.3f}]" if span else ""
         lines.append(
-            f"{row['scope']:9}{row['figure']:20}{_number(row['value']):>7}  {interval:16}"
+            f"{row['scope']:12}{row['figure']:20}{_number(row['value']):>7}  {interval:16}"
             f"{_number(row['chance']):>7}{_number(row['pixel_baseline']):>8}"
             f"{row['people']:>8}{row['examples']:>10}"
         )
@@ -134,7 +137,7 @@ def _figures_table(results: dict[str, Any]) -> str:
         "People who were never trained on. 95% intervals: bootstrap over people. Chance: the best "
         "constant answer. Pixels: logistic regression on the pixels of the same crops."
     )
-    head = ["faces", "figure", "value", "95% interval", "chance", "pixels", "people", "pictures"]
+    head = ["faces", "figure", "value", "95% interval", "chance", "pixels", "people", "examples"]
     return _html_table(head, rows, caption)
 
 
@@ -149,7 +152,7 @@ def _units_table(results: dict[str, Any]) -> str:
             str(row["support"]),
             str(row["examples"]),
         ]
-        for unit, row in results["test"]["overall"]["action_units"]["units"].items()
+        for unit, row in results["test"]["overall"]["action_units"].get("units", {}).items()
     ]
     head = ["action unit", "F1", "ROC area", "accuracy", "present", "pictures"]
     return _html_table(head, rows, "Action units at a threshold of 0.5, all domains together.")
@@ -180,7 +183,8 @@ def write_report(
     ):
         if (folder / f"{name}.png").exists():
             parts.append(f"<h2>{heading}</h2>{picture(folder / f'{name}.png', heading)}")
-    parts.append(_units_table(results))
+    if results["test"]["overall"]["action_units"]:
+        parts.append(_units_table(results))
     splits = "; ".join(
         f"{name}: {split['examples']} pictures of {split['people']} people"
         for name, split in data["splits"].items()

@@ -14,8 +14,6 @@ runs/ar1-synthetic-0/
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import os
 import platform
 import shutil
 import subprocess
@@ -27,23 +25,10 @@ import jax
 from emojax import __version__
 from emojax.config import TrainConfig, config_from_dict, differences
 from emojax.errors import UserError
+from emojax.files import write_json
 from emojax.spec import InputSpec, read_json, spec_from_dict
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
-
-
-def write_json(path: Path, fields: dict[str, Any]) -> None:
-    """Write a JSON file that is there whole or not at all."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            json.dump(fields, file, indent=1, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def source_commit() -> str | None:

@@ -1,6 +1,7 @@
 """The contract between pictures and networks, as it travels in JSON.
 
-`InputSpec` says how a frame becomes network input and what the outputs mean.
+`InputSpec` says how a frame becomes network input and what the outputs mean,
+`SpectrogramSpec` inside it how a clip's sound does.
 It is written beside the shards, checked when training starts and shipped with
 the exported model, so that training and the webcam cut the same face.
 """
@@ -17,8 +18,63 @@ from typing import Any
 from emojax import labels
 from emojax.errors import UserError
 
-SPEC_VERSION = 1
+SPEC_VERSION = 2
 """Raised when a reader of the old form would misread the new one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SpectrogramSpec:
+    """How a waveform becomes network input. Row 0 is the highest frequency."""
+
+    window_ms: float = 25.0
+    """Length of the analysis window. Long: harmonics stand out; short: the glottal pulses."""
+    hop_ms: float = 10.0
+    """Distance between two windows."""
+    fft_length: int = 512
+    """Samples of the Fourier transform; the window is padded with zeros to this."""
+    mel_bands: int | None = 64
+    """Bands of the mel filter bank; None keeps the transform's own frequencies."""
+    decibels: bool = True
+    """Decibels below the maximum, mapped to 0..1; otherwise power divided by its maximum."""
+    range_db: float = 80.0
+    """Distance from the maximum (1) to the floor (0), for `decibels`."""
+    duration_s: float | None = 3.0
+    """Silence is appended up to here and longer sound is cut; None: the whole sound is squeezed."""
+    height: int = 64
+    """Rows of the result."""
+    width: int = 96
+    """Columns of the result."""
+    sample_rate_hz: int = 16000
+    """Samples per second of the waveform."""
+    thesis: bool = False
+    """Do what the thesis's code does: see `audio.thesis_spectrogram`."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that give no spectrogram."""
+        for name in ("window_ms", "hop_ms", "range_db", "sample_rate_hz", "height", "width"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name}={getattr(self, name)!r}: wanted a number above 0")
+        if self.duration_s is not None and not self.duration_s > 0:
+            raise UserError(f"duration_s={self.duration_s!r}: wanted seconds above 0, or None")
+        if self.mel_bands is not None and self.mel_bands < 1:
+            raise UserError(f"mel_bands={self.mel_bands!r}: wanted 1 or more, or None")
+        if self.window_length < 2 or self.window_length > self.fft_length:
+            raise UserError(
+                f"window_ms={self.window_ms!r} is {self.window_length} samples: "
+                f"wanted 2..{self.fft_length} (fft_length)"
+            )
+        if self.hop_length < 1:
+            raise UserError(f"hop_ms={self.hop_ms!r} is less than a sample: make it longer")
+
+    @property
+    def window_length(self) -> int:
+        """Samples of the window."""
+        return round(self.window_ms * self.sample_rate_hz / 1000)
+
+    @property
+    def hop_length(self) -> int:
+        """Samples between two windows."""
+        return round(self.hop_ms * self.sample_rate_hz / 1000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +95,10 @@ class InputSpec:
     """Subtracted from a gray value of 0..255."""
     scale: float = 128.0
     """Divides what is left: (x - 127) / 128."""
+    frames: int = 1
+    """Frames that the network sees at once: 1 for a picture, 20 for the thesis's clips."""
+    sound: SpectrogramSpec | None = None
+    """How the sound of a clip becomes input; None: sound is not looked at."""
     action_units: tuple[str, ...] = labels.AU_COLUMNS
     """Names of the action-unit outputs, in output order; they come first."""
     emotions: tuple[str, ...] = labels.SEVEN
@@ -58,6 +118,10 @@ class InputSpec:
                 raise UserError(f"{name}={value!r}: wanted a whole number of pixels, 8..1024")
         if self.channels != 1:
             raise UserError(f"channels={self.channels!r}: only gray input (1) is supported")
+        if not (isinstance(self.frames, int) and 1 <= self.frames <= 1000):
+            raise UserError(f"frames={self.frames!r}: wanted a whole number, 1..1000")
+        if not isinstance(self.sound, SpectrogramSpec | None):
+            raise UserError(f"sound={self.sound!r}: wanted the settings of a spectrogram, or none")
         if not 0.2 <= self.crop_scale <= 3.0:
             raise UserError(f"crop_scale={self.crop_scale!r}: wanted 0.2..3.0 of the face box")
         if not isinstance(self.equalise, bool):
@@ -93,6 +157,10 @@ class InputSpec:
         """Names of all outputs in order, emotions as `emotion_neutral` and so on."""
         return (*self.action_units, *(f"emotion_{name}" for name in self.emotions))
 
+    def replace(self, **changes: Any) -> InputSpec:
+        """Return a copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON can hold it."""
         return dataclasses.asdict(self)
@@ -123,6 +191,8 @@ def spec_from_dict(fields: Mapping[str, Any], source: str) -> InputSpec:
         name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
     }
     try:
+        if isinstance(values["sound"], dict):
+            values["sound"] = SpectrogramSpec(**values["sound"])
         return InputSpec(**values)
     except (UserError, TypeError) as error:
         raise UserError(f"{source}: {error}") from None

@@ -12,7 +12,7 @@ import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -22,14 +22,17 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from emojax import losses
 from emojax.augment import augment_batch
 from emojax.checkpoint import Progress, restore, save
 from emojax.config import TrainConfig
-from emojax.data.resident import Resident, draw_frame, take_batch
+from emojax.data.resident import Batch, Resident, draw_frames, take_batch
 from emojax.errors import UserError
+from emojax.models import looks_at
+from emojax.models.inputs import Looks, spread_inputs, to_inputs, zero_inputs
+from emojax.models.layers import Outputs
 from emojax.optim import make_optimiser
 from emojax.sharding import check_batch_size, make_mesh, replicated, split_batch
 from emojax.spec import InputSpec
@@ -62,17 +65,20 @@ def compute_dtype(wanted: str) -> str:
     return "float32" if jax.default_backend() == "cpu" else "bfloat16"
 
 
-def init_variables(model: nn.Module, spec: InputSpec, key: PRNGKeyArray) -> Any:
-    """Return a network's fresh variables for pictures of the spec's size."""
-    image = jnp.zeros((1, spec.height, spec.width, spec.channels))
-    return model.init(key, image, train=False)
+def init_variables(model: nn.Module, looks: Looks, spec: InputSpec, key: PRNGKeyArray) -> Any:
+    """Return a network's fresh variables for inputs of the spec's size."""
+    return model.init(key, zero_inputs(looks, spec), train=False)
 
 
 def make_state(
-    model: nn.Module, spec: InputSpec, optimiser: optax.GradientTransformation, key: PRNGKeyArray
+    model: nn.Module,
+    looks: Looks,
+    spec: InputSpec,
+    optimiser: optax.GradientTransformation,
+    key: PRNGKeyArray,
 ) -> TrainState:
     """Return the state before the first step."""
-    variables = init_variables(model, spec, key)
+    variables = init_variables(model, looks, spec, key)
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -80,6 +86,34 @@ def make_state(
         batch_stats=variables.get("batch_stats", {}),
         opt_state=optimiser.init(params),
     )
+
+
+def draw_masks(
+    key: PRNGKeyArray, has_sound: Float[Array, " batch"], share: float
+) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+    """Return which clips keep their frames and which their sound, as 1 and 0.
+
+    Args:
+        key: of this batch.
+        has_sound: 1 where there is sound; a clip without it keeps its frames.
+        share: of the clips that lose one of the two, either with the same chance.
+    """
+    draw = jax.random.uniform(key, has_sound.shape)
+    blind = (draw < share / 2) & (has_sound > 0)
+    deaf = (draw >= share / 2) & (draw < share)
+    return 1.0 - blind, has_sound * (1.0 - deaf)
+
+
+def clip_loss(
+    outputs: Outputs, batch: Batch, spec: InputSpec, auxiliary_weight: float
+) -> Float[Array, ""]:
+    """Return the loss of a batch, with the branches' own losses where they have any."""
+
+    def mean(logits: jax.Array) -> jax.Array:
+        return losses.weighted_mean(*losses.output_losses(logits, batch, spec))
+
+    own = [mean(logits) for logits in outputs.auxiliary]
+    return mean(outputs.logits) + auxiliary_weight * sum(own, jnp.zeros(()))
 
 
 def make_train_step(
@@ -96,27 +130,34 @@ def make_train_step(
     `index` holds the batch's examples; gathering, decoding, frame choice and
     augmentation are part of the step.
     """
+    looks = looks_at(config.model)
 
     def train_step(
         state: TrainState, resident: Resident, index: Int[Array, " batch"], key: PRNGKeyArray
     ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
-        frame_key, augment_key, dropout_key = jax.random.split(key, 3)
+        frame_key, augment_key, dropout_key, mask_key = jax.random.split(key, 4)
         index = jax.lax.with_sharding_constraint(index, batch_sharding)
-        frame = draw_frame(frame_key, resident.num_frames[index])
+        frame = draw_frames(frame_key, resident.num_frames[index], spec.frames)
         batch = take_batch(resident, index, frame, spec)
-        images = augment_batch(augment_key, batch.images, config.augment)
-        images = jax.lax.with_sharding_constraint(images, batch_sharding)
+        # A picture is augmented as one: a clip of one frame would be warped another way.
+        frames = batch.frames[:, 0] if spec.frames == 1 else batch.frames
+        frames = augment_batch(augment_key, frames, config.augment)
+        if spec.frames == 1:
+            frames = frames[:, None]
+        has_frames, has_sound = draw_masks(mask_key, batch.has_sound, config.modality_dropout)
+        inputs = to_inputs(looks, frames, batch.spectrograms, has_sound, has_frames)
+        inputs = spread_inputs(inputs, batch_sharding)
 
         def loss_of(params: Any) -> tuple[jax.Array, Any]:
             outputs, updates = model.apply(
                 {"params": params, "batch_stats": state.batch_stats},
-                images[..., None],
+                inputs,
                 train=True,
                 rngs={"dropout": dropout_key},
                 mutable=["batch_stats"],
             )
-            loss = losses.weighted_mean(*losses.output_losses(outputs.logits, batch, spec))
+            loss = clip_loss(outputs, batch, spec, config.auxiliary_weight)
             return loss, updates.get("batch_stats", {})
 
         (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
@@ -126,6 +167,20 @@ def make_train_step(
         return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
 
     return train_step
+
+
+def hold_still(
+    optimiser: optax.GradientTransformation, parts: Sequence[str]
+) -> optax.GradientTransformation:
+    """Return the update rule for all but some parts of the parameters, by their top name."""
+
+    def label(params: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: jax.tree.map(lambda _, name=name: "still" if name in parts else "moves", tree)
+            for name, tree in params.items()
+        }
+
+    return optax.multi_transform({"moves": optimiser, "still": optax.set_to_zero()}, label)
 
 
 def epoch_order(
@@ -173,8 +228,20 @@ def make_trainer(
     config: TrainConfig,
     num_examples: int,
     devices: Sequence[Any] | None = None,
+    frozen: Sequence[str] = (),
+    trained: Mapping[str, Any] | None = None,
 ) -> Trainer:
     """Return a run's compiled calls over the devices (all of them where none are named).
+
+    Args:
+        model: the network.
+        spec: what it sees and answers.
+        config: the run's settings.
+        num_examples: length of the training split.
+        devices: JAX devices.
+        frozen: parts of the network, by their top name, that stay as they are.
+        trained: variables to start from instead of fresh ones, by collection and top name:
+            `{"params": {"extractor": ...}, "batch_stats": {"extractor": ...}}`.
 
     Raises:
         UserError: no examples, or a batch that the devices can't share.
@@ -185,13 +252,15 @@ def make_trainer(
     check_batch_size(config.batch_size, mesh)
     steps_per_epoch = max(1, num_examples // config.batch_size)
     optimiser = make_optimiser(config.optim, steps_per_epoch * config.epochs)
+    if frozen:
+        optimiser = hold_still(optimiser, frozen)
     init_key, order_key, step_key = jax.random.split(jax.random.key(config.seed), 3)
     everywhere = replicated(mesh)
     step_key = jax.device_put(step_key, everywhere)
     train_step = make_train_step(model, optimiser, spec, config, split_batch(mesh))
 
     def init() -> TrainState:
-        return make_state(model, spec, optimiser, init_key)
+        return make_state(model, looks_at(config.model), spec, optimiser, init_key)
 
     def order(epoch: jax.Array) -> jax.Array:
         return epoch_order(order_key, epoch, num_examples, steps_per_epoch, config.batch_size)
@@ -208,6 +277,17 @@ def make_trainer(
             lambda carried, index: train_step(carried, resident, index, key), state, order
         )
 
+    compiled_init = jax.jit(init, out_shardings=everywhere)
+
+    def start() -> TrainState:
+        # Steps donate their state: each start gets a copy of its own.
+        parts = jax.device_put(jax.tree.map(np.array, dict(trained or {})), everywhere)
+        state = compiled_init()
+        return state._replace(
+            params={**state.params, **parts.get("params", {})},
+            batch_stats={**state.batch_stats, **parts.get("batch_stats", {})},
+        )
+
     compiled_order = jax.jit(order, out_shardings=everywhere)
     compiled_step = jax.jit(one_step, donate_argnums=0, out_shardings=everywhere)
     compiled_epoch = jax.jit(whole_epoch, donate_argnums=0, out_shardings=everywhere)
@@ -217,7 +297,7 @@ def make_trainer(
         steps_per_epoch=steps_per_epoch,
         by_epoch=config.compiled == "epoch"
         or (config.compiled == "auto" and jax.default_backend() != "cpu"),
-        init=jax.jit(init, out_shardings=everywhere),
+        init=start,
         order=lambda epoch: compiled_order(np.int32(epoch)),
         step=lambda state, resident, order: compiled_step(state, resident, order, step_key),
         epoch=lambda state, resident, order: compiled_epoch(state, resident, order, step_key),

@@ -59,6 +59,8 @@ def random_pictures(count: int, spec: InputSpec, seed: int = 0) -> Resident:
     units = len(spec.action_units)
     return Resident(
         faces=rng.integers(0, 256, (count, 1, spec.height, spec.width), dtype=np.uint8),
+        spectrograms=np.zeros((count, 0, 0), np.uint8),
+        has_sound=np.zeros(count, np.float32),
         num_frames=np.ones(count, np.int32),
         action_units=rng.integers(0, 2, (count, units)).astype(np.int8),
         action_unit_confidence=np.ones((count, units), np.float32),

@@ -13,10 +13,24 @@ _DEEP = TrainConfig(epochs=6, optim=OptimConfig(learning_rate=5e-4))
 # The published Inceptions' own running statistics need 10^4 steps to arrive; a run has hundreds.
 _PUBLISHED_INCEPTION = dataclasses.replace(_DEEP, norm_momentum=0.9)
 
+# Clips: one of six emotions each. The synthetic set has 720 of them to train on.
+_CLIPS = TrainConfig(
+    data="synthetic-clips",
+    outputs="emotions",
+    emotion_activation="softmax",
+    epochs=12,
+    batch_size=32,
+    optim=OptimConfig(learning_rate=1e-3),
+)
+
 PRESETS: dict[str, TrainConfig] = {
     # Without normalisation AR1 bears, and needs, a larger rate: on the synthetic set's
     # validation people macro F1 of the action units is 0.88 with 2e-3 and 0.85 with 1e-3.
     "ar1": TrainConfig(model="ar1", epochs=12, optim=OptimConfig(learning_rate=2e-3)),
+    "ar2": TrainConfig(model="ar2", epochs=12, optim=OptimConfig(learning_rate=2e-3)),
+    "ar3": dataclasses.replace(_CLIPS, model="ar3"),
+    "ar4": dataclasses.replace(_DEEP, model="ar4"),
+    "ar5": dataclasses.replace(_CLIPS, model="ar5", modality_dropout=0.3),
     "resnet18": dataclasses.replace(_DEEP, model="resnet18"),
     "resnet34": dataclasses.replace(_DEEP, model="resnet34"),
     "resnet50": dataclasses.replace(_DEEP, model="resnet50"),

@@ -1,12 +1,15 @@
 """Train a network and report on people it has never seen.
 
-Draws and builds the synthetic set first if there is none. A run that was
+Draws and builds the synthetic set first if there is none: pictures, or clips with
+voices for the networks that look at clips (ar3, ar5). A run that was
 stopped, by Ctrl-C, SIGTERM or a power cut, goes on when the same command is
 given again.
 
 Examples:
   python experiments/train.py --model=ar1
   python experiments/train.py --model=resnet18 --epochs=10
+  python experiments/train.py --model=ar4 --extractor=inception_resnet
+  python experiments/train.py --model=ar5 --data=clips/manifest.csv
   python experiments/train.py --model=ar1 --data=faces/manifest.csv --out=runs/mine
   python experiments/train.py --model=ar1 --optim.learning-rate=3e-4 --augment.noise=0
 """
@@ -25,11 +28,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tyro
 from presets import PRESETS
 
+from emojax.audio import PRESETS as PRESET_SPECTROGRAMS
 from emojax.cli import run_guarded
 from emojax.config import TrainConfig
 from emojax.data.find import find_dataset
 from emojax.experiment import train_run
-from emojax.models import MODELS
+from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
 from emojax.train import StopTraining
 
@@ -70,7 +74,9 @@ def main(arguments: Sequence[str]) -> int:
         description=f"{__doc__}\nModels: {', '.join(MODELS)}.",
     )
     config = TrainConfig(**{name: getattr(options, name) for name in names})
-    data = find_dataset(options.data, workers=options.workers)
+    hears = looks_at(config.model) == "clip" and config.sound_features != 0
+    sound = PRESET_SPECTROGRAMS["log_mel"] if hears else None
+    data = find_dataset(options.data, workers=options.workers, sound=sound)
     folder = options.out or Path("runs") / f"{config.model}-{data.name}-{config.seed}"
     try:
         results = train_run(config, folder, data, fresh=options.fresh, baseline=options.baseline)

@@ -48,7 +48,9 @@ LAYERS: dict[str, Layer] = {
     "data": Layer(
         "data.*",
         sees="vocabulary signal",
-        packages="numpy cv2 av jax jaxtyping tqdm tensorflow tensorflow_datasets apache_beam",
+        packages=(
+            "numpy cv2 av jax jaxtyping librosa tqdm tensorflow tensorflow_datasets apache_beam"
+        ),
     ),
     "training": Layer(
         "augment checkpoint config losses optim run sharding train",

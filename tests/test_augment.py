@@ -288,3 +288,35 @@ def test_limits_themselves_are_taken() -> None:
         contrast=1.0,
         noise=2.0,
     )
+
+
+def test_a_clip_is_one_picture_all_the_way(noisy: np.ndarray) -> None:
+    config = with_only(mirror=0.5, rotation_deg=8.0, scale=0.1, translation=0.05, brightness=0.3)
+    frames = jnp.asarray(np.stack([noisy, noisy[::-1], noisy[:, ::-1] / 2]))
+    key = jax.random.key(5)
+    found = augment_image(key, frames, config)
+    assert found.shape == frames.shape
+    for frame, expected in zip(found, frames, strict=True):
+        # Alone and with the same key, a frame meets the same warp and light.
+        np.testing.assert_allclose(frame, augment_image(key, expected, config), atol=2e-4)
+    assert np.abs(found - frames).max() > 0.1
+
+
+def test_light_changes_a_clip_about_its_own_mean_and_noise_each_frame(noisy: np.ndarray) -> None:
+    frames = jnp.asarray(np.stack([noisy - 0.5, noisy + 0.5]))
+    found = np.asarray(augment_image(jax.random.key(1), frames, with_only(contrast=0.4)))
+    # One gain for both: bright and dark frames stay apart by as much as contrast says.
+    gain = np.std(found[0]) / np.std(frames[0])
+    assert abs(gain - 1) > 0.01
+    np.testing.assert_allclose(found[1] - found[0], gain * (frames[1] - frames[0]), atol=1e-5)
+    still = jnp.zeros((2, *noisy.shape))
+    found = np.asarray(augment_image(jax.random.key(1), still, with_only(noise=0.07)))
+    assert found.std() == pytest.approx(0.07, rel=0.05)
+    assert abs(np.corrcoef(found[0].ravel(), found[1].ravel())[0, 1]) < 0.05
+
+
+def test_clips_in_a_batch_draw_by_themselves(noisy: np.ndarray) -> None:
+    clips = jnp.tile(noisy, (3, 2, 1, 1))
+    found = np.asarray(augment_batch(jax.random.key(1), clips, AugmentConfig()))
+    assert found.shape == clips.shape
+    assert np.abs(found[0] - found[1]).max() > 0.1

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from emojax.augment import AugmentConfig
-from emojax.config import TrainConfig, config_from_dict, differences
+from emojax.config import TrainConfig, config_from_dict, differences, network_spec
 from emojax.errors import UserError
 from emojax.optim import OptimConfig
+from emojax.spec import InputSpec, SpectrogramSpec
 
 if TYPE_CHECKING:
     from conftest import RunPython
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 OTHER = TrainConfig(
     model="resnet18",
     data="faces/manifest.csv",
+    outputs="emotions",
+    emotion_activation="softmax",
+    extractor="ar1",
+    perceptron_epochs=9,
+    video_features=128,
+    sound_features=0,
+    auxiliary_weight=0.0,
+    modality_dropout=0.4,
     epochs=3,
     batch_size=48,
     dropout=0.25,
@@ -114,6 +123,13 @@ def test_one_changed_setting_is_named_alone(name: str) -> None:
         ("seed", 2**32),
         ("checkpoint_minutes", 0.0),
         ("checkpoint_minutes", math.nan),
+        ("perceptron_epochs", 0),
+        ("video_features", -1),
+        ("sound_features", -8),
+        ("auxiliary_weight", -0.1),
+        ("auxiliary_weight", math.nan),
+        ("modality_dropout", 1.5),
+        ("modality_dropout", math.nan),
     ],
 )
 def test_bad_values_are_refused(field: str, value: Any) -> None:
@@ -188,3 +204,49 @@ def answers(tmp_path_factory: pytest.TempPathFactory, run_python: RunPython) -> 
 def test_damaged_settings_are_refused_with_their_file(name: str, answers: dict[str, str]) -> None:
     assert re.match(r"run/config.json: not the settings of a training run \(.*\)$", answers[name])
     assert DAMAGED[name][1] in answers[name]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"extractor": "ar5"}, "extractor 'ar5': use one of ar1"),
+        ({"video_features": 0, "sound_features": 0}, "leave one of the branches"),
+        ({"model": "ar4", "outputs": "emotions"}, "ar4 answers action units and emotions"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        TrainConfig(**settings)
+
+
+SHARDS = InputSpec(sound=SpectrogramSpec())
+
+
+@pytest.mark.parametrize(
+    ("settings", "frames", "hears", "outputs"),
+    [
+        ({}, 1, False, 22),
+        ({"model": "resnet18", "outputs": "action_units"}, 1, False, 15),
+        ({"model": "ar3", "outputs": "emotions"}, 20, False, 7),
+        ({"model": "ar5"}, 20, True, 22),
+        ({"model": "ar5", "sound_features": 0, "outputs": "emotions"}, 20, False, 7),
+    ],
+)
+def test_a_network_sees_and_answers_what_it_is_for(
+    settings: dict[str, Any], frames: int, hears: bool, outputs: int
+) -> None:
+    spec = network_spec(TrainConfig(**settings), SHARDS)
+    assert (spec.frames, spec.sound is not None, spec.num_outputs) == (frames, hears, outputs)
+    assert spec.emotion_activation == "sigmoid"
+    soft = network_spec(TrainConfig(**settings, emotion_activation="softmax"), SHARDS)
+    assert soft.emotion_activation == "softmax"
+
+
+def test_a_network_that_listens_needs_sound() -> None:
+    with pytest.raises(UserError, match=r"the data set holds no sound.*--sound-features=0"):
+        network_spec(TrainConfig(model="ar5"), InputSpec())
+    assert network_spec(TrainConfig(model="ar5", sound_features=0), InputSpec()).frames == 20
+    with pytest.raises(UserError, match="outputs=emotions: the data set has no labels"):
+        network_spec(TrainConfig(outputs="emotions"), InputSpec(emotions=()))

@@ -47,7 +47,9 @@ def batch() -> Batch:
     emotion = rng.integers(-1, EMOTIONS, EXAMPLES).astype(np.int32)
     emotion[:2] = UNKNOWN, 3
     return Batch(
-        images=jnp.zeros((EXAMPLES, SPEC.height, SPEC.width)),
+        frames=jnp.zeros((EXAMPLES, 1, SPEC.height, SPEC.width)),
+        spectrograms=jnp.zeros((EXAMPLES, 0, 0)),
+        has_sound=jnp.zeros(EXAMPLES),
         action_units=jnp.asarray(rng.integers(-1, 2, (EXAMPLES, UNITS)), jnp.int8),
         action_unit_confidence=jnp.asarray(rng.uniform(0, 1, (EXAMPLES, UNITS)), jnp.float32),
         emotion=jnp.asarray(emotion),
@@ -66,7 +68,7 @@ def loss_of(logits: jax.Array, batch: Batch) -> jax.Array:
 
 
 def test_targets_and_weights(batch: Batch) -> None:
-    targets, weights = binary_targets(*batch[1:], num_emotions=EMOTIONS)
+    targets, weights = binary_targets(*batch[3:], num_emotions=EMOTIONS)
     expected_targets, expected_weights = targets_in_numpy(batch)
     known = expected_weights > 0
     assert 0.5 < known.mean() < 0.9
@@ -184,3 +186,31 @@ def test_an_input_spec_of_emotions_alone(batch: Batch, logits: jax.Array) -> Non
     whole, whole_weights = output_losses(logits, batch, SPEC)
     np.testing.assert_allclose(losses, whole[:, UNITS:], rtol=1e-6)
     np.testing.assert_array_equal(weights, whole_weights[:, UNITS:])
+
+
+def test_softmax_is_scikit_learns_log_loss_over_known_emotions(
+    batch: Batch, logits: jax.Array
+) -> None:
+    spec = SPEC.replace(action_units=(), emotion_activation="softmax")
+    none = batch.action_units[:, :0]
+    batch = batch._replace(action_units=none, action_unit_confidence=jnp.zeros(none.shape))
+    own = logits[:, UNITS:]
+    known = np.asarray(batch.emotion) != UNKNOWN
+    scores = np.exp(np.asarray(own, np.float64))
+    expected = log_loss(
+        np.asarray(batch.emotion)[known],
+        (scores / scores.sum(axis=1, keepdims=True))[known],
+        sample_weight=np.asarray(batch.emotion_confidence)[known],
+        labels=np.arange(EMOTIONS),
+    )
+    found = weighted_mean(*output_losses(own, batch, spec))
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_softmax_leaves_the_action_units_as_they_were(batch: Batch, logits: jax.Array) -> None:
+    both, weights = output_losses(logits, batch, SPEC.replace(emotion_activation="softmax"))
+    expected, expected_weights = output_losses(logits, batch, SPEC)
+    np.testing.assert_array_equal(both[:, :UNITS], expected[:, :UNITS])
+    np.testing.assert_array_equal(weights[:, :UNITS], expected_weights[:, :UNITS])
+    # One number an example, at the true emotion.
+    assert ((np.asarray(weights[:, UNITS:]) > 0).sum(axis=1) <= 1).all()

@@ -146,14 +146,14 @@ def test_no_outputs_at_all_are_refused() -> None:
         InputSpec(action_units=(), emotions=())
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None])
 def test_another_version_is_refused_before_anything_else(version: Any) -> None:
     fields = {"version": version, "colours": 3}
-    with pytest.raises(UserError, match=r"input spec version .* this emojax reads 1") as refusal:
+    with pytest.raises(UserError, match=r"input spec version .* this emojax reads 2") as refusal:
         spec_from_dict(fields, "old.json")
     assert repr(version) in str(refusal.value)
     assert "old.json" in str(refusal.value)
-    assert SPEC_VERSION == 1
+    assert SPEC_VERSION == 2
 
 
 def test_no_version_is_refused() -> None:

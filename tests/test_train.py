@@ -40,6 +40,8 @@ def random_resident(count=64, seed=0):
     rng = np.random.default_rng(seed)
     return Resident(
         faces=rng.integers(0, 256, (count, 1, SPEC.height, SPEC.width), dtype=np.uint8),
+        spectrograms=np.zeros((count, 0, 0), np.uint8),
+        has_sound=np.zeros(count, np.float32),
         num_frames=np.ones(count, np.int32),
         action_units=rng.integers(-1, 2, (count, 15)).astype(np.int8),
         action_unit_confidence=np.ones((count, 15), np.float32),
@@ -96,10 +98,10 @@ def test_batch_holds_the_chosen_frames_normalised():
     resident = random_resident(8)
     faces = np.concatenate([resident.faces, 255 - resident.faces], axis=1)
     resident = jax.device_put(resident._replace(faces=faces))
-    index, frame = jnp.array([3, 1]), jnp.array([1, 0])
+    index, frame = jnp.array([3, 1]), jnp.array([[1], [0]])
     batch = take_batch(resident, index, frame, SPEC)
-    expected = (np.stack([faces[3, 1], faces[1, 0]]).astype(np.float64) - 127) / 128
-    np.testing.assert_allclose(np.asarray(batch.images), expected, atol=1e-6)
+    expected = (np.stack([faces[3, 1:2], faces[1, :1]]).astype(np.float64) - 127) / 128
+    np.testing.assert_allclose(np.asarray(batch.frames), expected, atol=1e-6)
     assert int(batch.emotion[0]) == int(resident.emotion[3])
 
 

@@ -36,6 +36,7 @@ from emojax.data.splits import DEFAULT_FRACTIONS, SPLITS, split_by_subject
 from emojax.data.synthetic.layouts import SetSize
 from emojax.data.tally import Tally
 from emojax.errors import UserError
+from emojax.files import write_json
 from emojax.spec import InputSpec, read_json
 
 BUILDERS: dict[str, type[FaceBuilder]] = {"manifest": Manifest, "synthetic": Synthetic}
@@ -48,6 +49,7 @@ Say = Callable[[str], object]
 
 # A change in any of these may change what a build gives.
 _CODE = (
+    "audio.py",
     "face.py",
     "picture.py",
     "video.py",
@@ -55,6 +57,8 @@ _CODE = (
     "labels.py",
     "data/examples.py",
     "data/manifest.py",
+    "data/mel.py",
+    "data/sound.py",
     "data/splits.py",
     "data/builders",
     "data/synthetic",
@@ -75,12 +79,19 @@ class BuildOptions:
         default_factory=lambda: dict(DEFAULT_FRACTIONS)
     )
     """Share of each split where the owner gives none."""
+    clip_frames: int = CLIP_FRAMES
+    """Crops that a clip keeps at most."""
     faces: Literal["detect", "ready"] = "detect"
     """`ready`: the pictures are faces already cut."""
     own_groups: bool = False
     """Without a column `subject`, take each file as a person of its own."""
     size: SetSize = dataclasses.field(default_factory=SetSize)
     """How much is drawn for `synthetic`."""
+
+    def __post_init__(self) -> None:
+        """Refuse a clip without frames."""
+        if self.clip_frames < 1:
+            raise UserError(f"clip_frames={self.clip_frames}: wanted 1 or more")
 
 
 def build_dataset(
@@ -150,8 +161,8 @@ def build_dataset(
             "shard_bytes": _shard_bytes(shards),
             **tally.report(),
         }
-        _write_json(shards / INPUT_SPEC_FILE, options.input_spec.to_dict())
-        _write_json(shards / REPORT_FILE, report)
+        write_json(shards / INPUT_SPEC_FILE, options.input_spec.to_dict())
+        write_json(shards / REPORT_FILE, report)
         if (work / _SOURCE).is_dir():
             (work / _SOURCE).rename(shards / _SOURCE)
         _put_in_place(shards, out)
@@ -160,7 +171,10 @@ def build_dataset(
 
 def _read_rows(source: Path, options: BuildOptions) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     manifest = read_manifest(source, own_groups=options.own_groups)
-    return manifest.rows, manifest.notes
+    notes = manifest.notes
+    if options.input_spec.sound is None and any(row.audio_path for row in manifest.rows):
+        notes = (*notes, "sound is named and not kept: --sound=log_mel keeps it")
+    return manifest.rows, notes
 
 
 def _split_rows(
@@ -199,7 +213,7 @@ def _write_shards(
     """Return the folder of the finished TFRecord files, inside the work folder."""
     rows = [row for members in splits.values() for row in members]
     clips = not all(row.is_picture for row in rows)
-    reading = ReadOptions(max_frames=CLIP_FRAMES if clips else 1, faces=options.faces)
+    reading = ReadOptions(max_frames=options.clip_frames if clips else 1, faces=options.faces)
     load_tensorflow()
     with (
         tqdm(total=len(rows), desc="faces", unit="file", disable=None) as bar,
@@ -252,6 +266,7 @@ def _fingerprint(name: str, options: BuildOptions, rows: Sequence[Row]) -> str:
         "seed": options.seed,
         "fractions": dict(options.fractions),
         "faces": options.faces,
+        "clip_frames": options.clip_frames,
         "synthetic": dataclasses.asdict(options.size) if name == "synthetic" else None,
         "opencv": cv2.__version__,
         "emojax": emojax.__version__,
@@ -266,6 +281,8 @@ def _fingerprint(name: str, options: BuildOptions, rows: Sequence[Row]) -> str:
         labelled = dataclasses.replace(row, path=Path(), audio_path=None)
         digest.update(repr(labelled).encode())
         digest.update(_content_digest(row.path))
+        if options.input_spec.sound and row.audio_path:
+            digest.update(_content_digest(row.audio_path))
     return digest.hexdigest()
 
 
@@ -351,7 +368,3 @@ def _restore(out: Path) -> None:
         shutil.rmtree(replaced)
     else:
         replaced.rename(out)
-
-
-def _write_json(path: Path, fields: dict[str, Any]) -> None:
-    path.write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -25,6 +25,8 @@ from emojax.spec import InputSpec
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
+    from emojax.data.sound import Sound
+
 CLIP_FRAMES = 60
 """Crops that a clip keeps: three samples of 20 frames with different starts."""
 
@@ -94,6 +96,8 @@ class Example:
     """float32 [frames], seconds in the container; 0 for a picture."""
     success: np.ndarray
     """uint8 [frames]: 1 where the face was found, 0 where the nearest frame stands in."""
+    sound: Sound | None = None
+    """None where the `InputSpec` asks for no sound."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +150,18 @@ def read_example(
         faces=_bridged(crops),
         timestamps=np.array([timestamp for timestamp, _ in frames], np.float32),
         success=np.array([crop is not None for crop in crops], np.uint8),
+        sound=_read_sound(row, input_spec),
     )
+
+
+def _read_sound(row: Row, input_spec: InputSpec) -> Sound | None:
+    if input_spec.sound is None:
+        return None
+    # Loads librosa, which pictures and silent clips do without.
+    from emojax.data.sound import read_spectrogram
+
+    own = None if row.is_picture else row.path
+    return read_spectrogram(row.audio_path or own, row.start_s, row.end_s, input_spec.sound)
 
 
 def equally_spaced(count: int, wanted: int) -> np.ndarray:
@@ -162,6 +177,13 @@ def features(input_spec: InputSpec, max_frames: int) -> tfds.features.FeaturesDi
 
     tensor = tfds.features.Tensor
     units = (len(input_spec.action_units),)
+    heard: dict[str, Any] = {}
+    if sound := input_spec.sound:
+        size = (sound.height, sound.width)
+        heard = {
+            "spectrogram": tensor(shape=size, dtype=np.uint8, encoding="bytes"),
+            "has_sound": tensor(shape=(), dtype=np.int32),
+        }
     return tfds.features.FeaturesDict(
         {
             # Bytes: TFDS would otherwise store every gray value as an int64.
@@ -181,6 +203,7 @@ def features(input_spec: InputSpec, max_frames: int) -> tfds.features.FeaturesDi
             "subject": tfds.features.Text(),
             "domain": tfds.features.Text(),
             "path": tfds.features.Text(),
+            **heard,
         }
     )
 
@@ -189,6 +212,13 @@ def to_features(example: Example, input_spec: InputSpec, max_frames: int) -> dic
     """Return an example in the form of `features`, padded with zeros to `max_frames`."""
     row = example.row
     units = [labels.AU_COLUMNS.index(name) for name in input_spec.action_units]
+    heard: dict[str, Any] = {}
+    if input_spec.sound:
+        assert example.sound is not None
+        heard = {
+            "spectrogram": example.sound.spectrogram,
+            "has_sound": np.int32(example.sound.has_sound),
+        }
     return {
         "faces": _padded(example.faces, max_frames),
         "num_frames": np.int32(len(example.faces)),
@@ -206,6 +236,7 @@ def to_features(example: Example, input_spec: InputSpec, max_frames: int) -> dic
         "subject": row.subject,
         "domain": row.domain,
         "path": row.key,
+        **heard,
     }
 
 

@@ -122,8 +122,6 @@ def read_manifest(path: Path, *, own_groups: bool = False) -> Manifest:
         rows.append(row)
     if not rows:
         raise UserError(f"{path}: a header and no rows: add one line per picture or clip")
-    if any(row.audio_path for row in rows):
-        notes.append("audio_path is read, but sound is not stored in shards yet")
     manifest = Manifest(path, tuple(rows), tuple(notes))
     if manifest.has_splits:
         assert_disjoint(

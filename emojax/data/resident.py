@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
 from emojax.errors import UserError
+from emojax.labels import UNKNOWN
 from emojax.spec import InputSpec
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ class Resident(NamedTuple):
     """A split on the device; one leading axis of examples everywhere."""
 
     faces: Any  # example frame height width, uint8
+    spectrograms: Any  # example frequency time, uint8; example 0 0 for a set without sound
+    has_sound: Any  # example, float32: 1 or 0
     num_frames: Any  # example, int32: frames that are not padding
     action_units: Any  # example unit, int8: 1, 0, -1 unknown
     action_unit_confidence: Any  # example unit, float32, 0..1
@@ -31,7 +35,9 @@ class Resident(NamedTuple):
 class Batch(NamedTuple):
     """What a step computes on."""
 
-    images: Any  # batch height width, float32, normalised
+    frames: Any  # batch time height width, float32, normalised; time is 1 for pictures
+    spectrograms: Any  # batch frequency time, float32, 0..1
+    has_sound: Any  # batch, float32: 1 or 0
     action_units: Any  # batch unit
     action_unit_confidence: Any  # batch unit
     emotion: Any  # batch
@@ -65,9 +71,11 @@ def put_on_device(arrays: FaceArrays, sharding: jax.sharding.Sharding) -> Reside
     Raises:
         UserError: a device has no room for the faces.
     """
-    check_fits(arrays.faces.nbytes, sharding.device_set)
+    check_fits(arrays.faces.nbytes + arrays.spectrograms.nbytes, sharding.device_set)
     host = Resident(
         faces=arrays.faces,
+        spectrograms=arrays.spectrograms,
+        has_sound=arrays.has_sound.astype(np.float32),
         num_frames=arrays.num_frames.astype(np.int32),
         action_units=arrays.action_units.astype(np.int8),
         action_unit_confidence=arrays.action_unit_confidence.astype(np.float32),
@@ -77,26 +85,79 @@ def put_on_device(arrays: FaceArrays, sharding: jax.sharding.Sharding) -> Reside
     return jax.device_put(host, sharding)
 
 
-def draw_frame(key: PRNGKeyArray, num_frames: Int[Array, " batch"]) -> Int[Array, " batch"]:
-    """Return one frame of each clip, uniformly: another one each time in training."""
-    return jax.random.randint(key, num_frames.shape, 0, jnp.maximum(num_frames, 1))
+def space_frames(
+    num_frames: Int[Array, " batch"], wanted: int, start: Int[Array, " batch"]
+) -> Int[Array, "batch wanted"]:
+    """Return equally spaced frames of each clip.
+
+    A clip of n frames has n // wanted such samples, which start one frame apart; one that
+    is shorter than `wanted` has one, in which frames come more than once. A single
+    frame of a clip is any of its frames.
+
+    Args:
+        num_frames: length of each clip, n.
+        wanted: frames of a sample; 1 for a picture.
+        start: which sample, 0 .. n // wanted - 1. Source: thesis, 5.2.3.
+    """
+    places = jnp.arange(wanted) * num_frames[:, None] // wanted
+    return jnp.minimum(places + start[:, None], jnp.maximum(num_frames - 1, 0)[:, None])
+
+
+def draw_frames(
+    key: PRNGKeyArray, num_frames: Int[Array, " batch"], wanted: int
+) -> Int[Array, "batch wanted"]:
+    """Return equally spaced frames of each clip with a random start, as training does."""
+    starts = jnp.maximum(num_frames // wanted, 1)
+    return space_frames(num_frames, wanted, jax.random.randint(key, num_frames.shape, 0, starts))
+
+
+def middle_frames(num_frames: Int[Array, " batch"], wanted: int) -> Int[Array, "batch wanted"]:
+    """Return equally spaced frames of each clip with the middle start, as evaluation does."""
+    return space_frames(num_frames, wanted, jnp.maximum(num_frames // wanted - 1, 0) // 2)
 
 
 def normalise(
-    faces: UInt8[Array, "batch height width"], spec: InputSpec
-) -> Float[Array, "batch height width"]:
+    faces: UInt8[Array, "*batch height width"], spec: InputSpec
+) -> Float[Array, "*batch height width"]:
     """Return (x - offset) / scale of gray values 0..255, as the runner's `face.normalise`."""
     return (faces.astype(jnp.float32) - spec.offset) / spec.scale
 
 
+def scale_sound(
+    spectrograms: UInt8[Array, "batch frequency time"],
+) -> Float[Array, "batch frequency time"]:
+    """Return spectrograms of 0..255 as 0..1."""
+    return spectrograms.astype(jnp.float32) / 255
+
+
 def take_batch(
-    resident: Resident, index: Int[Array, " batch"], frame: Int[Array, " batch"], spec: InputSpec
+    resident: Resident,
+    index: Int[Array, " batch"],
+    frames: Int[Array, "batch time"],
+    spec: InputSpec,
 ) -> Batch:
-    """Return the examples at `index`, each by its frame, decoded and normalised."""
+    """Return the examples at `index`, each by its frames, decoded and normalised."""
     return Batch(
-        images=normalise(resident.faces[index, frame], spec),
+        frames=normalise(resident.faces[index[:, None], frames], spec),
+        spectrograms=scale_sound(resident.spectrograms[index]),
+        has_sound=resident.has_sound[index],
         action_units=resident.action_units[index],
         action_unit_confidence=resident.action_unit_confidence[index],
         emotion=resident.emotion[index],
         emotion_confidence=resident.emotion_confidence[index],
     )
+
+
+def keep_labels(arrays: FaceArrays, spec: InputSpec) -> FaceArrays:
+    """Return the split with the labels that the spec's outputs are about, and no others."""
+    if not spec.action_units:
+        none = slice(0, 0)
+        arrays = dataclasses.replace(
+            arrays,
+            action_units=arrays.action_units[:, none],
+            intensities=arrays.intensities[:, none],
+            action_unit_confidence=arrays.action_unit_confidence[:, none],
+        )
+    if not spec.emotions:
+        arrays = dataclasses.replace(arrays, emotion=np.full_like(arrays.emotion, UNKNOWN))
+    return arrays

@@ -21,7 +21,16 @@ from emojax.spec import InputSpec, read_json, spec_from_dict
 INPUT_SPEC_FILE = "input_spec.json"
 REPORT_FILE = "report.json"
 
-BAKED_FIELDS = ("height", "width", "channels", "crop_scale", "equalise", "action_units", "emotions")
+BAKED_FIELDS = (
+    "height",
+    "width",
+    "channels",
+    "crop_scale",
+    "equalise",
+    "sound",
+    "action_units",
+    "emotions",
+)
 """What of an `InputSpec` stands in the shards; the rest is applied when they are read."""
 
 _BATCH = 256
@@ -49,6 +58,8 @@ class FaceArrays:
     """A split as arrays; n examples of t frames, u action units."""
 
     faces: np.ndarray  # uint8 [n, t, height, width], gray, zeros after num_frames
+    spectrograms: np.ndarray  # uint8 [n, frequency, time], row 0 the highest; [n, 0, 0] without
+    has_sound: np.ndarray  # uint8 [n], 1 or 0
     num_frames: np.ndarray  # int32 [n], 1..t
     timestamps: np.ndarray  # float32 [n, t], seconds
     success: np.ndarray  # uint8 [n, t], 0 where a neighbour's face stands in
@@ -114,10 +125,16 @@ def load_split(dataset_dir: Path, split: str, input_spec: InputSpec | None = Non
         _check_contract(info, input_spec)
     parts = list(read_batches(info, split))
     columns: dict[str, Any] = {}
+    if info.input_spec.sound is None:
+        count = info.num_examples[split]
+        columns["spectrograms"] = np.zeros((count, 0, 0), np.uint8)
+        columns["has_sound"] = np.zeros(count, np.uint8)
     for name in _empty_columns(info):
         columns[name] = np.concatenate(
             [_empty_columns(info)[name], *(part.pop(name) for part in parts)]
         )
+    if "spectrogram" in columns:
+        columns["spectrograms"] = columns.pop("spectrogram")
     subjects, subject = np.unique(columns.pop("subject"), return_inverse=True)
     domains, domain = np.unique(columns.pop("domain"), return_inverse=True)
     return FaceArrays(
@@ -160,7 +177,7 @@ def read_batches(
 
     def parse(serialized):
         fields = tf.io.parse_example(serialized, record)
-        for name in ("faces", "success"):
+        for name in ("faces", "success", "spectrogram"):
             if name in fields:
                 flat = tf.io.decode_raw(fields[name], tf.uint8)
                 fields[name] = tf.reshape(flat, (-1, *templates[name].shape[1:]))
@@ -206,6 +223,12 @@ def _empty_columns(info: DatasetInfo) -> dict[str, np.ndarray]:
     """Return a column of no examples under each name, with the dtype and shape it is read in."""
     spec, frames = info.input_spec, info.max_frames
     units = len(spec.action_units)
+    heard = {}
+    if spec.sound is not None:
+        heard = {
+            "spectrogram": np.zeros((0, spec.sound.height, spec.sound.width), np.uint8),
+            "has_sound": np.zeros(0, np.uint8),
+        }
     return {
         "faces": np.zeros((0, frames, spec.height, spec.width), np.uint8),
         "num_frames": np.zeros(0, np.int32),
@@ -219,6 +242,7 @@ def _empty_columns(info: DatasetInfo) -> dict[str, np.ndarray]:
         "subject": np.zeros(0, str),
         "domain": np.zeros(0, str),
         "path": np.zeros(0, str),
+        **heard,
     }
 
 

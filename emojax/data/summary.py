@@ -57,9 +57,10 @@ def contact_sheet(info: DatasetInfo, faces_per_row: int = 12) -> np.ndarray:
                         frame = (batch["num_frames"][index - start] - 1) // 2
                         cells[label, column] = batch["faces"][index - start, frame]
             start = stop
+    heard = _first_spectrograms(info, faces_per_row) if spec.sound else []
     sheet = np.full(
         (
-            _CAPTION_HEIGHT + len(chosen) * (spec.height + _GAP),
+            _CAPTION_HEIGHT + (len(chosen) + bool(heard)) * (spec.height + _GAP),
             _LABEL_WIDTH + faces_per_row * (spec.width + _GAP),
         ),
         255,
@@ -73,6 +74,14 @@ def contact_sheet(info: DatasetInfo, faces_per_row: int = 12) -> np.ndarray:
             left = _LABEL_WIDTH + column * (spec.width + _GAP)
             if (label, column) in cells:
                 sheet[top : top + spec.height, left : left + spec.width] = cells[label, column]
+    top = _CAPTION_HEIGHT + len(chosen) * (spec.height + _GAP)
+    if heard:
+        _write(sheet, "sound", top + spec.height // 2)
+    for column, spectrogram in enumerate(heard):
+        left = _LABEL_WIDTH + column * (spec.width + _GAP)
+        sheet[top : top + spec.height, left : left + spec.width] = cv2.resize(
+            spectrogram, (spec.width, spec.height), interpolation=cv2.INTER_AREA
+        )
     return sheet
 
 
@@ -102,10 +111,23 @@ def _count(info: DatasetInfo, split: str) -> dict[str, str]:
     for index, name in enumerate(spec.emotions):
         counts[name] = str(np.sum(emotion == index))
     counts["emotion unknown"] = str(np.sum(emotion < 0))
+    if spec.sound is not None:
+        heard = [batch["has_sound"] for batch in read_batches(info, split, ("has_sound",))]
+        counts["with sound"] = str(np.concatenate(heard).sum())
     for index, name in enumerate(spec.action_units):
         known = units[:, index] >= 0
         counts[f"{name} present/known"] = f"{np.sum(units[:, index] == 1)}/{np.sum(known)}"
     return counts
+
+
+def _first_spectrograms(info: DatasetInfo, wanted: int) -> list[np.ndarray]:
+    """Return spectrograms of up to `wanted` people, uint8 [frequency, time]."""
+    found: dict[str, np.ndarray] = {}
+    for split in SPLITS:
+        for batch in read_batches(info, split, ("spectrogram", "has_sound", "subject")):
+            for row in np.flatnonzero(batch["has_sound"]):
+                found.setdefault(str(batch["subject"][row]), batch["spectrogram"][row])
+    return list(found.values())[:wanted]
 
 
 def _choose(info: DatasetInfo, wanted: int) -> dict[str, list[tuple[str, int]]]:

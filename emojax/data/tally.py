@@ -22,7 +22,10 @@ class Tally:
     read: int = 0
     frames: int = 0
     frames_with_face: int = 0
+    with_sound: int = 0
     left_out: list[Rejection] = dataclasses.field(default_factory=list)
+    unheard: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    """Examples kept without the sound that they should have: key and reason."""
     _read_by_domain: collections.Counter[str] = dataclasses.field(
         default_factory=collections.Counter
     )
@@ -45,6 +48,10 @@ class Tally:
             return
         self.frames += len(result.success)
         self.frames_with_face += int(result.success.sum())
+        if result.sound is not None:
+            self.with_sound += result.sound.has_sound
+            if result.sound.problem:
+                self.unheard.append((row.key, result.sound.problem))
         if row.emotion is not None and row.emotion not in self.input_spec.emotions:
             self._foreign_emotions[row.emotion] += 1
         split = self.split_of[row.subject]
@@ -66,6 +73,11 @@ class Tally:
         if self._foreign_emotions:
             counts = ", ".join(f"{n} {name}" for name, n in sorted(self._foreign_emotions.items()))
             notes.append(f"emotions that the set does not hold count as unknown: {counts}")
+        if self.unheard:
+            notes.append(
+                f"{len(self.unheard)} examples are kept without their sound, the first one: "
+                f"{self.unheard[0][1]}"
+            )
         kept_by_domain: collections.Counter[str] = collections.Counter()
         for counts in self._kept.values():
             kept_by_domain.update(counts.domains)
@@ -74,6 +86,8 @@ class Tally:
             "examples_kept": self.kept,
             "frames_kept": self.frames,
             "frames_with_face": self.frames_with_face,
+            "examples_with_sound": self.with_sound,
+            "unheard": [{"path": path, "detail": detail} for path, detail in self.unheard],
             "left_out": dict(collections.Counter(r.reason for r in self.left_out)),
             "left_out_files": [
                 {"path": r.row.key, "reason": r.reason, "detail": r.detail} for r in self.left_out

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from emojax.errors import UserError
 from emojax.models.ar1 import AR1
+from emojax.models.ar2 import AR2
+from emojax.models.ar3 import AR3
+from emojax.models.ar4 import AR4
+from emojax.models.ar5 import AR5
 from emojax.models.inception_resnet import (
     inception_resnet,
     inception_resnet_v1,
     inception_resnet_v2,
 )
 from emojax.models.inception_v4 import InceptionV4
+from emojax.models.inputs import Looks
 from emojax.models.layers import Activation, Outputs
 from emojax.models.resnet import resnet18, resnet34, resnet50, resnet101
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "ar1": AR1,
+    "ar2": AR2,
+    "ar3": AR3,
+    "ar4": AR4,
+    "ar5": AR5,
     "resnet18": resnet18,
     "resnet34": resnet34,
     "resnet50": resnet50,
@@ -33,6 +42,11 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "inception_resnet_v2": inception_resnet_v2,
 }
 """Every network takes `num_outputs`, `dropout`, `activation` and `dtype`."""
+
+_CLIP_NETWORKS: dict[str, Looks] = {"ar3": "frames", "ar5": "clip"}
+
+DEFAULT_EXTRACTOR = "resnet18"
+"""What `ar4` reads action units with when nothing is said: the thesis's first network."""
 
 
 def check_model_key(key: str) -> None:
@@ -45,6 +59,22 @@ def check_model_key(key: str) -> None:
         raise UserError(f"model {key!r} is not known: use one of {', '.join(MODELS)}")
 
 
+def looks_at(key: str) -> Looks:
+    """Return what the network of that key looks at."""
+    return _CLIP_NETWORKS.get(key, "picture")
+
+
+def check_extractor(key: str) -> None:
+    """Refuse a network that can't be the extractor of `ar4`.
+
+    Raises:
+        UserError: names the keys that can.
+    """
+    able = [name for name in MODELS if looks_at(name) == "picture" and name != "ar4"]
+    if key not in able:
+        raise UserError(f"extractor {key!r}: use one of {', '.join(able)}")
+
+
 def build_model(
     key: str,
     num_outputs: int,
@@ -53,6 +83,10 @@ def build_model(
     activation: Activation = "relu",
     norm_momentum: float | None = None,
     dtype: str = "float32",
+    extractor: str | None = None,
+    frozen: bool | None = None,
+    video_features: int | None = None,
+    sound_features: int | None = None,
 ) -> nn.Module:
     """Return the network of that key, without parameters.
 
@@ -62,23 +96,46 @@ def build_model(
         dropout: share of the feature vector left out in training; None keeps the network's own.
         activation: `relu`, or `prelu` with a learned slope for each channel.
         norm_momentum: share of BatchNorm's running statistics that a step keeps; None keeps the
-            network's own.
+            network's own. In `ar4` it is the extractor's.
         dtype: compute type, `float32` or `bfloat16`.
+        extractor: of `ar4`, the network that reads action units; None: `DEFAULT_EXTRACTOR`.
+        frozen: of `ar4`, whether its extractor stays as it is.
+        video_features: of `ar5`, length of the video branch's feature vector, 0 for no branch.
+        sound_features: of `ar5`, length of the sound branch's feature vector, 0 for no branch.
 
     Raises:
-        UserError: no network has that key, or it has no BatchNorm and a momentum is set.
+        UserError: no network has that key, or it lacks what a setting is about.
     """
     check_model_key(key)
     build = MODELS[key]
-    chosen = {"dropout": dropout, "norm_momentum": norm_momentum}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    if unknown := set(chosen) - set(inspect.signature(build).parameters):
-        raise UserError(f"model {key!r} has no BatchNorm: leave {', '.join(unknown)} out")
-    return build(num_outputs=num_outputs, activation=activation, dtype=jnp.dtype(dtype), **chosen)
+    shared: dict[str, Any] = {"activation": activation, "dtype": jnp.dtype(dtype)}
+    norm = {} if norm_momentum is None else {"norm_momentum": norm_momentum}
+    if key == "ar4":
+        extractor = extractor or DEFAULT_EXTRACTOR
+        check_extractor(extractor)
+        _check_settings(extractor, MODELS[extractor], norm)
+        build = functools.partial(
+            build, extractor=functools.partial(MODELS[extractor], **shared, **norm)
+        )
+        norm, extractor = {}, None
+    settings = {
+        "dropout": dropout,
+        "extractor": extractor,
+        "frozen": frozen,
+        "video_features": video_features,
+        "sound_features": sound_features,
+    }
+    chosen = norm | {name: value for name, value in settings.items() if value is not None}
+    _check_settings(key, build, chosen)
+    return build(num_outputs=num_outputs, **shared, **chosen)
 
 
-def forward(
-    model: nn.Module, variables: Any, images: Float[Array, "batch height width channels"]
-) -> Outputs:
-    """Return a network's outputs for normalised pictures, as in evaluation."""
-    return cast(Outputs, model.apply(variables, images, train=False))
+def _check_settings(key: str, build: Callable[..., nn.Module], chosen: dict[str, Any]) -> None:
+    if unknown := sorted(set(chosen) - set(inspect.signature(build).parameters)):
+        what = "BatchNorm" if unknown[0] == "norm_momentum" else unknown[0]
+        raise UserError(f"model {key!r} has no {what}: leave {unknown[0]} out")
+
+
+def forward(model: nn.Module, variables: Any, inputs: Any) -> Outputs:
+    """Return a network's outputs as in evaluation, for inputs as `models.inputs` makes them."""
+    return cast(Outputs, model.apply(variables, inputs, train=False))

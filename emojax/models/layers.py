@@ -29,7 +29,8 @@ class Outputs(NamedTuple):
     """What every network returns."""
 
     logits: jax.Array  # batch outputs, float32
-    features: jax.Array  # batch features, float32: what the last linear layer saw
+    features: jax.Array  # batch features, float32: for fusion with other networks
+    auxiliary: tuple[jax.Array, ...] = ()  # batch outputs, float32: each branch's own logits
 
 
 class PReLU(nn.Module):

@@ -173,6 +173,12 @@ def load_artifact(folder: str | os.PathLike[str]) -> Artifact:
             "export it again with this version"
         )
     spec = spec_from_dict(_section(fields, "input", source), str(source))
+    if spec.frames > 1:
+        heard = " with their sound" if spec.sound else ""
+        raise UserError(
+            f"{source}: a model for clips ({spec.frames} frames{heard} at once): this emojax "
+            "reads frame by frame: give the artifact of a model for pictures"
+        )
     _check_names(fields, spec, source)
     thresholds = _read_thresholds(fields, spec, source)
     detector = make_detector(_section(fields, "detector", source), str(source))

@@ -204,7 +204,7 @@ def test_a_failed_build_leaves_the_older_one(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device", "report.json")
 
-    monkeypatch.setattr(build_module, "_write_json", fail)
+    monkeypatch.setattr(build_module, "write_json", fail)
     with pytest.raises(OSError, match="No space left"):
         build_dataset(
             "manifest", source=source, out=out, options=BuildOptions(faces="ready", seed=1)

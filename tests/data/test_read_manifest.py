@@ -49,7 +49,7 @@ def test_all_columns_are_read(tmp_path: Path) -> None:
     assert second.emotion is None
     assert second.audio_path is None
     assert _unit(second.action_units, "AU01") == -1
-    assert manifest.notes == ("audio_path is read, but sound is not stored in shards yet",)
+    assert manifest.notes == ()
 
 
 def test_a_folder_stands_for_its_manifest(tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ def test_columns_have_their_types(built: Path) -> None:
     }
     assert types == {
         "faces": "uint8",
+        "spectrograms": "uint8",
+        "has_sound": "uint8",
         "num_frames": "int32",
         "timestamps": "float32",
         "success": "uint8",

@@ -13,19 +13,25 @@ import numpy as np
 import pytest
 from porting import draw
 
+from emojax.evaluate import activation
 from emojax.export import (
     TOLERANCE,
+    Recorded,
     check_agreement,
     convert_to_tflite,
     flax_answers,
+    name_inputs,
     tflite_answers,
     write_saved_model,
 )
-from emojax.models import MODELS, build_model, forward
+from emojax.models import MODELS, build_model, forward, looks_at
+from emojax.models.ar3 import AR3, VolumeLayer
+from emojax.models.ar5 import AR5
 from emojax.models.inception_resnet import VERSION_1, InceptionResNet
 from emojax.models.inception_v4 import InceptionV4
+from emojax.models.inputs import Looks, to_inputs
 from emojax.models.resnet import Bottleneck, ResNet
-from emojax.spec import InputSpec
+from emojax.spec import InputSpec, SpectrogramSpec
 
 SPEC = InputSpec()
 SMALL = {
@@ -36,10 +42,10 @@ SMALL = {
 }
 
 
-def variables_of(model: nn.Module, images: np.ndarray) -> Any:
+def variables_of(model: nn.Module, inputs: Any) -> Any:
     """Random variables with which the logits differ by about 1: no probability is near 0 or 1."""
     init = functools.partial(model.init, train=False)
-    shapes = jax.eval_shape(init, jax.random.key(0), jnp.zeros(images.shape))
+    shapes = jax.eval_shape(init, jax.random.key(0), inputs)
     rng = np.random.default_rng(0)
 
     def leaf(path: Any, leaf: Any) -> np.ndarray:
@@ -48,21 +54,47 @@ def variables_of(model: nn.Module, images: np.ndarray) -> Any:
     variables = jax.tree_util.tree_map_with_path(leaf, shapes)
     head = variables["params"]["head"]["logits"]
     head["bias"] = np.zeros_like(head["bias"])
-    head["kernel"] = head["kernel"] / np.std(forward(model, variables, jnp.asarray(images)).logits)
+    head["kernel"] = head["kernel"] / np.std(forward(model, variables, inputs).logits)
     return variables
 
 
-def check(model: nn.Module, folder: Path) -> None:
-    shape = (3, SPEC.height, SPEC.width, SPEC.channels)
-    images = np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
-    # Pure noise looks all alike to a deep network.
-    images *= np.float32([0.1, 0.5, 1.0])[:, None, None, None]
-    variables = variables_of(model, images)
-    expected = flax_answers(model, variables, SPEC, images)
+def random_examples(spec: InputSpec) -> Recorded:
+    """Three examples; noise of three strengths, since noise alone looks alike to deep networks.
+
+    Where both sides of a clip exist, the second has no frames and the third no sound.
+    """
+    rng = np.random.default_rng(1)
+    noise = rng.uniform(-127, 128, (3, spec.frames, spec.height, spec.width))
+    strength = np.array([0.1, 0.5, 1.0])[:, None, None, None]
+    size = (spec.sound.height, spec.sound.width) if spec.sound else (0, 0)
+    return Recorded(
+        crops=np.clip(127 + strength * noise, 0, 255).astype(np.uint8),
+        spectrograms=rng.integers(0, 256, (3, *size)).astype(np.uint8),
+        has_frames=np.array([1, 0 if spec.sound else 1, 1], np.float32),
+        has_sound=np.array([1, 1, 0], np.float32),
+    )
+
+
+def check(model: nn.Module, folder: Path, looks: Looks = "picture", **seen: Any) -> None:
+    spec = SPEC.replace(**seen)
+    recorded = random_examples(spec)
+    named = name_inputs(recorded, looks, spec)
+    inputs = to_inputs(
+        looks,
+        jnp.asarray((recorded.crops.astype(np.float32) - spec.offset) / spec.scale),
+        jnp.asarray(recorded.spectrograms.astype(np.float32) / 255),
+        jnp.asarray(recorded.has_sound),
+        jnp.asarray(recorded.has_frames),
+    )
+    variables = variables_of(model, inputs)
+    expected = flax_answers(model, variables, looks, spec, named)
+    # Named inputs reach the places that they are named after.
+    logits = forward(model, variables, inputs).logits
+    np.testing.assert_allclose(expected, activation(logits, spec), atol=1e-5)
     assert expected.std() > 0.1
     assert np.abs(expected[0] - expected[1]).max() > 100 * TOLERANCE
-    write_saved_model(model, variables, SPEC, folder)
-    check_agreement(expected, tflite_answers(convert_to_tflite(folder), images))
+    write_saved_model(model, variables, looks, spec, named, folder)
+    check_agreement(expected, tflite_answers(convert_to_tflite(folder), named))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +105,33 @@ def test_small_networks(name: str, tmp_path: Path) -> None:
     check(SMALL[name](SPEC.num_outputs), tmp_path / "saved_model")
 
 
+SEEN: dict[Looks, dict[str, Any]] = {
+    "picture": {},
+    "frames": {"frames": 20},
+    "clip": {"frames": 20, "sound": SpectrogramSpec()},
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("key", MODELS)
 def test_registered_networks(key: str, tmp_path: Path) -> None:
-    check(build_model(key, SPEC.num_outputs), tmp_path / "saved_model")
+    looks = looks_at(key)
+    model = build_model(key, SPEC.num_outputs)
+    check(model, tmp_path / "saved_model", looks, **SEEN[looks])
+
+
+def test_a_clip_network_with_its_branches(tmp_path: Path) -> None:
+    model = AR5(SPEC.num_outputs, video_widths=(8, 16), sound_widths=(8, 8))
+    check(model, tmp_path / "both", "clip", frames=4, sound=SpectrogramSpec())
+    model = AR5(SPEC.num_outputs, video_widths=(8, 16), sound_features=0)
+    check(model, tmp_path / "video", "clip", frames=4)
+
+
+@pytest.mark.parametrize("form", ["folded", "volume"])
+def test_both_forms_of_3d_convolutions(form: Any, tmp_path: Path) -> None:
+    layers = (
+        VolumeLayer(8, (3, 5, 5), (1, 2, 2), (2, 2, 2)),
+        VolumeLayer(8, (3, 3, 3), (1, 1, 1), (2, 2, 2)),
+    )
+    model = AR3(SPEC.num_outputs, layers=layers, form=form)
+    check(model, tmp_path / "saved_model", "frames", frames=6)

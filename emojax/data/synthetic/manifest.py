@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from emojax.data.synthetic.people import make_person
 from emojax.data.synthetic.voice import SAMPLE_RATE_HZ, make_voice
 from emojax.data.synthetic.workers import map_in_order
 from emojax.errors import UserError
-from emojax.labels import AU_COLUMNS, SEVEN
+from emojax.labels import AU_COLUMNS, SEVEN, emotion_names
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
 MANIFEST_COLUMNS: tuple[str, ...] = (
@@ -35,9 +36,8 @@ MANIFEST_COLUMNS: tuple[str, ...] = (
 )
 """Columns of `manifest.csv`; `AU01_i` is the intensity behind `AU01`, 0..1."""
 
-CLIP_FRAMES_PER_SECOND = 25
-CLIP_FRAMES = (45, 70)
-"""Least and greatest length of a clip, in frames; a clip's labels are those of its peak."""
+CLIP_SECONDS = (1.8, 2.8)
+"""Least and greatest length of a clip; a clip's labels are those of its peak."""
 
 # Of seven pictures in a row, these show free action units and the others an emotion.
 _FREE_PLACES = (2, 5)
@@ -57,13 +57,19 @@ class SetSize:
     """Pictures of each person in each domain."""
     clips: int = 0
     """Clips with sound of each person; emotions and domains take turns."""
+    frames_per_second: int = 25
+    """Of the clips."""
+    clip_emotions: Literal["seven", "crema6"] = "seven"
+    """Emotions that the clips take turns in."""
 
     def __post_init__(self) -> None:
         """Refuse an empty or negative size."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value < 0:
-                raise UserError(f"{field.name}={value}: wanted 0 or more")
+        for name in ("train", "validation", "test", "pictures", "clips"):
+            if (value := getattr(self, name)) < 0:
+                raise UserError(f"{name}={value}: wanted 0 or more")
+        if not 5 <= self.frames_per_second <= 120:
+            raise UserError(f"frames_per_second={self.frames_per_second}: wanted 5..120")
+        emotion_names(self.clip_emotions)
         if self.people == 0:
             raise UserError("a set without people: ask for at least one")
 
@@ -104,21 +110,27 @@ def _label_cells(expression: Expression) -> dict[str, str]:
     return cells
 
 
-def _write_clip(out: Path, seed: int, index: int, item: int) -> dict[str, str]:
+def _write_clip(out: Path, seed: int, size: SetSize, index: int, item: int) -> dict[str, str]:
     """Write one talking clip, AVI and WAV, and return the start of its manifest row."""
     person = make_person(seed, index)
     rng = np.random.default_rng([seed, 4, index, item])
-    emotion = SEVEN[(item + index) % len(SEVEN)]
-    domain = DOMAINS[(item + index) % len(DOMAINS)]
+    emotions, turn = emotion_names(size.clip_emotions), item + index
+    emotion = emotions[turn % len(emotions)]
+    if len(emotions) % 2 == 0:
+        # Six emotions and four domains, both in turns, would always meet the same way.
+        turn += turn // len(emotions)
+    domain = DOMAINS[turn % len(DOMAINS)]
     expression = sample_emotion(rng, emotion)
-    frames = int(rng.integers(CLIP_FRAMES[0], CLIP_FRAMES[1]))
-    seconds = frames / CLIP_FRAMES_PER_SECOND
+    rate = size.frames_per_second
+    shortest, longest = (round(seconds * rate) for seconds in CLIP_SECONDS)
+    frames = int(rng.integers(shortest, longest))
+    seconds = frames / rate
     timeline = make_timeline(rng, expression.intensities, frames)
     samples = make_voice(rng, person, emotion, seconds)
     stem = make_folder(out / "clips" / person.name) / f"{domain}_{item:02d}"
     write_wav(stem.with_suffix(".wav"), samples, SAMPLE_RATE_HZ)
     pictures = render_clip(person, timeline, make_scene(rng, domain), rng)
-    write_avi(stem.with_suffix(".avi"), pictures, CLIP_FRAMES_PER_SECOND)
+    write_avi(stem.with_suffix(".avi"), pictures, rate)
     return {
         "path": stem.with_suffix(".avi").relative_to(out).as_posix(),
         **_label_cells(expression),
@@ -148,7 +160,7 @@ def _write_person(out: Path, seed: int, size: SetSize, index: int) -> list[dict[
                 "domain": domain,
             }
         )
-    rows += [_write_clip(out, seed, index, item) for item in range(size.clips)]
+    rows += [_write_clip(out, seed, size, index, item) for item in range(size.clips)]
     who = {"subject": person.name, "split": size.split_of(index)}
     return [{**row, **who} for row in rows]
 

@@ -9,15 +9,15 @@ import av
 import cv2
 import pytest
 
+from emojax.data.synthetic import manifest as manifest_module
 from emojax.data.synthetic.domains import DOMAINS, PICTURE_SIDE
 from emojax.data.synthetic.manifest import (
-    CLIP_FRAMES_PER_SECOND,
     MANIFEST_COLUMNS,
     SetSize,
     write_manifest,
 )
 from emojax.errors import UserError
-from emojax.labels import AU_COLUMNS, SEVEN
+from emojax.labels import AU_COLUMNS, EMOTION_SETS, SEVEN
 
 SIZE = SetSize(train=2, validation=1, test=1, pictures=2, clips=1)
 
@@ -93,7 +93,7 @@ def test_clips_have_sound_of_their_own_length(written: Path) -> None:
     for row in rows:
         with av.open(str(written / row["path"])) as container:
             frames = sum(1 for _ in container.decode(video=0))
-        assert frames / CLIP_FRAMES_PER_SECOND == pytest.approx(float(row["end_s"]), abs=1e-6)
+        assert frames / SIZE.frames_per_second == pytest.approx(float(row["end_s"]), abs=1e-6)
         with wave.open(str(written / row["audio_path"])) as stream:
             assert stream.getframerate() == 16_000
             assert stream.getnframes() == round(float(row["end_s"]) * 16_000)
@@ -121,3 +121,26 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="workers=0"):
         write_manifest(tmp_path / "out", size=SIZE, workers=0, progress=False)
     assert not (tmp_path / "out" / "manifest.csv").exists()
+
+
+def test_six_emotions_and_four_domains_meet_in_every_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Path] = []
+    monkeypatch.setattr(manifest_module, "render_clip", lambda *_: iter(()))
+    monkeypatch.setattr(manifest_module, "write_avi", lambda path, *_: drawn.append(path))
+    size = SetSize(24, 0, 0, pictures=0, clips=6, frames_per_second=12, clip_emotions="crema6")
+    rows = read_rows(write_manifest(tmp_path, 0, size, progress=False))
+    assert len(drawn) == len(rows) == 144
+    for subject in {row["subject"] for row in rows}:
+        shown = [row["emotion"] for row in rows if row["subject"] == subject]
+        assert sorted(shown) == sorted(EMOTION_SETS["crema6"])
+    pairs = {(row["emotion"], row["domain"]) for row in rows}
+    assert len(pairs) == 24
+    for row in rows:
+        assert 1.7 < float(row["end_s"]) < 2.9
+
+
+def test_a_size_that_can_t_be_drawn_is_refused() -> None:
+    with pytest.raises(UserError, match=r"frames_per_second=2: wanted 5\.\.120"):
+        SetSize(frames_per_second=2)

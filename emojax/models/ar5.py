@@ -1,0 +1,191 @@
+"""AR5: frames and sound of a clip, each in its own branch. Source: thesis, 5.2.5."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from emojax.errors import UserError
+from emojax.models.inputs import Clip
+from emojax.models.layers import (
+    Activation,
+    ConvNorm,
+    Head,
+    Outputs,
+    activate,
+    check_input_size,
+    he_normal,
+)
+
+
+class Branch(nn.Module):
+    """Stages of 3 x 3 convolutions, each ended by 2 x 2 max pooling; then a feature vector."""
+
+    widths: Sequence[int]
+    """Channels of each stage."""
+    depth: int
+    """Convolutions in a stage."""
+    first_stride: int
+    """Of the first convolution, which is 5 x 5 where it has a stride."""
+    num_features: int
+    """Length of the feature vector."""
+    activation: Activation
+    """After every normalisation and after the feature vector's layer."""
+    norm_momentum: float
+    """Share of the running statistics that a step keeps."""
+    dtype: jnp.dtype
+    """Compute type."""
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "batch height width channels"],
+        given: Float[Array, " batch"],
+        *,
+        train: bool,
+    ) -> Float[Array, "batch features"]:
+        """Return features; zeros, whatever x holds, where it is not given."""
+        here = given > 0
+        # What is masked must not reach the others of its batch through the statistics either.
+        # Where nobody has this side of the clip, the statistics of zeros harm no one.
+        counted = (here | ~here.any())[:, None, None, None]
+        x = jnp.where(here[:, None, None, None], x, 0).astype(self.dtype)
+        unit: Any = functools.partial(
+            ConvNorm,
+            activation=self.activation,
+            conv=functools.partial(
+                nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal
+            ),
+            norm=functools.partial(
+                MaskedNorm,
+                mask=counted,
+                train=train,
+                momentum=self.norm_momentum,
+                dtype=self.dtype,
+            ),
+        )
+        for stage, width in enumerate(self.widths, start=1):
+            for number in range(1, self.depth + 1):
+                strided = stage == number == 1 and self.first_stride > 1
+                kernel, stride = ((5, 5), self.first_stride) if strided else ((3, 3), 1)
+                x = unit(width, kernel, stride, name=f"stage{stage}_conv{number}")(x)
+            x = nn.max_pool(x, (2, 2), strides=(2, 2))
+        x = nn.Dense(
+            self.num_features, dtype=self.dtype, kernel_init=he_normal, name="fully_connected"
+        )(x.reshape(x.shape[0], -1))
+        x = activate(x, self.activation, "fully_connected_prelu")
+        return jnp.where(here[:, None], x, 0)
+
+
+class MaskedNorm(nn.Module):
+    """BatchNorm that counts only the examples of a mask in its statistics."""
+
+    mask: Any  # batch 1 1 1, bool
+    train: bool
+    """Whether statistics come from the batch."""
+    momentum: float
+    """Share of the running statistics that a step keeps."""
+    dtype: jnp.dtype
+    """Compute type."""
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch height width channels"]:
+        """Return the normalised values."""
+        return nn.BatchNorm(
+            use_running_average=not self.train,
+            momentum=self.momentum,
+            epsilon=1e-5,
+            dtype=self.dtype,
+            name="batch",
+        )(x, mask=self.mask if self.train else None)
+
+
+class AR5(nn.Module):
+    """Two branches, their features side by side, a fully connected layer, the head.
+
+    The video branch sees a clip's frames as the channels of one picture and is
+    the denser of the two. The lengths of the two feature vectors are the weight
+    of each side. A side that a clip lacks, or that is masked, becomes zeros, so
+    that one set of weights serves video, sound, and both.
+    """
+
+    num_outputs: int
+    """Number of logits."""
+    video_features: int = 256
+    """Length of the video branch's feature vector; 0: a network without that branch."""
+    sound_features: int = 64
+    """Length of the sound branch's feature vector; 0: a network without that branch."""
+    # The thesis leaves the branches open. Multiples of 8 for tensor cores; with 20 frames as
+    # channels the first layer of the video branch is the one that has most to tell apart.
+    video_widths: Sequence[int] = (32, 64, 96, 128)
+    """Channels of the video branch's stages, two convolutions each."""
+    sound_widths: Sequence[int] = (16, 32, 64, 64)
+    """Channels of the sound branch's stages, one convolution each."""
+    hidden: int = 128
+    """Width of the fully connected layer behind both."""
+    auxiliary: bool = True
+    """Each branch also answers by itself, through a linear layer of its own."""
+    activation: Activation = "relu"
+    """After every normalisation and every fully connected layer."""
+    norm_momentum: float = 0.9
+    """Share of the running statistics that a step keeps."""
+    dropout: float = 0.3
+    """Share of the last fully connected layer that training leaves out."""
+    dtype: jnp.dtype = jnp.dtype("float32")
+    """Compute type; parameters and normalisation statistics stay float32."""
+
+    @nn.compact
+    def __call__(self, clip: Clip, *, train: bool) -> Outputs:
+        """Return logits, both branches' features, and each branch's own logits.
+
+        Raises:
+            UserError: neither branch has features, or frames or spectrograms are too small.
+        """
+        if self.video_features == self.sound_features == 0:
+            raise UserError("ar5 without video_features and sound_features: leave one branch")
+        branch = functools.partial(
+            Branch,
+            activation=self.activation,
+            norm_momentum=self.norm_momentum,
+            dtype=self.dtype,
+        )
+        features = []
+        if self.video_features:
+            images = jnp.moveaxis(clip.frames, 1, -1)
+            smallest = 2 ** (len(self.video_widths) + 1)
+            check_input_size("ar5", images, (smallest, smallest))
+            video = branch(self.video_widths, 2, 2, self.video_features, name="video")
+            features.append(video(images, clip.has_frames, train=train))
+        if self.sound_features:
+            smallest = 2 ** len(self.sound_widths)
+            check_input_size("ar5's sound branch", clip.spectrograms, (smallest, smallest))
+            sound = branch(self.sound_widths, 1, 1, self.sound_features, name="sound")
+            features.append(sound(clip.spectrograms, clip.has_sound, train=train))
+        x = jnp.concatenate(features, axis=-1)
+        joined = x.astype(jnp.float32)
+        x = nn.Dense(self.hidden, dtype=self.dtype, kernel_init=he_normal, name="fully_connected")(
+            x
+        )
+        x = activate(x, self.activation, "fully_connected_prelu")
+        answer = Head(self.num_outputs, self.dropout, self.dtype, name="head")(x, train=train)
+        own: tuple[Any, ...] = ()
+        if self.auxiliary:
+            names = [
+                name
+                for name, length in (("video", self.video_features), ("sound", self.sound_features))
+                if length
+            ]
+            own = tuple(
+                nn.Dense(self.num_outputs, dtype=self.dtype, name=f"{name}_logits")(part).astype(
+                    jnp.float32
+                )
+                for name, part in zip(names, features, strict=True)
+            )
+        return answer._replace(features=joined, auxiliary=own)

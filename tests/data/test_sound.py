@@ -1,0 +1,220 @@
+"""Sound on its way into shards: what is cut, what is flagged, what is counted."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import wave
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import librosa
+import numpy as np
+import pytest
+
+from emojax import audio, video
+from emojax.data.build import BuildOptions, build_dataset
+from emojax.data.mel import make_mel_filters
+from emojax.data.shards import dataset_info, load_split
+from emojax.data.sound import read_spectrogram
+from emojax.data.summary import contact_sheet, counts_table
+from emojax.data.synthetic.files import write_avi, write_flv
+from emojax.errors import UserError
+from emojax.spec import InputSpec
+
+LOG_MEL = audio.PRESETS["log_mel"]
+SPEC = InputSpec(sound=LOG_MEL)
+RATE = 16_000
+
+
+def tone(seconds: float, hertz: float) -> np.ndarray:
+    time = np.arange(round(seconds * RATE)) / RATE
+    return np.round(8000 * np.sin(2 * np.pi * hertz * time)).astype(np.int16)
+
+
+def write_wav(path: Path, samples: np.ndarray) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(samples.tobytes())
+    return path
+
+
+def expected(samples: np.ndarray) -> np.ndarray:
+    filters = librosa.filters.mel(sr=RATE, n_fft=LOG_MEL.fft_length, n_mels=64)
+    return audio.spectrogram(samples / 32768, LOG_MEL, filters)
+
+
+def test_filters_are_librosas_own_and_made_once() -> None:
+    filters = make_mel_filters(LOG_MEL)
+    np.testing.assert_array_equal(filters, librosa.filters.mel(sr=RATE, n_fft=512, n_mels=64))
+    assert make_mel_filters(audio.PRESETS["log_mel"]) is filters
+    assert make_mel_filters(audio.PRESETS["narrow"]) is None
+
+
+def test_a_wav_becomes_its_spectrogram(tmp_path: Path) -> None:
+    samples = np.concatenate([tone(0.7, 300), tone(0.6, 2000)])
+    path = write_wav(tmp_path / "a.wav", samples)
+    sound = read_spectrogram(path, None, None, LOG_MEL)
+    assert (sound.has_sound, sound.problem) == (True, "")
+    assert sound.spectrogram.dtype == np.uint8
+    np.testing.assert_allclose(sound.spectrogram / 255, expected(samples), atol=0.6 / 255)
+    assert sound.spectrogram.std() > 20
+
+
+def test_only_the_part_that_counts_is_heard(tmp_path: Path) -> None:
+    samples = np.concatenate([tone(0.5, 300), tone(0.5, 1200), tone(0.5, 4000)])
+    path = write_wav(tmp_path / "a.wav", samples)
+    found = read_spectrogram(path, 0.5, 1.0, LOG_MEL).spectrogram
+    alone = write_wav(tmp_path / "b.wav", samples[8000:16000])
+    np.testing.assert_array_equal(found, read_spectrogram(alone, None, None, LOG_MEL).spectrogram)
+    late = read_spectrogram(path, 2.0, 3.0, LOG_MEL)
+    assert not late.has_sound
+    assert "no sound in the part" in late.problem
+
+
+def test_what_can_t_be_heard_is_silence_with_a_reason(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF1234WAVE")
+    for path in (tmp_path / "missing.wav", broken):
+        sound = read_spectrogram(path, None, None, LOG_MEL)
+        assert (sound.has_sound, sound.spectrogram.max()) == (False, 0)
+        assert str(path) in sound.problem
+    assert read_spectrogram(None, None, None, LOG_MEL)[1:] == (False, "")
+    silent = tmp_path / "silent.avi"
+    write_avi(silent, [np.zeros((64, 64, 3), np.uint8)] * 3, 25)
+    assert read_spectrogram(silent, None, None, LOG_MEL)[1:] == (False, "")
+
+
+def write_set(folder: Path) -> Path:
+    """Three people: a clip with a file of sound, one with sound of its own, one that is mute."""
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (98, 80, 3), dtype=np.uint8) for _ in range(25)]
+    rows = []
+    for split in ("train", "validation", "test"):
+        for person, kind in enumerate(("file", "own", "mute", "picture", "lost")):
+            stem = f"{split}_{kind}"
+            row = {"subject": stem, "emotion": "fear", "split": split, "path": f"{stem}.avi"}
+            if kind == "own":
+                row["path"] = f"{stem}.flv"
+                write_flv(folder / row["path"], frames, Fraction(25), tone(1.0, 500), RATE)
+            elif kind == "picture":
+                row["path"] = f"{stem}.png"
+                cv2.imwrite(str(folder / row["path"]), frames[0])
+            else:
+                write_avi(folder / row["path"], frames, 25)
+            if kind == "file":
+                write_wav(folder / f"{stem}.wav", tone(1.0, 300 + 100 * person))
+                row["audio_path"] = f"{stem}.wav"
+            if kind == "lost":
+                row["audio_path"] = "nowhere.wav"
+            rows.append(row)
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["path", "subject", "emotion", "split", "audio_path"])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder / "manifest.csv"
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_set(tmp_path_factory.mktemp("talking"))
+
+
+def build(manifest: Path, out: Path, spec: InputSpec = SPEC, workers: int = 1) -> Path:
+    options = BuildOptions(input_spec=spec, faces="ready", workers=workers, clip_frames=8)
+    return build_dataset(
+        "manifest", source=manifest, out=out, options=options, say=lambda line: None
+    )
+
+
+@pytest.fixture(scope="module")
+def shards(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(manifest, tmp_path_factory.mktemp("built") / "shards")
+
+
+def test_shards_hold_sound_and_say_where_there_is_none(shards: Path, manifest: Path) -> None:
+    arrays = load_split(shards, "train")
+    by_path = dict(zip(arrays.paths, range(len(arrays.paths)), strict=True))
+    assert arrays.spectrograms.shape == (5, 64, 96)
+    assert (arrays.spectrograms.dtype, arrays.has_sound.dtype) == (np.uint8, np.uint8)
+    heard = {path: int(arrays.has_sound[row]) for path, row in by_path.items()}
+    assert heard == {
+        "train_file.avi": 1,
+        "train_own.flv": 1,
+        "train_mute.avi": 0,
+        "train_picture.png": 0,
+        "train_lost.avi": 0,
+    }
+    file = arrays.spectrograms[by_path["train_file.avi"]]
+    np.testing.assert_allclose(file / 255, expected(tone(1.0, 300)), atol=0.6 / 255)
+    samples = video.read_sound(manifest.parent / "train_own.flv", RATE)
+    assert samples is not None
+    own = arrays.spectrograms[by_path["train_own.flv"]]
+    np.testing.assert_allclose(
+        own / 255, audio.spectrogram(samples, LOG_MEL, make_mel_filters(LOG_MEL)), atol=0.6 / 255
+    )
+    assert arrays.spectrograms[by_path["train_mute.avi"]].max() == 0
+    assert arrays.faces.shape == (5, 8, 98, 80)
+
+
+def test_the_report_counts_what_is_heard_and_names_what_is_lost(shards: Path) -> None:
+    report = dataset_info(shards).report
+    assert report["examples_kept"] == 15
+    assert report["examples_with_sound"] == 6
+    assert len(report["unheard"]) == 3
+    assert all("nowhere.wav" in entry["detail"] for entry in report["unheard"])
+    assert any("3 examples are kept without their sound" in note for note in report["notes"])
+    table = counts_table(dataset_info(shards))
+    assert [line.split()[2:] for line in table.splitlines() if "with sound" in line] == [["2"] * 3]
+
+
+def test_the_sheet_shows_sound(shards: Path, manifest: Path, tmp_path: Path) -> None:
+    silent = build(manifest, tmp_path / "silent", InputSpec())
+    with_sound, without = (contact_sheet(dataset_info(place)) for place in (shards, silent))
+    assert with_sound.shape[0] - without.shape[0] == 98 + 2
+    # Two spectrograms of each split, one beside the other.
+    row = with_sound[-98:, 150:]
+    assert [int(row[:, 82 * place : 82 * place + 80].std() > 10) for place in range(8)] == (
+        [1] * 6 + [0] * 2
+    )
+
+
+def test_a_set_without_sound_is_as_it_was(manifest: Path, tmp_path: Path) -> None:
+    out = build(manifest, tmp_path / "silent", InputSpec())
+    arrays = load_split(out, "train")
+    assert arrays.spectrograms.shape == (5, 0, 0)
+    assert arrays.has_sound.tolist() == [0] * 5
+    assert (
+        "sound is named and not kept: --sound=log_mel keeps it" in dataset_info(out).report["notes"]
+    )
+    with pytest.raises(UserError, match="built with sound=None"):
+        load_split(out, "train", SPEC)
+
+
+def test_workers_and_a_changed_sound_file(manifest: Path, shards: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(manifest.parent, folder)
+    out = build(folder / "manifest.csv", tmp_path / "two", workers=2)
+    for name in ("faces", "spectrograms", "has_sound"):
+        np.testing.assert_array_equal(
+            getattr(load_split(out, "test"), name), getattr(load_split(shards, "test"), name)
+        )
+    first = dataset_info(out).report["fingerprint"]
+    assert first == dataset_info(shards).report["fingerprint"]
+    write_wav(folder / "train_file.wav", tone(1.0, 4000))
+    again = build(folder / "manifest.csv", tmp_path / "two")
+    assert dataset_info(again).report["fingerprint"] != first
+
+
+def test_real_clips(shared_data: Path) -> None:
+    clips = sorted((shared_data / "crema_d" / "VideoFlash").glob("*.flv"))
+    assert len(clips) == 6
+    for clip in clips:
+        own = read_spectrogram(clip, None, None, LOG_MEL)
+        assert (own.has_sound, own.problem) == (True, "")
+        # Neither silence nor noise: a voice leaves most of the picture dark.
+        assert 20 < own.spectrogram.mean() < 140
+        assert own.spectrogram.max() > 230

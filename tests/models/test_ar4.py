@@ -1,0 +1,94 @@
+"""AR4: an extractor and a perceptron, apart and together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from emojax.errors import UserError
+from emojax.models import MODELS, build_model, looks_at
+
+IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(3, 98, 80, 1)), jnp.float32)
+
+
+def variables_of(model: Any) -> Any:
+    return model.init(jax.random.key(0), IMAGES, train=False)
+
+
+def test_the_first_logits_are_the_extractor_s_own() -> None:
+    model, extractor = build_model("ar4", 22, extractor="ar1"), build_model("ar1", 15)
+    variables = variables_of(model)
+    inside = {"params": variables["params"]["extractor"]}
+    outputs = model.apply(variables, IMAGES, train=False)
+    units = extractor.apply(inside, IMAGES, train=False).logits
+    np.testing.assert_allclose(outputs.logits[:, :15], units, rtol=1e-5, atol=1e-6)
+    # The perceptron in double: 15 linear outputs, one hidden layer, 7.
+    hidden, head = variables["params"]["hidden"], variables["params"]["head"]["logits"]
+    features = np.maximum(np.float64(units) @ np.float64(hidden["kernel"]) + hidden["bias"], 0)
+    np.testing.assert_allclose(outputs.features, features, rtol=1e-4, atol=1e-5)
+    expected = features @ np.float64(head["kernel"]) + head["bias"]
+    np.testing.assert_allclose(outputs.logits[:, 15:], expected, rtol=1e-4, atol=1e-5)
+    assert np.std(expected) > 0.01
+
+
+@pytest.mark.parametrize("num_outputs", [6, 7, 15])
+def test_few_outputs_are_all_the_perceptron_s(num_outputs: int) -> None:
+    model = build_model("ar4", num_outputs, extractor="ar1")
+    variables = variables_of(model)
+    assert variables["params"]["head"]["logits"]["kernel"].shape == (32, num_outputs)
+    assert model.apply(variables, IMAGES, train=False).logits.shape == (3, num_outputs)
+
+
+def gradients_of(model: Any, variables: Any) -> Any:
+    def loss(params: Any) -> jax.Array:
+        outputs, _ = model.apply(
+            {**variables, "params": params},
+            IMAGES,
+            train=True,
+            rngs={"dropout": jax.random.key(1)},
+            mutable=["batch_stats"],
+        )
+        return (outputs.logits**2).sum()
+
+    return jax.grad(loss)(variables["params"])
+
+
+def test_a_frozen_extractor_gets_no_gradient_and_runs_as_in_evaluation() -> None:
+    joint = build_model("ar4", 22, extractor="ar2")
+    frozen = build_model("ar4", 22, extractor="ar2", frozen=True)
+    variables = variables_of(joint)
+    assert any(np.abs(leaf).max() > 0 for leaf in leaves(gradients_of(joint, variables)))
+    assert all(np.abs(leaf).max() == 0 for leaf in leaves(gradients_of(frozen, variables)))
+    outputs, updates = frozen.apply(variables, IMAGES, train=True, mutable=["batch_stats"])
+    np.testing.assert_array_equal(
+        outputs.logits, joint.apply(variables, IMAGES, train=False).logits
+    )
+    jax.tree.map(np.testing.assert_array_equal, updates["batch_stats"], variables["batch_stats"])
+
+
+def leaves(gradients: Any) -> list[Any]:
+    return jax.tree.leaves(gradients["extractor"])
+
+
+@pytest.mark.parametrize("key", [key for key in MODELS if looks_at(key) == "picture"])
+def test_any_network_for_pictures_can_be_the_extractor(key: str) -> None:
+    if key == "ar4":
+        with pytest.raises(UserError, match="extractor 'ar4': use one of ar1, ar2, resnet18"):
+            build_model("ar4", 22, extractor=key)
+        return
+    model = build_model("ar4", 22, extractor=key)
+    shapes = jax.eval_shape(lambda: variables_of(model))
+    assert shapes["params"]["hidden"]["kernel"].shape == (15, 32)
+
+
+def test_settings_reach_the_extractor_or_are_refused() -> None:
+    with pytest.raises(UserError, match="model 'ar1' has no BatchNorm: leave norm_momentum out"):
+        build_model("ar4", 22, extractor="ar1", norm_momentum=0.9)
+    with pytest.raises(UserError, match="model 'ar1' has no extractor: leave extractor out"):
+        build_model("ar1", 22, extractor="resnet18")
+    with pytest.raises(UserError, match="extractor 'ar3'"):
+        build_model("ar4", 22, extractor="ar3")

@@ -1,0 +1,186 @@
+"""Whole runs of the networks that look at clips, and of the one that is trained in two parts."""
+
+from __future__ import annotations
+
+import csv
+import wave
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from emojax import labels
+from emojax.audio import PRESETS
+from emojax.config import TrainConfig
+from emojax.data.build import BuildOptions, build_dataset
+from emojax.data.synthetic.files import write_avi
+from emojax.errors import UserError
+from emojax.experiment import evaluate_run, export_run, load_network, train_run
+from emojax.optim import OptimConfig
+from emojax.report import terminal_table
+from emojax.runtime import load_artifact
+from emojax.spec import InputSpec
+
+EMOTIONS = labels.EMOTION_SETS["crema6"]
+RATE = 16_000
+
+
+def write_clip(folder: Path, name: str, emotion: int, rng: np.random.Generator) -> dict[str, Any]:
+    """A bar that moves at the emotion's place, and a tone of its pitch; every fifth is mute."""
+    frames = []
+    for time in range(24):
+        picture = rng.normal(90, 20, (98, 80))
+        picture[4 * time : 4 * time + 12, 12 * emotion : 12 * emotion + 12] += 90
+        frames.append(np.repeat(np.clip(picture, 0, 255).astype(np.uint8)[..., None], 3, axis=2))
+    write_avi(folder / f"{name}.avi", frames, 12)
+    units = {unit: int(rng.integers(0, 2)) for unit in labels.AU_COLUMNS}
+    row = {"path": f"{name}.avi", "emotion": EMOTIONS[emotion], **units}
+    if rng.random() < 0.8:
+        seconds = np.arange(2 * RATE) / RATE
+        tone = 6000 * np.sin(2 * np.pi * 200 * 1.7**emotion * seconds)
+        with wave.open(str(folder / f"{name}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(RATE)
+            file.writeframes((tone + rng.normal(0, 60, len(tone))).astype(np.int16).tobytes())
+        row["audio_path"] = f"{name}.wav"
+    return row
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    rows = []
+    for person in range(16):
+        split = "train" if person < 10 else "validation" if person < 13 else "test"
+        for emotion in range(6):
+            row = write_clip(folder, f"p{person}_{emotion}", emotion, rng)
+            rows.append({**row, "subject": f"p{person}", "split": split, "domain": "d"})
+    columns = ["path", "subject", "emotion", *labels.AU_COLUMNS, "split", "domain", "audio_path"]
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    options = BuildOptions(
+        input_spec=InputSpec(emotions=EMOTIONS, sound=PRESETS["log_mel"]),
+        faces="ready",
+        clip_frames=24,
+    )
+    return build_dataset(
+        "manifest",
+        source=folder / "manifest.csv",
+        out=folder / "shards",
+        options=options,
+        say=lambda line: None,
+    )
+
+
+CLIPS = TrainConfig(
+    model="ar5",
+    outputs="emotions",
+    emotion_activation="softmax",
+    batch_size=20,
+    epochs=10,
+    modality_dropout=0.3,
+    optim=OptimConfig(learning_rate=2e-3),
+)
+
+
+@pytest.fixture(scope="module")
+def ar5(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("runs") / "ar5"
+    return folder, train_run(CLIPS, folder, shards)
+
+
+def test_one_set_of_weights_is_judged_in_three_ways(ar5: tuple[Path, dict[str, Any]]) -> None:
+    folder, results = ar5
+    test = results["test"]
+    assert set(test["modalities"]) == {"video", "sound"}
+    recalls = [
+        scope["emotion"]["unweighted_average_recall"]["value"]
+        for scope in (test["overall"], *test["modalities"].values())
+    ]
+    # Both sides tell the emotion: the network learns it, and each side counts.
+    assert recalls[0] > 0.5
+    assert len(set(recalls)) > 1
+    assert test["overall"]["action_units"] == {}
+    table = terminal_table(results)
+    assert "video only" in table
+    assert "sound only" in table
+    page = (folder / "report.html").read_text()
+    assert "sound only" in page
+    assert "Action units at a threshold" not in page
+    assert not (folder / "action_units.png").exists()
+    assert results["history"][-1]["validation_loss"] < results["history"][0]["validation_loss"]
+
+
+def test_evaluating_a_clip_network_again_gives_the_same_figures(
+    ar5: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, results = ar5
+    assert evaluate_run(folder, None, "test")["test"] == results["test"]
+
+
+def test_a_clip_network_is_exported_and_refused_by_a_runner_for_pictures(
+    ar5: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    fields = export_run(ar5[0], tmp_path / "artifact", faces=9)
+    assert fields["looks_at"] == "clip"
+    assert fields["agreement"]["largest_difference"] <= 1e-4
+    golden = np.load(tmp_path / "artifact" / "golden.npz", allow_pickle=False)
+    assert golden["crops"].shape == (9, 20, 98, 80)
+    assert golden["spectrograms"].shape == (9, 64, 96)
+    # Each way to use it was compared: with both sides, without frames, without sound.
+    assert set(golden["has_frames"].tolist()) == set(golden["has_sound"].tolist()) == {0.0, 1.0}
+    np.testing.assert_allclose(golden["probabilities"].sum(axis=1), 1, atol=1e-5)
+    with pytest.raises(UserError, match=r"a model for clips .20 frames with their sound"):
+        load_artifact(tmp_path / "artifact")
+
+
+def test_a_network_of_frames_alone_trains_and_is_exported(shards: Path, tmp_path: Path) -> None:
+    config = TrainConfig(
+        model="ar3",
+        outputs="emotions",
+        emotion_activation="softmax",
+        batch_size=20,
+        epochs=1,
+    )
+    results = train_run(config, tmp_path / "run", shards, baseline=False)
+    assert "modalities" not in results["test"]
+    fields = export_run(tmp_path / "run", tmp_path / "artifact", faces=3)
+    assert fields["looks_at"] == "frames"
+    assert fields["agreement"]["largest_difference"] <= 1e-4
+
+
+def test_a_network_without_a_sound_branch_is_a_run_of_its_own(shards: Path, tmp_path: Path) -> None:
+    config = TrainConfig(model="ar5", sound_features=0, batch_size=20, epochs=1)
+    results = train_run(config, tmp_path / "run", shards, baseline=False)
+    assert "modalities" not in results["test"]
+    names = set(load_network(tmp_path / "run").variables["params"])
+    assert names == {"video", "video_logits", "fully_connected", "head"}
+    assert export_run(tmp_path / "run", tmp_path / "artifact", faces=3)["looks_at"] == "clip"
+
+
+def test_ar4_is_trained_in_sequence(shards: Path, tmp_path: Path) -> None:
+    config = TrainConfig(model="ar4", extractor="ar1", batch_size=20, epochs=2, perceptron_epochs=3)
+    results = train_run(config, tmp_path / "run", shards, baseline=False)
+    assert [row["epoch"] for row in results["history"]] == [1, 2, 3]
+    extractor = load_network(tmp_path / "run" / "extractor")
+    assert extractor.config.model == "ar1"
+    assert (extractor.spec.num_outputs, extractor.spec.emotions) == (15, ())
+    whole = load_network(tmp_path / "run").variables["params"]
+    # Trained first, then left as it was, to the last bit.
+    jax.tree.map(np.testing.assert_array_equal, whole["extractor"], extractor.variables["params"])
+    assert "action_units" in results["test"]["overall"]
+    assert results["test"]["overall"]["emotion"]["examples"] == 18
+    again = evaluate_run(tmp_path / "run", None, "test")
+    assert again["test"] == results["test"]
+    # The same command finds everything done.
+    before = (tmp_path / "run" / "extractor" / "results.json").stat().st_mtime_ns
+    same = train_run(config, tmp_path / "run", shards, baseline=False)
+    assert same["test"] == results["test"]
+    assert (tmp_path / "run" / "extractor" / "results.json").stat().st_mtime_ns >= before
+    assert export_run(tmp_path / "run", tmp_path / "artifact", faces=4)["looks_at"] == "picture"
