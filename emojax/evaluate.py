@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from emojax import metrics
+from emojax.compiler import compiler_options
 from emojax.data.resident import Batch, middle_frames, normalise, scale_sound
 from emojax.data.shards import FaceArrays
 from emojax.losses import output_losses
@@ -99,7 +100,7 @@ def make_predictor(
         per_output, weights = output_losses(logits, batch, spec)
         return activation(logits, spec), (per_output * weights).sum(axis=1), weights.sum(axis=1)
 
-    compiled = jax.jit(predict, out_shardings=replicated(mesh))
+    compiled = jax.jit(predict, out_shardings=replicated(mesh), compiler_options=compiler_options())
 
     def predict_split(
         variables: Any, arrays: FaceArrays, modality: Modality = "both"

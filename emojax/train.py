@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from emojax import losses
 from emojax.augment import augment_batch
 from emojax.checkpoint import Progress, restore, save
+from emojax.compiler import compiler_options
 from emojax.config import TrainConfig
 from emojax.data.resident import Batch, Resident, draw_frames, take_batch
 from emojax.errors import UserError
@@ -289,8 +290,15 @@ def make_trainer(
         )
 
     compiled_order = jax.jit(order, out_shardings=everywhere)
-    compiled_step = jax.jit(one_step, donate_argnums=0, out_shardings=everywhere)
-    compiled_epoch = jax.jit(whole_epoch, donate_argnums=0, out_shardings=everywhere)
+    compiled_step, compiled_epoch = (
+        jax.jit(
+            function,
+            donate_argnums=0,
+            out_shardings=everywhere,
+            compiler_options=compiler_options(),
+        )
+        for function in (one_step, whole_epoch)
+    )
     return Trainer(
         config=config,
         mesh=mesh,

@@ -8,7 +8,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from emojax.models.layers import Activation, Head, Outputs, activate, check_input_size
+from emojax.models.convolution import max_pool
+from emojax.models.layers import Activation, Conv, Head, Outputs, activate, check_input_size
 
 
 class AR1(nn.Module):
@@ -43,7 +44,7 @@ class AR1(nn.Module):
         x = images.astype(self.dtype)
         for index, width in enumerate(self.widths, start=1):
             kernel, stride = ((5, 5), 2) if index == 1 else ((3, 3), 1)
-            x = nn.Conv(
+            x = Conv(
                 width,
                 kernel,
                 strides=stride,
@@ -53,7 +54,7 @@ class AR1(nn.Module):
                 name=f"conv{index}",
             )(x)
             x = activate(x, self.activation, f"prelu{index}")
-            x = nn.max_pool(x, (2, 2), strides=(2, 2))
+            x = max_pool(x, (2, 2), (2, 2))
         x = x.reshape(x.shape[0], -1)
         x = nn.Dense(
             self.hidden,

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from emojax.models.layers import (
     Activation,
+    Conv,
     ConvNorm,
     Head,
     Outputs,
@@ -55,9 +56,7 @@ class AR2(nn.Module):
         unit: Any = functools.partial(
             ConvNorm,
             activation=self.activation,
-            conv=functools.partial(
-                nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal
-            ),
+            conv=functools.partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal),
             norm=functools.partial(
                 nn.BatchNorm,
                 use_running_average=not train,

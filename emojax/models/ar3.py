@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from emojax.errors import UserError
+from emojax.models.convolution import max_pool
 from emojax.models.layers import Activation, Head, Outputs, activate, he_normal
 
 Form = Literal["folded", "volume"]
@@ -154,9 +155,7 @@ def pool_volume(
         x = x[:, : steps * window[0]].reshape(batch, steps, window[0], height, width, channels)
         x = x.max(axis=2)
         time = steps
-    x = nn.max_pool(
-        x.reshape(batch * time, height, width, channels), window[1:], strides=window[1:]
-    )
+    x = max_pool(x.reshape(batch * time, height, width, channels), window[1:], window[1:])
     return x.reshape(batch, time, *x.shape[1:])
 
 

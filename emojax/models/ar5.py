@@ -11,9 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from emojax.errors import UserError
+from emojax.models.convolution import max_pool
 from emojax.models.inputs import Clip
 from emojax.models.layers import (
     Activation,
+    Conv,
     ConvNorm,
     Head,
     Outputs,
@@ -58,9 +60,7 @@ class Branch(nn.Module):
         unit: Any = functools.partial(
             ConvNorm,
             activation=self.activation,
-            conv=functools.partial(
-                nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal
-            ),
+            conv=functools.partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal),
             norm=functools.partial(
                 MaskedNorm,
                 mask=counted,
@@ -74,7 +74,7 @@ class Branch(nn.Module):
                 strided = stage == number == 1 and self.first_stride > 1
                 kernel, stride = ((5, 5), self.first_stride) if strided else ((3, 3), 1)
                 x = unit(width, kernel, stride, name=f"stage{stage}_conv{number}")(x)
-            x = nn.max_pool(x, (2, 2), strides=(2, 2))
+            x = max_pool(x, (2, 2), (2, 2))
         x = nn.Dense(
             self.num_features, dtype=self.dtype, kernel_init=he_normal, name="fully_connected"
         )(x.reshape(x.shape[0], -1))

@@ -19,11 +19,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from emojax.models.convolution import max_pool
 from emojax.models.layers import (
     REDUCTION_WINDOW,
     Activation,
     Branches,
     Chain,
+    Conv,
     ConvNorm,
     Head,
     Outputs,
@@ -142,7 +144,7 @@ class ResidualBranches(nn.Module):
             for number, chain in enumerate(self.chains, start=1)
         ]
         # Section 3.2: normalisation stays off the summations, so this one has a bias.
-        up = nn.Conv(x.shape[-1], (1, 1), dtype=x.dtype, kernel_init=xavier_uniform, name="up")
+        up = Conv(x.shape[-1], (1, 1), dtype=x.dtype, kernel_init=xavier_uniform, name="up")
         x = x + self.scale * up(jnp.concatenate(outputs, axis=-1))
         return x if self.activation == "linear" else activate(x, self.activation, "prelu")
 
@@ -181,7 +183,7 @@ class InceptionResNet(nn.Module):
             ConvNorm,
             activation=self.activation,
             conv=functools.partial(
-                nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=xavier_uniform
+                Conv, use_bias=False, dtype=self.dtype, kernel_init=xavier_uniform
             ),
             norm=functools.partial(
                 nn.BatchNorm,
@@ -199,7 +201,7 @@ class InceptionResNet(nn.Module):
                 layer = unit(width, (kernel, kernel), stride, padding, name=f"stem_conv{number}")
                 x = layer(x)
             else:
-                x = nn.max_pool(x, (kernel, kernel), strides=(stride, stride), padding=padding)
+                x = max_pool(x, (kernel, kernel), (stride, stride))
         if design.mixed_5b:
             x = Branches(design.mixed_5b, unit, 64, name="mixed_5b")(x)
         a, b, c = (

@@ -18,11 +18,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from emojax.models.convolution import max_pool
 from emojax.models.layers import (
     REDUCTION_WINDOW,
     Activation,
     Branches,
     Chain,
+    Conv,
     ConvNorm,
     Head,
     Outputs,
@@ -86,7 +88,7 @@ class Mixed3a(nn.Module):
         self, x: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch height2 width2 channels2"]:
         """Return the pooled input and the convolution."""
-        pooled = nn.max_pool(x, (3, 3), strides=(2, 2))
+        pooled = max_pool(x, (3, 3), (2, 2))
         halved = self.unit(96, (3, 3), 2, "VALID", name="conv1")(x)
         return jnp.concatenate([pooled, halved], axis=-1)
 
@@ -138,7 +140,7 @@ class InceptionV4(nn.Module):
             ConvNorm,
             activation=self.activation,
             conv=functools.partial(
-                nn.Conv,
+                Conv,
                 use_bias=False,
                 dtype=self.dtype,
                 # As in the released code: truncated normal over the fan-in.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from emojax.errors import UserError
+from emojax.models.convolution import convolve, max_pool
 
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 """He initialisation over the fan-out, as ResNet's published code has it. Source: He et al. 2015."""
@@ -68,6 +70,10 @@ class Head(nn.Module):
         return Outputs(logits.astype(jnp.float32), features.astype(jnp.float32))
 
 
+Conv: Callable[..., Any] = functools.partial(nn.Conv, conv_general_dilated=convolve)
+"""Flax's convolution, computed by `convolution.convolve`."""
+
+
 class ConvNorm(nn.Module):
     """What the Inception figures call Conv: convolution, normalisation, activation."""
 
@@ -81,7 +87,7 @@ class ConvNorm(nn.Module):
     """VALID is what the figures mark with V."""
     activation: Activation = "relu"
     """Of the output."""
-    conv: Callable[..., Any] = nn.Conv
+    conv: Callable[..., Any] = Conv
     """Convolution with everything bound that all of them share."""
     norm: Callable[..., Any] = nn.BatchNorm
     """Normalisation with train or evaluation bound."""
@@ -162,7 +168,7 @@ class Reduction(nn.Module):
             apply_chain(self.unit, x, chain, f"branch{number}", reduce=True)
             for number, chain in enumerate(self.chains, start=1)
         ]
-        return jnp.concatenate([*outputs, nn.max_pool(x, (3, 3), strides=(2, 2))], axis=-1)
+        return jnp.concatenate([*outputs, max_pool(x, (3, 3), (2, 2))], axis=-1)
 
 
 def average_pool(

@@ -10,8 +10,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from emojax.models.convolution import max_pool
 from emojax.models.layers import (
     Activation,
+    Conv,
     Head,
     Outputs,
     activate,
@@ -113,7 +115,7 @@ class ResNet(nn.Module):
         """Return logits and features of normalised pictures."""
         # One value has to be left after the stem (4) and the later stages' halvings.
         check_input_size("resnet", images, (2 ** len(self.blocks), 2 ** len(self.blocks)))
-        conv = functools.partial(nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal)
+        conv = functools.partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal)
         # Flax's momentum is the share that stays: 0.9 is the paper's reference code's 0.1.
         norm = functools.partial(
             nn.BatchNorm,
@@ -126,9 +128,7 @@ class ResNet(nn.Module):
             images.astype(self.dtype)
         )
         x = activate(norm(name="stem_norm")(x), self.activation, "stem_prelu")
-        # Flax's annotation names only the string forms of a padding.
-        same: Any = ((1, 1), (1, 1))
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=same)
+        x = max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         for stage, count in enumerate(self.blocks, start=1):
             for block in range(1, count + 1):
                 x = self.block(

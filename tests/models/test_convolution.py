@@ -1,0 +1,136 @@
+"""Convolution and pooling in their quicker forms, against the plain ones."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import jaxprs_in_params
+
+from emojax.models.convolution import convolve, max_pool
+
+RNG = np.random.default_rng(0)
+CASES = [
+    # height, width, kernel, strides, padding
+    *itertools.product([(5, 4)], [(1, 1), (3, 3), (1, 7), (7, 1)], [(1, 1)], ["SAME"]),
+    *itertools.product([(6, 5)], [(1, 1), (3, 2), (5, 5)], [(1, 1), (2, 2)], ["VALID"]),
+    # Kernels that are larger than what they look at: taps that only meet padding.
+    *itertools.product(
+        [(1, 1), (4, 3), (2, 6)], [(1, 3), (3, 1), (7, 1), (1, 7)], [(1, 1)], ["SAME"]
+    ),
+    # One value is left.
+    ((4, 3), (3, 3), (2, 2), "VALID"),
+    ((3, 4), (3, 3), (2, 2), "VALID"),
+    ((3, 3), (3, 3), (1, 1), "VALID"),
+    # ResNet's.
+    ((9, 8), (3, 3), (2, 2), ((1, 1), (1, 1))),
+    ((9, 8), (7, 7), (2, 2), ((3, 3), (3, 3))),
+    ((9, 8), (1, 1), (2, 2), ((0, 0), (0, 0))),
+]
+
+
+def run(function: Any, *inputs: jax.Array) -> list[jax.Array]:
+    """The answer, and the gradients of its product with noise."""
+    answer, pull = jax.vjp(function, *inputs)
+    noise = jnp.asarray(np.random.default_rng(1).normal(size=answer.shape), answer.dtype)
+    return [answer, *pull(noise)]
+
+
+@pytest.mark.parametrize(("size", "kernel", "strides", "padding"), CASES)
+def test_convolution_and_gradients_are_the_plain_ones(
+    size: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int], padding: Any
+) -> None:
+    x = jnp.asarray(RNG.normal(size=(2, *size, 3)), jnp.float32)
+    weights = jnp.asarray(RNG.normal(size=(*kernel, 3, 4)), jnp.float32)
+    axes = jax.lax.conv_dimension_numbers(x.shape, weights.shape, ("NHWC", "HWIO", "NHWC"))
+    found, expected = (
+        run(
+            lambda x, weights, form=form: form(
+                x, weights, strides, padding, dimension_numbers=axes
+            ),
+            x,
+            weights,
+        )
+        for form in (convolve, jax.lax.conv_general_dilated)
+    )
+    for left, right in zip(found, expected, strict=True):
+        assert left.shape == right.shape
+        np.testing.assert_allclose(left, right, atol=2e-5)
+
+
+def operations(function: Any, *inputs: jax.Array) -> set[str]:
+    def walk(graph: Any) -> set[str]:
+        inside = [walk(inner) for eqn in graph.eqns for inner in jaxprs_in_params(eqn.params)]
+        return {eqn.primitive.name for eqn in graph.eqns}.union(*inside)
+
+    return walk(jax.make_jaxpr(function)(*inputs).jaxpr)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "padding", "product"),
+    [
+        ((5, 4), (1, 1), "SAME", True),
+        ((1, 1), (3, 1), "SAME", True),
+        ((3, 3), (3, 3), "VALID", True),
+        ((5, 4), (3, 3), "SAME", False),
+    ],
+)
+def test_what_is_one_matrix_product_is_computed_as_one(
+    size: tuple[int, int], kernel: tuple[int, int], padding: str, product: bool
+) -> None:
+    layer = nn.Conv(4, kernel, padding=padding, conv_general_dilated=convolve)
+    x = jnp.zeros((2, *size, 3))
+    variables = layer.init(jax.random.key(0), x)
+    used = operations(lambda x: layer.apply(variables, x), x)
+    assert ("dot_general" in used) == product
+    assert ("conv_general_dilated" in used) == (not product)
+
+
+def test_taps_that_meet_padding_alone_have_no_weight_in_the_sum() -> None:
+    x = jnp.asarray(RNG.normal(size=(2, 4, 3, 3)), jnp.float32)
+    weights = jnp.asarray(RNG.normal(size=(1, 7, 3, 4)), jnp.float32)
+    axes = jax.lax.conv_dimension_numbers(x.shape, weights.shape, ("NHWC", "HWIO", "NHWC"))
+    graph = jax.make_jaxpr(lambda x: convolve(x, weights, (1, 1), "SAME", dimension_numbers=axes))(
+        x
+    )
+    (kernel,) = [
+        eqn.invars[1].aval.shape
+        for eqn in graph.jaxpr.eqns
+        if eqn.primitive.name == "conv_general_dilated"
+    ]
+    assert kernel == (1, 5, 3, 4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("size", "window", "strides", "padding"),
+    [
+        ((9, 8), (3, 3), (2, 2), ((1, 1), (1, 1))),
+        ((9, 8), (3, 3), (2, 2), ((0, 0), (0, 0))),
+        ((7, 6), (2, 2), (2, 2), ((0, 0), (0, 0))),
+        ((7, 9), (2, 3), (1, 3), ((0, 0), (1, 0))),
+        ((5, 5), (2, 2), (3, 3), ((0, 1), (0, 1))),
+    ],
+)
+def test_pooling_and_its_gradient_are_flax_s(
+    size: tuple[int, int],
+    window: tuple[int, int],
+    strides: tuple[int, int],
+    padding: Any,
+    dtype: str,
+) -> None:
+    # Rounded, so that windows hold equal values: the first of them gets the slope.
+    x = jnp.asarray(np.round(RNG.normal(size=(3, *size, 4)), 1), dtype)
+    found = run(lambda x: max_pool(x, window, strides, padding), x)
+    expected = run(lambda x: nn.max_pool(x, window, strides=strides, padding=padding), x)
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert found[1].dtype == expected[1].dtype
+    tolerance = 1e-6 if dtype == "float32" else 0.05
+    np.testing.assert_allclose(
+        np.asarray(found[1], np.float32), np.asarray(expected[1], np.float32), atol=tolerance
+    )
