@@ -100,12 +100,16 @@ def max_pool(
         strides: of height and width.
         padding: of height and width.
     """
-    return cast(jax.Array, _max_pool(x, window, strides, padding))
+    pool = jax.custom_vjp(lambda x: _plain_pool(x, window, strides, padding))
+    pool.defvjp(
+        lambda x: _pool_forward(x, window, strides, padding),
+        lambda kept, slope: _pool_backward(kept, slope, window, strides, padding),
+    )
+    return cast(jax.Array, pool(x))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _max_pool(
-    x: jax.Array, window: tuple[int, int], strides: tuple[int, int], padding: Sides
+def _plain_pool(
+    x: jax.Array, window: tuple[int, int], strides: tuple[int, int], padding: Any
 ) -> jax.Array:
     return nn.max_pool(x, window, strides=strides, padding=padding)
 
@@ -136,7 +140,7 @@ def _pool_forward(
     strides: tuple[int, int],
     padding: Sides,
 ) -> tuple[Any, tuple[Int8[Array, "batch height2 width2 channels"], Any]]:
-    y = nn.max_pool(x, window, strides=strides, padding=padding)
+    y = _plain_pool(x, window, strides, padding)
     winner = jnp.full(y.shape, -1, jnp.int8)
     taps = list(enumerate(_taps(x, window, strides, padding, *y.shape[1:3])))
     for place, tap in reversed(taps):
@@ -146,7 +150,7 @@ def _pool_forward(
 
 
 def _pool_backward(
-    window: tuple[int, int], strides: tuple[int, int], padding: Sides, kept: Any, slope: Any
+    kept: Any, slope: Any, window: tuple[int, int], strides: tuple[int, int], padding: Sides
 ) -> tuple[Any]:
     winner, shape = kept
     batch, height, width, channels = slope.shape
@@ -180,6 +184,3 @@ def _pool_backward(
     )
     top, left = padding[0][0], padding[1][0]
     return (whole[:, top : top + shape.shape[1], left : left + shape.shape[2]],)
-
-
-_max_pool.defvjp(_pool_forward, _pool_backward)
