@@ -7,7 +7,6 @@ included, and is a standard operation that LiteRT and accelerators know too.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
