@@ -2,12 +2,13 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: help demo test lint types unit slow lock clean
+.PHONY: help demo test lint types unit slow peers lock clean
 
 help:
 	@echo "make demo   draw faces, train, report, export, and read pictures with the result"
 	@echo "make test   lint, types and tests"
 	@echo "make slow   the tests of large networks"
+	@echo "make peers  compare the networks with timm's in PyTorch: the same numbers, and the speed"
 	@echo "make lock   write requirements.lock anew"
 	@echo "make clean  remove .venv, runs and data"
 
@@ -36,6 +37,13 @@ unit: .venv/ready
 
 slow: .venv/ready
 	$(RUN) -m pytest -m slow $(PYTEST)
+
+# Not an extra: timm asks for torchvision, which has no build for torch's CPU wheel and is not needed.
+peers: .venv/ready
+	$(RUN) -m pip install --quiet torch==2.13.0 pyyaml safetensors huggingface_hub
+	$(RUN) -m pip install --quiet --no-deps timm==1.0.31
+	$(RUN) -m pytest -m slow tests/models/test_torch_parity.py
+	$(RUN) experiments/benchmark_torch.py $(BENCHMARK)
 
 lock: .venv/ready
 	$(RUN) -m pip install --quiet uv

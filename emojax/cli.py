@@ -26,6 +26,11 @@ COMMANDS: dict[str, tuple[str, str | None, str]] = {
         "train",
         "build a data set into shards, look at it",
     ),
+    "models": (
+        "emojax.commands.models",
+        "train",
+        "what each network costs: parameters, multiply-accumulates, memory, time",
+    ),
 }
 
 # Packages whose absence means that an extra was left out, and which extra brings them.

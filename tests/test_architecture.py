@@ -57,6 +57,11 @@ LAYERS: dict[str, Layer] = {
         sees="vocabulary signal models data",
         packages="numpy jax jaxtyping flax optax orbax",
     ),
+    "inventory": Layer(
+        "inventory",
+        sees="vocabulary models training",
+        packages="numpy jax flax optax",
+    ),
     "evaluation": Layer(
         "baseline evaluate metrics plots report",
         sees="vocabulary signal models data training",
@@ -83,6 +88,11 @@ LAYERS: dict[str, Layer] = {
     ),
     "data command": Layer(
         "commands.data", sees="vocabulary signal data", packages="numpy cv2 tqdm tyro"
+    ),
+    "models command": Layer(
+        "commands.models",
+        sees="vocabulary signal models training inventory",
+        packages="jax tyro",
     ),
     # Finds a command by its name, so that one does not cost the packages of another.
     "cli": Layer("cli __main__", sees="vocabulary", packages=""),

@@ -5,13 +5,11 @@ The others are timm's and, for Inception-ResNet-v1, facenet-pytorch's.
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
 import importlib.util
 import sys
-import types
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,45 +34,14 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.slow
 
 
-class _StandIn(types.ModuleType):
-    """A module of which every name is a class that does nothing."""
-
-    __path__: tuple[str, ...] = ()
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        # timm asks for members of these classes, too, when it is imported.
-        names = type("Names", (type,), {"__getattr__": lambda _, member: member})
-        return names(name, (), {})
-
-
-class _StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds torchvision: timm imports it for data and weights, its networks never call it."""
-
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
-        if fullname.split(".")[0] != "torchvision":
-            return None
-        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-
-    def create_module(self, spec: Any) -> types.ModuleType:
-        return _StandIn(spec.name)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        pass
-
-
 @pytest.fixture(scope="module", autouse=True)
-def torchvision() -> Iterator[None]:
-    missing = importlib.util.find_spec("torchvision") is None
-    finder = _StandInFinder()
-    if missing:
-        sys.meta_path.append(finder)
-    yield
-    if missing:
-        sys.meta_path.remove(finder)
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
+def torchvision(repository: Path) -> Iterator[None]:
+    sys.path.insert(0, str(repository / "experiments"))
+    from torchvision_stand_in import stand_in
+
+    with stand_in():
+        yield
+    sys.path.remove(str(repository / "experiments"))
 
 
 def load(name: str) -> Any:
