@@ -44,7 +44,7 @@ from emojax.run import provenance
 from emojax.spec import InputSpec
 
 SPEC = InputSpec()
-Runner = Callable[[], None]
+Runner = Callable[[], object]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +73,8 @@ def load_peers() -> tuple[Any, Any]:
         # Their own, at their first import.
         warnings.simplefilter("ignore")
         try:
-            import timm
-            import torch
+            import timm  # pyright: ignore[reportMissingImports] - no part of any extra
+            import torch  # pyright: ignore[reportMissingImports]
         except ModuleNotFoundError as error:
             raise UserError(f"{error.name} is missing: run  make peers") from None
     return torch, timm
@@ -136,8 +136,8 @@ def our_runners(model: nn.Module, images: np.ndarray, targets: np.ndarray) -> di
         jax.block_until_ready(held["state"])
 
     return {
-        "batch": lambda: jax.block_until_ready(predict(variables, pictures)) and None,
-        "one": lambda: jax.block_until_ready(predict(variables, pictures[:1])) and None,
+        "batch": lambda: jax.block_until_ready(predict(variables, pictures)),
+        "one": lambda: jax.block_until_ready(predict(variables, pictures[:1])),
         "step": train,
     }
 

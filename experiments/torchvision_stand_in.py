@@ -18,7 +18,10 @@ from typing import Any
 class _StandIn(types.ModuleType):
     """A module of which every name is a class that does nothing."""
 
-    __path__: tuple[str, ...] = ()
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        # A package: whatever is asked for inside it is found by the finder below.
+        self.__path__ = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
