@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import pytest
-from conftest import RunPython
 
 from emojax.inventory import count_multiply_accumulates, measure_cost, measure_times
 from emojax.models import MODELS, build_model, looks_at
 from emojax.models.inputs import fit_spec
 from emojax.spec import InputSpec, SpectrogramSpec, read_json
+
+if TYPE_CHECKING:
+    from conftest import RunPython
 
 SPEC = InputSpec(sound=SpectrogramSpec())
 
