@@ -138,7 +138,10 @@ def test_a_training_command_without_its_extra(
     name: str, tmp_path: Path, run_python: RunPython
 ) -> None:
     # Enough words that a command which reads its flags first gets past them.
-    words = {"data": ["data", "build", "synthetic", "--out", str(tmp_path / "out")]}
+    words = {
+        "data": ["data", "build", "synthetic", "--out", str(tmp_path / "out")],
+        "models": ["models", "--no-times"],
+    }
     code = ABSENT.format(absent=TRAIN_PACKAGES, folder=str(tmp_path), arguments=words[name])
     done = run_python("-c", code)
     assert done.returncode == 2
