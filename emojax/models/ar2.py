@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -12,11 +10,10 @@ from jaxtyping import Array, Float
 
 from emojax.models.layers import (
     Activation,
-    Conv,
-    ConvNorm,
     Head,
     Outputs,
     check_input_size,
+    conv_norm_unit,
     he_normal,
 )
 
@@ -53,17 +50,13 @@ class AR2(nn.Module):
         """Return logits and features of normalised pictures."""
         smallest = 2 ** (len(self.widths) - 1)
         check_input_size("ar2", images, (smallest, smallest))
-        unit: Any = functools.partial(
-            ConvNorm,
+        unit = conv_norm_unit(
+            train=train,
             activation=self.activation,
-            conv=functools.partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal),
-            norm=functools.partial(
-                nn.BatchNorm,
-                use_running_average=not train,
-                momentum=self.norm_momentum,
-                epsilon=1e-5,
-                dtype=self.dtype,
-            ),
+            kernel_init=he_normal,
+            momentum=self.norm_momentum,
+            epsilon=1e-5,
+            dtype=self.dtype,
         )
         x = images.astype(self.dtype)
         for stage, width in enumerate(self.widths, start=1):

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from emojax.errors import UserError
 from emojax.models.convolution import max_pool
 from emojax.models.layers import Activation, Head, Outputs, activate, he_normal
+from emojax.models.normalisation import BatchNorm
 
 Form = Literal["folded", "volume"]
 """`volume` is the thesis's 3-D convolution; `folded` the same sums as a 2-D one."""
@@ -121,7 +122,7 @@ class AR3(nn.Module):
             )
         convolve = convolve_folded if self.form == "folded" else convolve_volume
         norm = functools.partial(
-            nn.BatchNorm,
+            BatchNorm,
             use_running_average=not train,
             momentum=self.norm_momentum,
             epsilon=1e-5,

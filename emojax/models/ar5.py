@@ -15,12 +15,11 @@ from emojax.models.convolution import max_pool
 from emojax.models.inputs import Clip
 from emojax.models.layers import (
     Activation,
-    Conv,
-    ConvNorm,
     Head,
     Outputs,
     activate,
     check_input_size,
+    conv_norm_unit,
     he_normal,
 )
 
@@ -53,21 +52,16 @@ class Branch(nn.Module):
     ) -> Float[Array, "batch features"]:
         """Return features; zeros, whatever x holds, where it is not given."""
         here = given > 0
-        # What is masked must not reach the others of its batch through the statistics either.
-        # Where nobody has this side of the clip, the statistics of zeros harm no one.
-        counted = (here | ~here.any())[:, None, None, None]
         x = jnp.where(here[:, None, None, None], x, 0).astype(self.dtype)
-        unit: Any = functools.partial(
-            ConvNorm,
+        unit = conv_norm_unit(
+            train=train,
             activation=self.activation,
-            conv=functools.partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal),
-            norm=functools.partial(
-                MaskedNorm,
-                mask=counted,
-                train=train,
-                momentum=self.norm_momentum,
-                dtype=self.dtype,
-            ),
+            kernel_init=he_normal,
+            momentum=self.norm_momentum,
+            epsilon=1e-5,
+            dtype=self.dtype,
+            # What is masked must not reach the others through the statistics either.
+            mask=here,
         )
         for stage, width in enumerate(self.widths, start=1):
             for number in range(1, self.depth + 1):
@@ -80,31 +74,6 @@ class Branch(nn.Module):
         )(x.reshape(x.shape[0], -1))
         x = activate(x, self.activation, "fully_connected_prelu")
         return jnp.where(here[:, None], x, 0)
-
-
-class MaskedNorm(nn.Module):
-    """BatchNorm that counts only the examples of a mask in its statistics."""
-
-    mask: Any  # batch 1 1 1, bool
-    train: bool
-    """Whether statistics come from the batch."""
-    momentum: float
-    """Share of the running statistics that a step keeps."""
-    dtype: jnp.dtype
-    """Compute type."""
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch height width channels"]
-    ) -> Float[Array, "batch height width channels"]:
-        """Return the normalised values."""
-        return nn.BatchNorm(
-            use_running_average=not self.train,
-            momentum=self.momentum,
-            epsilon=1e-5,
-            dtype=self.dtype,
-            name="batch",
-        )(x, mask=self.mask if self.train else None)
 
 
 class AR5(nn.Module):

@@ -141,11 +141,17 @@ def _pool_forward(
     strides: tuple[int, int],
     padding: Sides,
 ) -> tuple[Any, tuple[Int8[Array, "batch height2 width2 channels"], Any]]:
-    y = _plain_pool(x, window, strides, padding)
-    winner = jnp.full(y.shape, -1, jnp.int8)
-    taps = list(enumerate(_taps(x, window, strides, padding, *y.shape[1:3])))
-    for place, tap in reversed(taps):
-        winner = jnp.where(tap == y, jnp.int8(place), winner)
+    sides = [
+        (side + sum(pads) - size) // stride + 1
+        for side, pads, size, stride in zip(x.shape[1:3], padding, window, strides, strict=True)
+    ]
+    # The maximum comes out of the same comparisons as its place: looked for afterwards, it may
+    # be missing, because compilers round a value that they compute twice in two ways.
+    y, *others = _taps(x, window, strides, padding, *sides)
+    winner = jnp.zeros(y.shape, jnp.int8)
+    for place, tap in enumerate(others, start=1):
+        wins = (tap > y) | jnp.isnan(tap)
+        y, winner = jnp.where(wins, tap, y), jnp.where(wins, jnp.int8(place), winner)
     # Of x only the shape is needed: an array without values carries it.
     return y, (winner, jnp.zeros((0, *x.shape[1:3]), x.dtype))
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ from emojax.models.layers import (
     activate,
     apply_chain,
     check_input_size,
+    conv_norm_unit,
     smallest_side,
 )
 
@@ -179,19 +180,13 @@ class InceptionResNet(nn.Module):
         windows = [(layer.kernel, layer.stride) for layer in design.stem if layer.padding != "SAME"]
         side = smallest_side((*windows, REDUCTION_WINDOW, REDUCTION_WINDOW))
         check_input_size("inception_resnet", images, (side, side))
-        unit: Any = functools.partial(
-            ConvNorm,
+        unit = conv_norm_unit(
+            train=train,
             activation=self.activation,
-            conv=functools.partial(
-                Conv, use_bias=False, dtype=self.dtype, kernel_init=xavier_uniform
-            ),
-            norm=functools.partial(
-                nn.BatchNorm,
-                use_running_average=not train,
-                momentum=self.norm_momentum,
-                epsilon=1e-3,
-                dtype=self.dtype,
-            ),
+            kernel_init=xavier_uniform,
+            momentum=self.norm_momentum,
+            epsilon=1e-3,
+            dtype=self.dtype,
         )
         x = images.astype(self.dtype)
         number = 0

@@ -10,9 +10,7 @@ some of them the other way round, with the same number of parameters.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -24,7 +22,6 @@ from emojax.models.layers import (
     Activation,
     Branches,
     Chain,
-    Conv,
     ConvNorm,
     Head,
     Outputs,
@@ -32,6 +29,7 @@ from emojax.models.layers import (
     apply_chain,
     average_pool,
     check_input_size,
+    conv_norm_unit,
     smallest_side,
 )
 
@@ -136,23 +134,14 @@ class InceptionV4(nn.Module):
         """Return logits and features of normalised pictures."""
         side = smallest_side((*STEM_WINDOWS, REDUCTION_WINDOW, REDUCTION_WINDOW))
         check_input_size("inception_v4", images, (side, side))
-        unit: Any = functools.partial(
-            ConvNorm,
+        unit = conv_norm_unit(
+            train=train,
             activation=self.activation,
-            conv=functools.partial(
-                Conv,
-                use_bias=False,
-                dtype=self.dtype,
-                # As in the released code: truncated normal over the fan-in.
-                kernel_init=nn.initializers.he_normal(),
-            ),
-            norm=functools.partial(
-                nn.BatchNorm,
-                use_running_average=not train,
-                momentum=self.norm_momentum,
-                epsilon=1e-3,
-                dtype=self.dtype,
-            ),
+            # As in the released code: truncated normal over the fan-in.
+            kernel_init=nn.initializers.he_normal(),
+            momentum=self.norm_momentum,
+            epsilon=1e-3,
+            dtype=self.dtype,
         )
         x = images.astype(self.dtype)
         x = unit(32, (3, 3), 2, "VALID", name="stem_conv1")(x)

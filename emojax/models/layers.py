@@ -9,10 +9,11 @@ from typing import Any, Literal, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from emojax.errors import UserError
 from emojax.models.convolution import convolve, max_pool
+from emojax.models.normalisation import BatchNorm
 
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 """He initialisation over the fan-out, as ResNet's published code has it. Source: He et al. 2015."""
@@ -89,7 +90,7 @@ class ConvNorm(nn.Module):
     """Of the output."""
     conv: Callable[..., Any] = Conv
     """Convolution with everything bound that all of them share."""
-    norm: Callable[..., Any] = nn.BatchNorm
+    norm: Callable[..., Any] = BatchNorm
     """Normalisation with train or evaluation bound."""
 
     @nn.compact
@@ -100,6 +101,42 @@ class ConvNorm(nn.Module):
         strides = (self.stride, self.stride)
         x = self.conv(self.width, self.kernel, strides, padding=self.padding, name="conv")(x)
         return activate(self.norm(name="norm")(x), self.activation, "prelu")
+
+
+def conv_norm_unit(
+    *,
+    train: bool,
+    activation: Activation,
+    kernel_init: Callable[..., Any],
+    momentum: float,
+    epsilon: float,
+    dtype: jnp.dtype,
+    mask: Bool[Array, " batch"] | None = None,
+) -> Callable[..., ConvNorm]:
+    """Return `ConvNorm` with all bound that an architecture's convolutions share.
+
+    Args:
+        train: statistics come from the batch.
+        activation: of each output.
+        kernel_init: initialiser of the convolutions, which have no bias.
+        momentum: share of BatchNorm's running statistics that a step keeps.
+        epsilon: of BatchNorm.
+        dtype: compute type.
+        mask: examples that count in the batch's statistics; None: all.
+    """
+    return functools.partial(
+        ConvNorm,
+        activation=activation,
+        conv=functools.partial(Conv, use_bias=False, dtype=dtype, kernel_init=kernel_init),
+        norm=functools.partial(
+            BatchNorm,
+            use_running_average=not train,
+            momentum=momentum,
+            epsilon=epsilon,
+            dtype=dtype,
+            mask=mask,
+        ),
+    )
 
 
 def apply_chain(

@@ -20,6 +20,7 @@ from emojax.models.layers import (
     check_input_size,
     he_normal,
 )
+from emojax.models.normalisation import BatchNorm
 
 
 class BasicBlock(nn.Module):
@@ -118,7 +119,7 @@ class ResNet(nn.Module):
         conv = functools.partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal)
         # Flax's momentum is the share that stays: 0.9 is the paper's reference code's 0.1.
         norm = functools.partial(
-            nn.BatchNorm,
+            BatchNorm,
             use_running_average=not train,
             momentum=self.norm_momentum,
             epsilon=1e-5,
