@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -73,12 +73,13 @@ def _sums(x: Values, weights: PerExample | None = None) -> Float[Array, " channe
     return row @ x.reshape(-1, x.shape[-1])
 
 
-@jax.custom_vjp
 def _normalise(
     x: Values, share: PerExample, scale: jax.Array, bias: jax.Array, epsilon: float
 ) -> tuple[Values, Float[Array, " channels"], Float[Array, " channels"]]:
     """Return normalised values, means and variances; the last two carry no gradient."""
-    return _forward(x, share, scale, bias, epsilon)[0]
+    plain = jax.custom_vjp(lambda *given: _forward(*given)[0])
+    plain.defvjp(_forward, _backward)
+    return cast(Any, plain(x, share, scale, bias, epsilon))
 
 
 def _forward(
@@ -97,6 +98,3 @@ def _backward(kept: Any, slopes: Any) -> Any:
     bias_slope, scale_slope = _sums(slope), _sums(slope * normal)
     x_slope = (rate * scale) * (slope - share * (bias_slope + normal * scale_slope))
     return x_slope.astype(x.dtype), jnp.zeros_like(share), scale_slope, bias_slope, None
-
-
-_normalise.defvjp(_forward, _backward)
