@@ -77,7 +77,7 @@ def _normalise(
     x: Values, share: PerExample, scale: jax.Array, bias: jax.Array, epsilon: float
 ) -> tuple[Values, Float[Array, " channels"], Float[Array, " channels"]]:
     """Return normalised values, means and variances; the last two carry no gradient."""
-    plain = jax.custom_vjp(lambda *given: _forward(*given)[0])
+    plain = jax.custom_vjp(lambda *given: _forward(*given)[0], nondiff_argnums=(4,))
     plain.defvjp(_forward, _backward)
     return cast(Any, plain(x, share, scale, bias, epsilon))
 
@@ -91,10 +91,10 @@ def _forward(
     return ((x - mean) * (rate * scale) + bias, mean, var), (x, share, scale, mean, rate)
 
 
-def _backward(kept: Any, slopes: Any) -> Any:
+def _backward(epsilon: float, kept: Any, slopes: Any) -> Any:
     x, share, scale, mean, rate = kept
     slope = slopes[0].astype(jnp.float32)
     normal = (x - mean) * rate
     bias_slope, scale_slope = _sums(slope), _sums(slope * normal)
     x_slope = (rate * scale) * (slope - share * (bias_slope + normal * scale_slope))
-    return x_slope.astype(x.dtype), jnp.zeros_like(share), scale_slope, bias_slope, None
+    return x_slope.astype(x.dtype), jnp.zeros_like(share), scale_slope, bias_slope
