@@ -104,7 +104,7 @@ def test_one_set_of_weights_is_judged_in_three_ways(ar5: tuple[Path, dict[str, A
         for scope in (test["overall"], *test["modalities"].values())
     ]
     # Both sides tell the emotion: the network learns it, and each side counts.
-    assert recalls[0] > 0.35
+    assert recalls[0] > 0.6
     assert len(set(recalls)) > 1
     assert test["overall"]["action_units"] == {}
     table = terminal_table(results)
