@@ -69,6 +69,9 @@ PROTOTYPES: dict[str, tuple[int, ...]] = {
 }
 """EMFACS: the action units that make up each of the seven emotions."""
 
+MODALITIES: tuple[str, ...] = ("voice", "face", "both")
+"""What raters were given: the sound alone, the picture alone, the clip as it is."""
+
 # One map per data set, from what its owner writes to an emotion's name. `None`
 # is a code that the owner defines and that is no emotion of ours.
 CK_PLUS_EMOTIONS: dict[int, str] = {

@@ -27,7 +27,7 @@ import emojax
 from emojax.data.builders.base import FaceBuilder, Plan
 from emojax.data.builders.manifest import Manifest
 from emojax.data.builders.synthetic import Synthetic, render
-from emojax.data.examples import CLIP_FRAMES, ReadOptions, Row
+from emojax.data.examples import CLIP_FRAMES, ReadOptions
 from emojax.data.manifest import read_manifest
 from emojax.data.pool import Read, open_readers
 from emojax.data.quiet import load_tensorflow

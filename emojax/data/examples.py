@@ -17,9 +17,10 @@ import cv2
 import numpy as np
 
 from emojax import face, labels, video
+from emojax.data.rows import Rejection, Row
 from emojax.errors import UserError
 from emojax.labels import UNKNOWN
-from emojax.picture import PICTURE_SUFFIXES, read_picture, to_gray
+from emojax.picture import read_picture, to_gray
 from emojax.spec import InputSpec
 
 if TYPE_CHECKING:
@@ -34,45 +35,6 @@ _HELD_BYTES = 96 * 2**20
 """Gray frames kept while a clip is decoded; a longer clip is decoded twice instead."""
 
 _Cut = Callable[[np.ndarray], np.ndarray | None]
-
-_ALL_UNKNOWN = (UNKNOWN,) * len(labels.ACTION_UNITS)
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A picture or clip and its labels, as a data set's own files name them."""
-
-    key: str
-    """Unique and stable: the path as its owner writes it, and the time span if there is one."""
-    path: Path
-    """Where the file lies."""
-    subject: str
-    """The person."""
-    emotion: str | None = None
-    """Name of the emotion in any set; None where nobody said."""
-    emotion_confidence: float = 1.0
-    """How sure the annotators are of the emotion, 0..1."""
-    action_units: tuple[int, ...] = _ALL_UNKNOWN
-    """1 present, 0 absent, -1 unknown; in the order of `labels.ACTION_UNITS`."""
-    intensities: tuple[float, ...] = tuple(float(value) for value in _ALL_UNKNOWN)
-    """0..1 (FACS A..E are 0.2..1), -1 unknown; the same order."""
-    action_unit_confidence: tuple[float, ...] = (1.0,) * len(labels.ACTION_UNITS)
-    """How sure the annotators are of each action unit, 0..1; the same order."""
-    domain: str = ""
-    """Where and how it was recorded; empty for a set of one kind."""
-    split: str = ""
-    """The owner's split; empty where there is none."""
-    audio_path: Path | None = None
-    """The sound, where it is not in the clip itself."""
-    start_s: float | None = None
-    """First moment of the clip that counts, in seconds; None: its beginning."""
-    end_s: float | None = None
-    """Last moment that counts, in seconds; None: its end."""
-
-    @property
-    def is_picture(self) -> bool:
-        """Whether the file's name is a picture's; any other is read as a clip."""
-        return self.path.suffix.lower() in PICTURE_SUFFIXES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,17 +60,6 @@ class Example:
     """uint8 [frames]: 1 where the face was found, 0 where the nearest frame stands in."""
     sound: Sound | None = None
     """None where the `InputSpec` asks for no sound."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Rejection:
-    """A row that gave no example, and why."""
-
-    row: Row
-    reason: Literal["missing file", "unreadable file", "broken clip", "no face"]
-    """What to count it under."""
-    detail: str
-    """The full sentence."""
 
 
 def read_example(

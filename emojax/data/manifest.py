@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emojax import labels
-from emojax.data.examples import Row
+from emojax.data.rows import Row
 from emojax.data.splits import SPLITS, assert_disjoint
 from emojax.errors import UserError
 from emojax.labels import UNKNOWN

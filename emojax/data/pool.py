@@ -20,7 +20,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 import cv2
 
-from emojax.data.examples import Example, ReadOptions, Rejection, Row, read_example
+from emojax.data.examples import Example, ReadOptions, read_example
+from emojax.data.rows import Rejection, Row
 from emojax.errors import UserError
 from emojax.spec import InputSpec
 

@@ -7,7 +7,8 @@ import dataclasses
 from typing import Any
 
 from emojax import labels
-from emojax.data.examples import Example, Rejection, Row
+from emojax.data.examples import Example
+from emojax.data.rows import Rejection, Row
 from emojax.spec import InputSpec
 
 

@@ -13,13 +13,12 @@ from emojax.data import examples
 from emojax.data.examples import (
     Example,
     ReadOptions,
-    Rejection,
-    Row,
     equally_spaced,
     features,
     read_example,
     to_features,
 )
+from emojax.data.rows import Rejection, Row
 from emojax.face import Detection
 from emojax.labels import AU_COLUMNS
 from emojax.spec import InputSpec

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from emojax.data.builders.base import FaceBuilder
+from emojax.data.manifest import read_manifest
+from emojax.data.rows import Request, Source
 
 
 class Manifest(FaceBuilder):
@@ -13,5 +17,11 @@ class Manifest(FaceBuilder):
         "somebody gave them. Splits are the owner's where the CSV has a column `split`, "
         "otherwise drawn by person."
     )
-    CITATION = ""
     LICENCE = "As the owner of the files says; emojax claims nothing."
+    SOURCE_HELP = "the CSV that names the files, or its folder"
+
+    @classmethod
+    def read_source(cls, source: Path, request: Request) -> Source:
+        """Return the rows of the CSV, or of `manifest.csv` in the folder."""
+        manifest = read_manifest(source, own_groups=request.own_groups)
+        return Source(manifest.rows, manifest.notes)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-from emojax.data.builders.base import FaceBuilder
-from emojax.data.synthetic.layouts import SetSize, write_manifest
+from emojax.data.builders.manifest import Manifest
 
 
-class Synthetic(FaceBuilder):
+class Synthetic(Manifest):
     """Drawings of people who do not exist; never the basis of an emotion recogniser."""
 
     DESCRIPTION = (
@@ -21,8 +17,4 @@ class Synthetic(FaceBuilder):
         "@misc{emojax_synthetic, title={emojax synthetic faces}, author={The emojax authors}}"
     )
     LICENCE = "Apache-2.0"
-
-
-def render(out: Path, size: SetSize, seed: int, workers: int) -> Path:
-    """Draw the pictures and return the manifest that names them."""
-    return write_manifest(out, seed, size, workers=workers, progress=sys.stderr.isatty())
+    SOURCE_HELP = "nothing: it is drawn"

@@ -1,0 +1,9 @@
+"""`mmi`."""
+
+from __future__ import annotations
+
+from emojax.data.builders.base import FaceBuilder
+
+
+class Mmi(FaceBuilder):
+    """Placeholder while its engineer writes it."""
