@@ -87,7 +87,7 @@ LAYERS: dict[str, Layer] = {
         packages="numpy cv2 tqdm tyro",
     ),
     "data command": Layer(
-        "commands.data", sees="vocabulary signal data", packages="numpy cv2 tqdm tyro"
+        "commands.data.*", sees="vocabulary signal data", packages="numpy cv2 tqdm tyro"
     ),
     "models command": Layer(
         "commands.models",

@@ -103,9 +103,7 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         """Return a generator, or a Beam transform, per split."""
         del dl_manager  # Nothing is ever downloaded.
-        return {
-            split: self._plan.examples(split) for split in SPLITS if split in self._plan.people
-        }
+        return {split: self._plan.examples(split) for split in SPLITS if split in self._plan.people}
 
     def _generate_examples(self) -> Iterator[Featured]:
         """Satisfy TFDS, which asks each builder for one; `_split_generators` gives them all."""

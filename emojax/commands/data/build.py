@@ -1,11 +1,10 @@
-"""`emojax data build` and `emojax data inspect`: shards made, and looked at."""
+"""`emojax data build`: a data set made into shards."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -63,37 +62,8 @@ class Build:
     """How much is drawn, for synthetic and synthetic-clips only."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Inspect:
-    """Show what a built data set holds: counts by label, domain and person, and a sheet of faces.
-
-    For example `emojax data inspect data/synthetic`.
-    """
-
-    folder: tyro.conf.Positional[Path]
-    """The folder that `emojax data build` wrote."""
-    sheet: Path | None = None
-    """Where the picture goes; FOLDER/contact_sheet.png if not given."""
-
-
-Command = (
-    Annotated[Build, tyro.conf.subcommand("build")]
-    | Annotated[Inspect, tyro.conf.subcommand("inspect")]
-)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run `emojax data` and return its exit status."""
-    command: Any = tyro.cli(
-        Command,  # pyright: ignore[reportArgumentType]
-        prog="emojax data",
-        description="Build a data set into shards, look at it.",
-        args=list(arguments),
-    )
-    return _build(command) if isinstance(command, Build) else _inspect(command)
-
-
-def _build(command: Build) -> int:
+def run(command: Build) -> int:
+    """Build, say what was kept and left out, and return the exit status."""
     from emojax.data.build import build_dataset
     from emojax.data.shards import dataset_info
 
@@ -145,15 +115,3 @@ def _options(command: Build) -> BuildOptions:
         size=dataclasses.replace(own.size, **sizes),
         clip_frames=command.clip_frames or own.clip_frames,
     )
-
-
-def _inspect(command: Inspect) -> int:
-    from emojax.data.shards import dataset_info
-    from emojax.data.summary import contact_sheet, counts_table, write_sheet
-
-    info = dataset_info(command.folder)
-    print(counts_table(info))
-    sheet = command.sheet or command.folder / "contact_sheet.png"
-    write_sheet(sheet, contact_sheet(info))
-    print(f"{sheet}: faces by label")
-    return 0
