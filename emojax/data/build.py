@@ -1,48 +1,56 @@
-"""A data set built: rows read by several processes, shards and report put in place at once.
-
-The result appears under its own name only when it is whole. A build that is
-killed leaves the older result untouched; the next one removes the leftovers.
-"""
+"""A data set built: rows read into cells, cells packed into shards, all put in place at once."""
 
 from __future__ import annotations
 
-import contextlib
+import collections
 import dataclasses
-import fcntl
+import functools
 import hashlib
-import io
+import itertools
 import json
-import os
-import shutil
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
-import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 import emojax
-from emojax.data.builders.base import FaceBuilder, Plan
-from emojax.data.builders.manifest import Manifest
-from emojax.data.builders.synthetic import Synthetic, render
+from emojax.audio import PRESETS
+from emojax.data import beam
+from emojax.data.builders import BUILDERS, FaceBuilder
+from emojax.data.cells import (
+    Job,
+    Reading,
+    code_digest,
+    content_digests,
+    drop_strangers,
+    load_cell,
+    plan_jobs,
+    read_into_cell,
+)
+from emojax.data.claim import (
+    CELLS,
+    SOURCE,
+    check_replaceable,
+    claimed,
+    is_whole,
+    mark_whole,
+    put_in_place,
+)
 from emojax.data.examples import CLIP_FRAMES, ReadOptions
-from emojax.data.manifest import read_manifest
-from emojax.data.pool import Read, open_readers
-from emojax.data.quiet import load_tensorflow
-from emojax.data.shards import INPUT_SPEC_FILE, REPORT_FILE
-from emojax.data.splits import DEFAULT_FRACTIONS, SPLITS, split_by_subject
-from emojax.data.synthetic.layouts import SetSize
+from emojax.data.packing import divide, write_shards
+from emojax.data.pool import PATIENCE_S, work_off
+from emojax.data.rows import Request, Row, Source
+from emojax.data.shards import INPUT_SPEC_FILE, PEOPLE_FILE, REPORT_FILE
+from emojax.data.splits import DEFAULT_FRACTIONS, SPLITS, assert_disjoint, split_by_subject
+from emojax.data.synthetic.layouts import SetSize, write_manifest
 from emojax.data.tally import Tally
 from emojax.errors import UserError
 from emojax.files import write_json
+from emojax.labels import emotion_names
 from emojax.spec import InputSpec, read_json
-
-BUILDERS: dict[str, type[FaceBuilder]] = {"manifest": Manifest, "synthetic": Synthetic}
-"""Every data set that can be built."""
-
-_SOURCE = "source"
 
 Say = Callable[[str], object]
 """Tells the person one line."""
@@ -55,9 +63,14 @@ _CODE = (
     "video.py",
     "spec.py",
     "labels.py",
+    "data/cells.py",
     "data/examples.py",
+    "data/features.py",
+    "data/frames.py",
     "data/manifest.py",
     "data/mel.py",
+    "data/packing.py",
+    "data/rows.py",
     "data/sound.py",
     "data/splits.py",
     "data/builders",
@@ -69,10 +82,12 @@ _CODE = (
 class BuildOptions:
     """How a data set is built, beside what it is built from."""
 
-    input_spec: InputSpec = dataclasses.field(default_factory=InputSpec)
-    """How faces are cut and what the labels are."""
-    workers: int = 1
-    """Processes that read files and find faces."""
+    input_spec: InputSpec | None = None
+    """How faces are cut and what the labels are; None: as suits the data set."""
+    workers: int = 0
+    """Processes that read files and find faces. 0 works in this one, where a file that crashes
+    its decoder ends the build; with 1 or more it costs that file alone, and the main module has
+    to be guarded by `if __name__ == "__main__"`."""
     seed: int = 0
     """Draws the splits where the owner gives none, and the synthetic people."""
     fractions: Mapping[str, float] = dataclasses.field(
@@ -81,17 +96,32 @@ class BuildOptions:
     """Share of each split where the owner gives none."""
     clip_frames: int = CLIP_FRAMES
     """Crops that a clip keeps at most."""
-    faces: Literal["detect", "ready"] = "detect"
-    """`ready`: the pictures are faces already cut."""
+    faces: Literal["detect", "ready"] | None = None
+    """`ready`: the pictures are faces already cut; None: as suits the data set."""
     own_groups: bool = False
     """Without a column `subject`, take each file as a person of its own."""
+    clips: bool = False
+    """Keep whole clips of a set that also gives single frames."""
     size: SetSize = dataclasses.field(default_factory=SetSize)
     """How much is drawn for `synthetic`."""
+    beam: str | None = None
+    """Flags of the Beam runner that does the work; None: this machine's processes."""
+    patience_s: float = PATIENCE_S
+    """Seconds after which a worker that does not come back from a file is replaced."""
 
     def __post_init__(self) -> None:
         """Refuse a clip without frames."""
         if self.clip_frames < 1:
             raise UserError(f"clip_frames={self.clip_frames}: wanted 1 or more")
+
+
+def default_spec(name: str) -> InputSpec:
+    """Return the contract that suits a data set: its own emotions, sound where it has any."""
+    defaults = BUILDERS[name].DEFAULTS
+    return InputSpec(
+        emotions=emotion_names(defaults.emotions),
+        sound=None if defaults.sound is None else PRESETS[defaults.sound],
+    )
 
 
 def build_dataset(
@@ -104,12 +134,13 @@ def build_dataset(
 ) -> Path:
     """Return the folder of the shards, built now or found as the same build left it.
 
-    Beside the shards stand `input_spec.json`, `report.json` and, for
-    `synthetic`, what was drawn: `source/manifest.csv` and its pictures.
+    Beside the shards stand `input_spec.json`, `report.json` and, where there is any,
+    `people.json` (what is known of each person) and what was drawn: `source/`. A build
+    that was stopped goes on from what it had finished.
 
     Args:
         name: one of `BUILDERS`.
-        source: what the set is built from; for `manifest` the CSV or its folder.
+        source: what the set is built from, as its owner publishes it; none for `synthetic`.
         out: the folder to write; `data/NAME` where none is given.
         options: how to build.
         say: tells the person what happens, one line at a time.
@@ -118,75 +149,115 @@ def build_dataset(
         UserError: a mistake in the source, a folder that holds something else,
             nobody's face found, or another build at work on the same folder.
     """
-    options = options or BuildOptions()
     if name not in BUILDERS:
         raise UserError(f"data set {name!r} is not known: use one of {', '.join(BUILDERS)}")
-    if (source is None) == (name == "manifest"):
-        raise UserError(
-            "manifest needs --source: the CSV that names the files, or its folder"
-            if source is None
-            else f"{name} takes no --source"
-        )
+    builder, options = BUILDERS[name], options or BuildOptions()
+    spec = options.input_spec or default_spec(name)
+    if name == "synthetic" and source is not None:
+        raise UserError(f"{name} takes no --source")
+    if name != "synthetic" and source is None:
+        raise UserError(f"{name} needs --source: {builder.SOURCE_HELP}")
+    if options.beam is not None:
+        beam.parse_options(options.beam)
     out = Path("data") / name if out is None else out
-    _check_replaceable(out)
-    with _claimed(out) as work:
+    check_replaceable(out)
+    with claimed(out) as work:
         started = time.monotonic()
+        recipe = _digest(_drawn_from(spec, options))
         if source is None:
-            fingerprint = _fingerprint(name, options, ())
-            if _is_same(out, fingerprint):
+            # Known by what it is drawn from: no need to draw it again to compare.
+            if _is_same(out, recipe):
                 say(f"{out}: the same build is already there: reused")
                 return out
-            source = render(work / _SOURCE, options.size, options.seed, options.workers)
-            rows, notes = _read_rows(source, options)
-        else:
-            rows, notes = _read_rows(source, options)
-            fingerprint = _fingerprint(name, options, rows)
-            if _is_same(out, fingerprint):
-                say(f"{out}: the same build is already there: reused")
-                return out
-        splits = _split_rows(source, rows, options)
-        tally = Tally(
-            options.input_spec,
-            {row.subject: split for split, members in splits.items() for row in members},
-            list(notes),
-        )
-        shards = _write_shards(name, work, splits, options, tally)
+            source = _draw(work, options)
+        found = _read_source(builder, source, spec, options, work)
+        reading = Reading(work / CELLS, spec, _read_options(builder, found.rows, options))
+        digests = content_digests(found.rows, spec.sound is not None, options.workers)
+        jobs = plan_jobs(found.rows, digests, spec, reading.options)
+        fingerprint = _fingerprint(name, found, digests, reading, options)
+        if name == "synthetic":
+            fingerprint = recipe
+        if _is_same(out, fingerprint):
+            say(f"{out}: the same build is already there: reused")
+            return out
+        home = _homes(source, found.rows, options)
+        kept_from_before = _fill_cells(jobs, reading, options, say)
+        tally = _count(found, jobs, reading, home)
+        people = _people_kept(home, tally, name)
+        shards = write_shards(builder, work, reading, divide(jobs, home), people, options.beam)
         report = {
             "name": name,
             "fingerprint": fingerprint,
             "emojax": emojax.__version__,
             "workers": options.workers,
+            "beam": options.beam,
             "seconds": round(time.monotonic() - started, 3),
-            "split_rule": "the owner's" if rows[0].split else f"by person, seed {options.seed}",
+            "rows_from_a_stopped_build": kept_from_before,
+            "split_rule": "the owner's"
+            if found.rows[0].split
+            else f"by person, seed {options.seed}",
             "shard_bytes": _shard_bytes(shards),
             **tally.report(),
+            "facts": dict(found.facts),
         }
-        write_json(shards / INPUT_SPEC_FILE, options.input_spec.to_dict())
+        write_json(shards / INPUT_SPEC_FILE, spec.to_dict())
+        if found.people:
+            write_json(shards / PEOPLE_FILE, {who: dict(is_) for who, is_ in found.people.items()})
         write_json(shards / REPORT_FILE, report)
-        if (work / _SOURCE).is_dir():
-            (work / _SOURCE).rename(shards / _SOURCE)
-        _put_in_place(shards, out)
+        if name == "synthetic":
+            (work / SOURCE).rename(shards / SOURCE)
+        put_in_place(shards, out)
     return out
 
 
-def _read_rows(source: Path, options: BuildOptions) -> tuple[tuple[Row, ...], tuple[str, ...]]:
-    manifest = read_manifest(source, own_groups=options.own_groups)
-    notes = manifest.notes
-    if options.input_spec.sound is None and any(row.audio_path for row in manifest.rows):
+def _draw(work: Path, options: BuildOptions) -> Path:
+    """Return the folder of the drawn set, from a stopped build where it had drawn it whole."""
+    drawn = work / SOURCE
+    recipe = _digest({"size": dataclasses.asdict(options.size), "seed": options.seed})
+    if not is_whole(drawn, recipe):
+        workers, bar = max(options.workers, 1), sys.stderr.isatty()
+        write_manifest(drawn, options.seed, options.size, workers=workers, progress=bar)
+        mark_whole(drawn, recipe)
+    return drawn
+
+
+def _read_source(
+    builder: type[FaceBuilder], source: Path, spec: InputSpec, options: BuildOptions, work: Path
+) -> Source:
+    unpacked = work / "unpacked"
+    unpacked.mkdir()
+    request = Request(unpacked, own_groups=options.own_groups, clips=options.clips)
+    found = builder.read_source(source, request)
+    if not found.rows:
+        reasons = collections.Counter(rejection.reason for rejection in found.left_out)
+        why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        raise UserError(
+            f"{source}: nothing to read{f' ({why})' if why else ''}: wanted {builder.SOURCE_HELP}"
+        )
+    notes = found.notes
+    if spec.sound is None and any(row.audio_path or row.spectrogram_path for row in found.rows):
         notes = (*notes, "sound is named and not kept: --sound=log_mel keeps it")
-    return manifest.rows, notes
+    return dataclasses.replace(found, notes=notes)
 
 
-def _split_rows(
-    source: Path, rows: Sequence[Row], options: BuildOptions
-) -> dict[str, tuple[Row, ...]]:
-    """Return the rows of each split: the owner's, or drawn by person."""
+def _read_options(
+    builder: type[FaceBuilder], rows: Sequence[Row], options: BuildOptions
+) -> ReadOptions:
+    clips = not all(row.is_still for row in rows)
+    return ReadOptions(
+        max_frames=options.clip_frames if clips else 1,
+        faces=options.faces or builder.DEFAULTS.faces,
+    )
+
+
+def _homes(source: Path, rows: Sequence[Row], options: BuildOptions) -> dict[str, str]:
+    """Return the split of each person: the owner's, or drawn."""
     if rows[0].split:
-        return {
-            split: tuple(row for row in rows if row.split == split)
-            for split in SPLITS
-            if any(row.split == split for row in rows)
-        }
+        assert_disjoint(
+            {split: {row.subject for row in rows if row.split == split} for split in SPLITS},
+            str(source),
+        )
+        return {row.subject: row.split for row in rows}
     try:
         people = split_by_subject(
             [row.subject for row in rows],
@@ -196,102 +267,89 @@ def _split_rows(
         )
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
-    home = {person: split for split, members in people.items() for person in members}
+    return {person: split for split, members in people.items() for person in members}
+
+
+def _fill_cells(jobs: Sequence[Job], reading: Reading, options: BuildOptions, say: Say) -> int:
+    """Read all rows into cells and return how many a stopped build had read already."""
+    drop_strangers(reading, jobs)
+    missing = [job for job in jobs if not reading.path(job).exists()]
+    total = sum(len(job.rows) for job in jobs)
+    known = total - sum(len(job.rows) for job in missing)
+    if known:
+        say(f"{known} of {total} files were read by a build that was stopped: kept")
+    if options.beam is not None:
+        beam.fill_cells(missing, reading, options.beam)
+        return known
+    work = functools.partial(read_into_cell, reading)
+    with tqdm(total=total, initial=known, desc="faces", unit="file", disable=None) as bar:
+        for job in work_off(missing, work, options.workers, options.patience_s):
+            bar.update(len(job.rows))
+    return known
+
+
+def _count(found: Source, jobs: Sequence[Job], reading: Reading, home: Mapping[str, str]) -> Tally:
+    tally = Tally(reading.input_spec, dict(home), list(found.notes))
+    for rejection in found.left_out:
+        tally.add(rejection)
+    for job in jobs:
+        for result in load_cell(reading, job, arrays=False):
+            tally.add(result)
+    return tally
+
+
+def _people_kept(home: Mapping[str, str], tally: Tally, name: str) -> dict[str, list[str]]:
+    """Return the people of each split that keeps an example; TFDS refuses an empty one."""
+    if tally.kept == 0:
+        raise UserError(f"{name}: no example is left: {tally.left_out_text()}")
+    for split in (split for split in SPLITS if split in home.values()):
+        if split not in tally.people:
+            tally.note(f"no example is left of the split {split}")
+    return tally.people
+
+
+def _drawn_from(spec: InputSpec, options: BuildOptions) -> dict[str, Any]:
     return {
-        split: tuple(row for row in rows if home[row.subject] == split)
-        for split in options.fractions
-    }
-
-
-def _write_shards(
-    name: str,
-    work: Path,
-    splits: Mapping[str, Sequence[Row]],
-    options: BuildOptions,
-    tally: Tally,
-) -> Path:
-    """Return the folder of the finished TFRecord files, inside the work folder."""
-    rows = [row for members in splits.values() for row in members]
-    clips = not all(row.is_picture for row in rows)
-    reading = ReadOptions(max_frames=options.clip_frames if clips else 1, faces=options.faces)
-    load_tensorflow()
-    with (
-        tqdm(total=len(rows), desc="faces", unit="file", disable=None) as bar,
-        open_readers(options.workers, options.input_spec, reading) as read,
-        _quiet_tfds(),
-    ):
-        plan = Plan(splits, options.input_spec, reading, _shown(read, bar), tally)
-        builder = BUILDERS[name](plan=plan, data_dir=work / "tfds")
-        builder.download_and_prepare(
-            file_format="tfrecord",
-            download_dir=work / "downloads",
-            download_config=tfds.download.DownloadConfig(
-                try_download_gcs=False, register_checksums=False
-            ),
-        )
-    return Path(builder.data_dir)
-
-
-def _shown(read: Read, bar: Any) -> Read:
-    """Return the reader with a progress bar that follows it."""
-
-    def reading(rows: Sequence[Row]) -> Iterator[Any]:
-        for result in read(rows):
-            bar.update()
-            yield result
-
-    return reading
-
-
-@contextlib.contextmanager
-def _quiet_tfds() -> Iterator[None]:
-    """Hold back what TFDS prints: its two bars and banners say nothing that ours do not."""
-    tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        tfds.enable_progress_bar()
-
-
-def _fingerprint(name: str, options: BuildOptions, rows: Sequence[Row]) -> str:
-    """Return a digest of all that decides what a build gives: files, options and code.
-
-    The number of workers is not among it.
-    """
-    digest = hashlib.sha256()
-    decisive = {
-        "name": name,
-        "input_spec": options.input_spec.to_dict(),
+        "input_spec": spec.to_dict(),
         "seed": options.seed,
-        "fractions": dict(options.fractions),
         "faces": options.faces,
         "clip_frames": options.clip_frames,
-        "synthetic": dataclasses.asdict(options.size) if name == "synthetic" else None,
-        "opencv": cv2.__version__,
-        "emojax": emojax.__version__,
+        "size": dataclasses.asdict(options.size),
     }
-    digest.update(json.dumps(decisive, sort_keys=True).encode())
-    package = Path(emojax.__file__).parent
-    for place in _CODE:
-        path = package / place
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(_content_digest(file))
-    for row in rows:
-        labelled = dataclasses.replace(row, path=Path(), audio_path=None)
-        digest.update(repr(labelled).encode())
-        digest.update(_content_digest(row.path))
-        if options.input_spec.sound and row.audio_path:
-            digest.update(_content_digest(row.audio_path))
+
+
+def _fingerprint(
+    name: str,
+    found: Source,
+    digests: Sequence[bytes],
+    reading: Reading,
+    options: BuildOptions,
+) -> str:
+    """Return a digest of all that decides what a build gives: files, options and code.
+
+    The number of workers is not among it, nor where the files lie.
+    """
+    nowhere = {"path": None, "audio_path": None, "spectrogram_path": None}
+    labelled = (dataclasses.replace(row, **nowhere) for row in found.rows)
+    left_out = [(rejection.row.key, rejection.reason) for rejection in found.left_out]
+    decisive = {
+        "name": name,
+        "input_spec": reading.input_spec.to_dict(),
+        "options": dataclasses.asdict(reading.options),
+        "seed": options.seed,
+        "fractions": dict(options.fractions),
+        "people": {who: dict(is_) for who, is_ in found.people.items()},
+        "left_out": left_out,
+    }
+    parts = (repr(row).encode() + digest for row, digest in zip(labelled, digests, strict=True))
+    return _digest(decisive, parts)
+
+
+def _digest(decisive: dict[str, Any], parts: Any = ()) -> str:
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+    for part in itertools.chain([code_digest(_CODE)], parts):
+        digest.update(part)
     return digest.hexdigest()
-
-
-def _content_digest(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except (OSError, ValueError):
-        return b"missing"
 
 
 def _is_same(out: Path, fingerprint: str) -> bool:
@@ -309,62 +367,3 @@ def _is_same(out: Path, fingerprint: str) -> bool:
 
 def _shard_bytes(folder: Path) -> dict[str, int]:
     return {file.name: file.stat().st_size for file in sorted(folder.glob("*.tfrecord-*"))}
-
-
-def _check_replaceable(out: Path) -> None:
-    """Refuse to build over anything but an older build."""
-    if out.is_dir():
-        if any(out.iterdir()) and not (out / REPORT_FILE).is_file():
-            raise UserError(f"{out}: a folder with other things in it: choose another --out")
-    elif out.exists() or out.is_symlink():
-        raise UserError(f"{out}: not a folder: choose another --out")
-
-
-@contextlib.contextmanager
-def _claimed(out: Path) -> Iterator[Path]:
-    """Return an empty work folder beside `out`, this build's alone while it lasts.
-
-    The claim is a file lock, which the system drops when its owner dies.
-    """
-    work = _beside(out, "building")
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{out}: another build of it is running: wait for its end") from None
-        for leftover in work.iterdir():
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-        if _beside(out, "replaced").is_dir():
-            _restore(out)
-        try:
-            yield work
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def _beside(out: Path, role: str) -> Path:
-    return out.absolute().parent / f".{out.absolute().name}.{role}"
-
-
-def _put_in_place(shards: Path, out: Path) -> None:
-    """Exchange the older build for the new one; at each moment one of the two is whole."""
-    for file in shards.iterdir():
-        if file.is_file():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
-    replaced = _beside(out, "replaced")
-    if out.exists():
-        out.rename(replaced)
-    shards.rename(out)
-    shutil.rmtree(replaced, ignore_errors=True)
-
-
-def _restore(out: Path) -> None:
-    """Tidy up after a build that was killed between the two renames, or just after them."""
-    replaced = _beside(out, "replaced")
-    if out.exists():
-        shutil.rmtree(replaced)
-    else:
-        replaced.rename(out)

@@ -21,7 +21,7 @@ class Vote(NamedTuple):
     """One of `labels.MODALITIES`."""
     emotion: str
     """A name from any emotion set, or what else the owner lets people say (`not a face`)."""
-    count: int
+    number: int
 
 
 @dataclasses.dataclass(frozen=True)

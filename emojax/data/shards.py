@@ -16,10 +16,12 @@ import numpy as np
 from emojax.data.quiet import load_tensorflow
 from emojax.data.splits import SPLITS
 from emojax.errors import UserError
+from emojax.labels import MODALITIES
 from emojax.spec import InputSpec, read_json, spec_from_dict
 
 INPUT_SPEC_FILE = "input_spec.json"
 REPORT_FILE = "report.json"
+PEOPLE_FILE = "people.json"
 
 BAKED_FIELDS = (
     "height",
@@ -60,11 +62,13 @@ class FaceArrays:
     faces: np.ndarray  # uint8 [n, t, height, width], gray, zeros after num_frames
     spectrograms: np.ndarray  # uint8 [n, frequency, time], row 0 the highest; [n, 0, 0] without
     has_sound: np.ndarray  # uint8 [n], 1 or 0
-    num_frames: np.ndarray  # int32 [n], 1..t
+    num_frames: np.ndarray  # int32 [n], 0..t; 0 where there is only sound
     timestamps: np.ndarray  # float32 [n, t], seconds
     success: np.ndarray  # uint8 [n, t], 0 where a neighbour's face stands in
     emotion: np.ndarray  # int32 [n], index into input_spec.emotions, -1 unknown
     emotion_confidence: np.ndarray  # float32 [n], 0..1
+    votes: np.ndarray  # int32 [n, modality, emotion], zeros where nobody voted
+    votes_total: np.ndarray  # int32 [n, modality], votes for other emotions among them
     action_units: np.ndarray  # int32 [n, u], 1 present, 0 absent, -1 unknown
     intensities: np.ndarray  # float32 [n, u], 0..1, -1 unknown
     action_unit_confidence: np.ndarray  # float32 [n, u], 0..1
@@ -73,6 +77,8 @@ class FaceArrays:
     subjects: tuple[str, ...]
     domains: tuple[str, ...]
     paths: tuple[str, ...]
+    levels: tuple[str, ...]
+    """How strongly it was acted, in the owner's word; empty where nobody said."""
 
 
 def dataset_info(dataset_dir: Path) -> DatasetInfo:
@@ -138,12 +144,13 @@ def load_split(dataset_dir: Path, split: str, input_spec: InputSpec | None = Non
     subjects, subject = np.unique(columns.pop("subject"), return_inverse=True)
     domains, domain = np.unique(columns.pop("domain"), return_inverse=True)
     return FaceArrays(
-        **{name: columns.pop(name) for name in tuple(columns) if name != "path"},
+        **{name: columns.pop(name) for name in tuple(columns) if name not in ("path", "level")},
         subject=subject.astype(np.int32),
         domain=domain.astype(np.int32),
         subjects=tuple(subjects.tolist()),
         domains=tuple(domains.tolist()),
         paths=tuple(columns["path"].tolist()),
+        levels=tuple(columns["level"].tolist()),
     )
 
 
@@ -236,6 +243,9 @@ def _empty_columns(info: DatasetInfo) -> dict[str, np.ndarray]:
         "success": np.zeros((0, frames), np.uint8),
         "emotion": np.zeros(0, np.int32),
         "emotion_confidence": np.zeros(0, np.float32),
+        "votes": np.zeros((0, len(MODALITIES), len(spec.emotions)), np.int32),
+        "votes_total": np.zeros((0, len(MODALITIES)), np.int32),
+        "level": np.zeros(0, str),
         "action_units": np.zeros((0, units), np.int32),
         "intensities": np.zeros((0, units), np.float32),
         "action_unit_confidence": np.zeros((0, units), np.float32),

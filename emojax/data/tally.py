@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from emojax import labels
-from emojax.data.examples import Example
+from emojax.data.examples import Result
 from emojax.data.rows import Rejection, Row
 from emojax.spec import InputSpec
 
@@ -24,6 +24,8 @@ class Tally:
     frames: int = 0
     frames_with_face: int = 0
     with_sound: int = 0
+    without_face: int = 0
+    with_votes: int = 0
     left_out: list[Rejection] = dataclasses.field(default_factory=list)
     unheard: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     """Examples kept without the sound that they should have: key and reason."""
@@ -39,7 +41,7 @@ class Tally:
         """Keep a sentence for the report."""
         self.notes.append(sentence)
 
-    def add(self, result: Example | Rejection) -> None:
+    def add(self, result: Result) -> None:
         """Count one result."""
         row = result.row
         self.read += 1
@@ -49,6 +51,8 @@ class Tally:
             return
         self.frames += len(result.success)
         self.frames_with_face += int(result.success.sum())
+        self.without_face += not result.success.any()
+        self.with_votes += bool(row.votes)
         if result.sound is not None:
             self.with_sound += result.sound.has_sound
             if result.sound.problem:
@@ -62,6 +66,11 @@ class Tally:
     def kept(self) -> int:
         """Number of examples."""
         return self.read - len(self.left_out)
+
+    @property
+    def people(self) -> dict[str, list[str]]:
+        """People of each split that keeps an example, sorted."""
+        return {split: sorted(counts.people) for split, counts in self._kept.items()}
 
     def left_out_text(self) -> str:
         """Return the reasons with their counts, as `3 no face, 1 missing file`."""
@@ -88,6 +97,8 @@ class Tally:
             "frames_kept": self.frames,
             "frames_with_face": self.frames_with_face,
             "examples_with_sound": self.with_sound,
+            "examples_without_face": self.without_face,
+            "examples_with_votes": self.with_votes,
             "unheard": [{"path": path, "detail": detail} for path, detail in self.unheard],
             "left_out": dict(collections.Counter(r.reason for r in self.left_out)),
             "left_out_files": [

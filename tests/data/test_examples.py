@@ -1,26 +1,24 @@
 from __future__ import annotations
 
 import dataclasses
+import wave
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 import pytest
 
-from emojax.data import examples
-from emojax.data.examples import (
-    Example,
-    ReadOptions,
-    equally_spaced,
-    features,
-    read_example,
-    to_features,
-)
+from emojax.audio import PRESETS
+from emojax.data import frames
+from emojax.data.examples import Example, ReadOptions, read_example, read_examples
 from emojax.data.rows import Rejection, Row
+from emojax.data.synthetic.domains import make_scene, render
+from emojax.data.synthetic.people import make_person
 from emojax.face import Detection
-from emojax.labels import AU_COLUMNS
 from emojax.spec import InputSpec
 
 SPEC = InputSpec()
@@ -144,7 +142,7 @@ def test_a_long_clip_keeps_equally_spaced_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_bytes: int
 ) -> None:
     # With little memory the clip is decoded twice; the result is the same.
-    monkeypatch.setattr(examples, "_HELD_BYTES", held_bytes)
+    monkeypatch.setattr(frames, "_HELD_BYTES", held_bytes)
     levels = [20 + index for index in range(101)]
     options = ReadOptions(max_frames=5)
     example = read_example(_write_clip(tmp_path / "a.avi", levels), SPEC, options, BrightFrames())
@@ -166,62 +164,12 @@ def test_only_the_asked_part_of_a_clip_counts(tmp_path: Path) -> None:
 
 def test_a_truncated_clip_is_left_out(tmp_path: Path) -> None:
     row = _write_clip(tmp_path / "a.avi", [100] * 50, noise=50)
-    content = row.path.read_bytes()
-    row.path.write_bytes(content[: len(content) // 2])
+    path = tmp_path / "a.avi"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
     result = read_example(row, SPEC, CLIP, BrightFrames())
     assert isinstance(result, Rejection)
     assert result.reason == "broken clip"
-
-
-@pytest.mark.parametrize(("count", "wanted"), [(1, 60), (59, 60), (60, 60), (61, 60), (1000, 60)])
-def test_equally_spaced_frames_are_distinct_and_span_the_clip(count: int, wanted: int) -> None:
-    kept = equally_spaced(count, wanted)
-    assert len(kept) == min(count, wanted) == len(set(kept.tolist()))
-    assert kept[0] == 0
-    assert kept[-1] == count - 1
-    gaps = np.diff(kept)
-    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
-
-
-def test_one_frame_of_a_clip_is_its_middle() -> None:
-    assert equally_spaced(101, 1).tolist() == [50]
-
-
-def test_features_follow_the_spec_and_are_padded() -> None:
-    spec = InputSpec(action_units=("AU12", "AU01"), emotions=("fear", "neutral"))
-    values = {"AU01": (1, 0.25, 0.5), "AU12": (0, 0.0, 0.75)}
-    row = Row(
-        key="a.png",
-        path=Path("a.png"),
-        subject="Ada",
-        emotion="neutral",
-        emotion_confidence=0.5,
-        action_units=tuple(values.get(name, (-1, 0.0, 1.0))[0] for name in AU_COLUMNS),
-        intensities=tuple(values.get(name, (-1, -1.0, 1.0))[1] for name in AU_COLUMNS),
-        action_unit_confidence=tuple(values.get(name, (-1, 0.0, 1.0))[2] for name in AU_COLUMNS),
-        domain="S1",
-    )
-    faces = np.full((2, 98, 80), 7, np.uint8)
-    example = Example(row, faces, np.array([0, 0.04], np.float32), np.array([1, 0], np.uint8))
-    record = to_features(example, spec, max_frames=3)
-    np.testing.assert_array_equal(record["faces"][:, 0, 0], [7, 7, 0])
-    assert record["num_frames"] == 2
-    np.testing.assert_allclose(record["timestamps"], [0, 0.04, 0])
-    assert record["success"].tolist() == [1, 0, 0]
-    assert record["emotion"] == 1
-    assert record["emotion_confidence"] == 0.5
-    assert record["action_units"].tolist() == [0, 1]
-    assert record["intensities"].tolist() == [0.0, 0.25]
-    assert record["action_unit_confidence"].tolist() == [0.75, 0.5]
-    assert (record["subject"], record["domain"], record["path"]) == ("Ada", "S1", "a.png")
-    assert set(record) == set(features(spec, 3))
-
-
-def test_an_emotion_outside_the_spec_is_unknown() -> None:
-    row = Row(key="a.png", path=Path("a.png"), subject="Ada", emotion="contempt")
-    still = np.zeros((1, 98, 80), np.uint8)
-    example = Example(row, still, np.zeros(1, np.float32), np.ones(1, np.uint8))
-    assert to_features(example, SPEC, 1)["emotion"] == -1
 
 
 @pytest.mark.parametrize(
@@ -236,3 +184,99 @@ def test_real_crema_d_clips_keep_their_frames(shared_data: Path, emotion: str, k
     assert example.faces.shape == (kept, 98, 80)
     assert example.success.all()
     assert (np.diff(example.timestamps) > 0).all()
+
+
+def test_frames_of_one_video_are_read_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = _write_clip(tmp_path / "a.avi", [20 + index for index in range(50)])
+    opened: list[object] = []
+    read_frames = frames.video.read_frames
+
+    def counted(path: Path) -> Iterator[object]:
+        opened.append(path)
+        return read_frames(path)
+
+    monkeypatch.setattr(frames.video, "read_frames", counted)
+    rows = [dataclasses.replace(clip, key=f"a#{i}", frame=i) for i in (30, 7, 49)]
+    results = list(read_examples(rows, SPEC, CLIP, BrightFrames()))
+    assert [result.row.key for result in results] == ["a#30", "a#7", "a#49"]
+    kept = [result for result in results if isinstance(result, Example)]
+    assert [_levels(example) for example in kept] == [[50], [27], [69]]
+    np.testing.assert_allclose([example.timestamps[0] for example in kept], [1.2, 0.28, 1.96])
+    assert len(opened) == 1
+
+
+def test_frames_before_a_videos_end_are_kept(tmp_path: Path) -> None:
+    clip = _write_clip(tmp_path / "a.avi", [100] * 10)
+    rows = [dataclasses.replace(clip, key=f"a#{i}", frame=i) for i in (3, 20)]
+    kept, lost = read_examples(rows, SPEC, CLIP, BrightFrames())
+    assert isinstance(kept, Example)
+    assert isinstance(lost, Rejection)
+    assert "ends after 10 frames, frame 20 is asked for" in lost.detail
+
+
+@pytest.mark.parametrize(("view", "level"), [("left", 40), ("right", 200)])
+def test_a_view_is_one_half_of_the_frame(tmp_path: Path, view: Any, level: int) -> None:
+    gray = np.full((64, 128), 40, np.uint8)
+    gray[:, 64:] = 200
+    row = dataclasses.replace(_write_picture(tmp_path / "a.png", gray), view=view)
+    example = read_example(row, SPEC, ReadOptions(), BrightFrames())
+    assert isinstance(example, Example)
+    assert _levels(example) == [level]
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_a_face_on_its_side_is_turned_upright(tmp_path: Path, turns: int) -> None:
+    person = make_person(0, 1)
+    rng = np.random.default_rng(0)
+    picture = render(person, [0.0] * 15, make_scene(rng, "S1"), rng)
+    upright = _write_picture(tmp_path / "a.png", picture)
+    lying = _write_picture(tmp_path / "b.png", np.ascontiguousarray(np.rot90(picture, turns)))
+    wanted = read_example(upright, SPEC, ReadOptions())
+    found = read_example(dataclasses.replace(lying, any_way_up=True), SPEC, ReadOptions())
+    assert isinstance(wanted, Example)
+    assert isinstance(found, Example)
+    np.testing.assert_array_equal(found.faces, wanted.faces)
+
+
+LISTENING = InputSpec(sound=PRESETS["log_mel"])
+
+
+def _write_sound(path: Path) -> Path:
+    samples = (8000 * np.sin(np.arange(16000) / 5)).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16000, 16000, "NONE", ""))
+        file.writeframes(samples.tobytes())
+    return path
+
+
+def test_a_sound_alone_is_an_example_without_faces(tmp_path: Path) -> None:
+    row = Row(key="a.wav", path=None, subject="Ada", audio_path=_write_sound(tmp_path / "a.wav"))
+    example = read_example(row, LISTENING, CLIP)
+    assert isinstance(example, Example)
+    assert example.faces.shape == (0, 98, 80)
+    assert len(example.timestamps) == len(example.success) == 0
+    assert example.sound is not None
+    assert example.sound.has_sound
+    assert example.sound.spectrogram.max() == 255
+    without = read_example(row, SPEC, CLIP)
+    assert isinstance(without, Rejection)
+    assert "--sound=log_mel keeps it" in without.detail
+
+
+def test_a_faceless_clip_is_kept_for_its_sound(tmp_path: Path) -> None:
+    clip = _write_clip(tmp_path / "a.avi", [0] * 5)
+    row = dataclasses.replace(clip, audio_path=_write_sound(tmp_path / "a.wav"))
+    example = read_example(row, LISTENING, CLIP, BrightFrames())
+    assert isinstance(example, Example)
+    assert len(example.faces) == 0
+    assert isinstance(read_example(clip, LISTENING, CLIP, BrightFrames()), Rejection)
+
+
+def test_no_sound_where_there_is_only_sound_is_a_reason(tmp_path: Path) -> None:
+    row = Row(key="a.wav", path=None, subject="Ada", audio_path=tmp_path / "a.wav")
+    result = read_example(row, LISTENING, CLIP)
+    assert isinstance(result, Rejection)
+    assert result.reason == "no sound"
+    assert "a.wav" in result.detail

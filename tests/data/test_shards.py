@@ -76,6 +76,8 @@ def test_columns_have_their_types(built: Path) -> None:
         "success": "uint8",
         "emotion": "int32",
         "emotion_confidence": "float32",
+        "votes": "int32",
+        "votes_total": "int32",
         "action_units": "int32",
         "intensities": "float32",
         "action_unit_confidence": "float32",

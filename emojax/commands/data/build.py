@@ -23,41 +23,68 @@ class Build:
 
     People never cross splits: they stand as the source's column `split` says,
     otherwise 70% train, 15% validation, 15% test, drawn by person. The same
-    build is done once: run again, it is found and reused.
+    build is done once: run again, it is found and reused; one that was stopped
+    goes on from what it had finished.
 
     `emojax data build synthetic` needs nothing else. One's own files:
     `emojax data build manifest --source my/manifest.csv --out data/mine`.
     A manifest is a CSV with the columns path and subject, and any of: emotion,
     AU01 .. AU26 (1, 0 or empty), AU01_i (intensity 0..1), AU01_confidence,
-    emotion_confidence, domain, split, audio_path, start_s, end_s. A row is a picture
-    or a clip; the sound is the clip's own, or that of the file under audio_path.
+    emotion_confidence, level, domain, split, audio_path, spectrogram_path, start_s,
+    end_s. A row is a picture or a clip, or a sound alone; the sound is the clip's own,
+    or that of the file under audio_path.
+
+    Data sets as their owners publish them: `emojax data build fer2013 --source fer2013/`,
+    and likewise ck_plus, crema_d, disfa, mmi, ravdess; docs/data.md says where each is
+    given out and how its folder has to look.
     """
 
-    name: tyro.conf.Positional[Literal["synthetic", "synthetic-clips", "manifest"]]
-    """What to build: drawn faces, drawn people who talk (six emotions, with sound), or one's
-    own files named in a CSV."""
+    name: tyro.conf.Positional[
+        Literal[
+            "synthetic",
+            "synthetic-clips",
+            "manifest",
+            "ck_plus",
+            "crema_d",
+            "disfa",
+            "fer2013",
+            "mmi",
+            "ravdess",
+        ]
+    ]
+    """What to build: drawn faces, drawn people who talk (six emotions, with sound), one's own
+    files named in a CSV, or a data set as its owner publishes it."""
     source: Path | None = None
-    """The manifest, or the folder with manifest.csv in it. Not for synthetic."""
+    """The manifest or the folder with manifest.csv in it, or the folder of the data set as its
+    owner gives it out. Not for the synthetic ones."""
     out: Path | None = None
     """Folder to write; data/NAME if not given. An older build there is replaced."""
     workers: int = 1
-    """Processes that find faces; the result is the same for any number."""
+    """Processes that find faces; the result is the same for any number. A file that crashes its
+    decoder costs that file; 0 works without a process of its own, and without that guard."""
     seed: int = 0
     """Draws the splits where the source gives none, and the synthetic people."""
     emotions: Literal["seven", "crema6", "ck8", "ravdess8"] | None = None
     """Which emotions the labels hold; others in the source become unknown, and are counted.
-    Unset: seven, and crema6 for synthetic-clips."""
+    Unset: the data set's own."""
     sound: Literal["none", "log_mel", "narrow", "wide", "thesis"] | None = None
-    """Keep the sound of clips, as a spectrogram of this kind. Unset: none, and log_mel for
-    synthetic-clips. Narrow and wide band, and what the thesis's code does, are its chapter 4.1."""
+    """Keep the sound of clips, as a spectrogram of this kind. Unset: log_mel where the data set
+    has sound, none for a manifest. Narrow and wide band, and what the thesis's code does, are its
+    chapter 4.1."""
+    clips: bool = False
+    """Keep whole clips of mmi, with its sessions that have only an emotion, not single frames."""
     clip_frames: int | None = None
     """Crops that a clip keeps at most, equally spaced. Unset: 60, and 40 for synthetic-clips."""
     equalise: bool = False
     """Equalise each crop's histogram, as the thesis's application does."""
-    faces: Literal["detect", "ready"] = "detect"
-    """`ready`: the pictures are faces already cut, look for none."""
+    faces: Literal["detect", "ready"] | None = None
+    """`ready`: the pictures are faces already cut, look for none. Unset: as the data set is."""
     own_groups: bool = False
     """The people are not known: take each file as a person of its own."""
+    beam: str | None = None
+    """Do the work on an Apache Beam runner, by its own flags in one string, such as
+    'runner=DirectRunner direct_num_workers=2 direct_running_mode=multi_processing'; needs
+    emojax[beam], and a source and output folder that all workers see. See docs/data.md."""
     size: SetSize = dataclasses.field(default_factory=SetSize)
     """How much is drawn, for synthetic and synthetic-clips only."""
 
@@ -67,10 +94,12 @@ def run(command: Build) -> int:
     from emojax.data.build import build_dataset
     from emojax.data.shards import dataset_info
 
-    if command.size != SetSize() and command.name == "manifest":
-        raise UserError("--size belongs to `build synthetic`: a manifest has the size it has")
+    if command.size != SetSize() and not command.name.startswith("synthetic"):
+        raise UserError(
+            f"--size belongs to `build synthetic`: {command.name} has the size it has"
+        )
     out = build_dataset(
-        "manifest" if command.name == "manifest" else "synthetic",
+        "synthetic" if command.name == "synthetic-clips" else command.name,
         source=command.source,
         out=command.out or Path("data") / command.name,
         options=_options(command),
@@ -91,11 +120,12 @@ def run(command: Build) -> int:
 
 def _options(command: Build) -> BuildOptions:
     """Return how to build: what is set, over what the set has when nothing is said."""
-    from emojax.data.build import BuildOptions
+    from emojax.data.build import BuildOptions, default_spec
     from emojax.data.find import DRAWN
 
     own = DRAWN.get(command.name, BuildOptions())
-    spec = own.input_spec.replace(equalise=command.equalise)
+    spec = own.input_spec or default_spec(command.name)
+    spec = spec.replace(equalise=command.equalise)
     if command.emotions is not None:
         spec = spec.replace(emotions=emotion_names(command.emotions))
     if command.sound is not None:
@@ -112,6 +142,8 @@ def _options(command: Build) -> BuildOptions:
         seed=command.seed,
         faces=command.faces,
         own_groups=command.own_groups,
+        clips=command.clips,
+        beam=command.beam,
         size=dataclasses.replace(own.size, **sizes),
         clip_frames=command.clip_frames or own.clip_frames,
     )

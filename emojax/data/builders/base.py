@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import tensorflow_datasets as tfds
 
-from emojax.data.examples import features
+from emojax.data.features import features
 from emojax.data.rows import Expected, Request, Source
 from emojax.data.splits import SPLITS, assert_disjoint
 from emojax.errors import UserError

@@ -1,0 +1,147 @@
+"""The gray frames that a row means: of a picture, a clip's equally spaced ones, single ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from emojax import face, video
+from emojax.data.rows import Row
+from emojax.errors import UserError
+from emojax.picture import read_picture, to_gray
+
+TimedFrame = tuple[float, np.ndarray]
+"""Seconds in the container, 0 for a picture; gray, uint8 [height, width]."""
+
+_HELD_BYTES = 96 * 2**20
+"""Gray frames kept while a clip is decoded; a longer clip is decoded twice instead."""
+
+_TURNS_TRIED_ON = 5
+
+
+def equally_spaced(count: int, wanted: int) -> np.ndarray:
+    """Return which of `count` frames to keep, int [min(count, wanted)], first and last included."""
+    if wanted == 1:
+        return np.array([count // 2])
+    return np.linspace(0, count - 1, min(count, wanted)).round().astype(int)
+
+
+def read_still(row: Row) -> TimedFrame:
+    """Return the row's picture.
+
+    Raises:
+        UserError: the file can't be read.
+    """
+    assert row.path is not None
+    return 0.0, _viewed(to_gray(read_picture(row.path)), row)
+
+
+def read_clip(row: Row, wanted: int) -> list[TimedFrame]:
+    """Return the row's frames: all of a short clip, `wanted` equally spaced ones of a longer.
+
+    Raises:
+        UserError: the file can't be read, or no frame is in the part that counts.
+        BrokenVideoError: it breaks in the middle.
+    """
+    held: list[TimedFrame] | None = []
+    held_bytes = count = 0
+    for timestamp, bgr in _span(row):
+        count += 1
+        if held is not None:
+            gray = _viewed(to_gray(bgr), row)
+            held.append((timestamp, gray))
+            held_bytes += gray.nbytes
+            if held_bytes > _HELD_BYTES:
+                held = None
+    if count == 0:
+        raise UserError(f"{row.path}: no frame in the part that is asked for")
+    kept = equally_spaced(count, wanted)
+    if held is not None:
+        return [held[index] for index in kept]
+    chosen = set(kept.tolist())
+    return [
+        (timestamp, _viewed(to_gray(bgr), row))
+        for index, (timestamp, bgr) in enumerate(_span(row))
+        if index in chosen
+    ]
+
+
+def read_single_frames(
+    path: Path, rows: Mapping[int, Sequence[Row]]
+) -> Iterator[tuple[Row, TimedFrame]]:
+    """Yield each row with its frame, in the video's order; the video is decoded once.
+
+    Args:
+        path: of the video.
+        rows: by the number of the frame that they mean.
+
+    Raises:
+        UserError: the file can't be read, or ends before the last frame that is asked for.
+        BrokenVideoError: it breaks before that.
+    """
+    last = max(rows)
+    number = -1
+    for number, timestamp, bgr in video.read_frames(path):
+        if number in rows:
+            gray = to_gray(bgr)
+            for row in rows[number]:
+                yield row, (timestamp, _viewed(gray, row))
+        if number >= last:
+            return
+    raise UserError(f"{path}: ends after {number + 1} frames, frame {last} is asked for")
+
+
+def upright_turns(grays: Sequence[np.ndarray], detect: face.Detector) -> int:
+    """Return by how many quarter turns, counterclockwise, the faces in some frames stand upright.
+
+    Each way up is tried on a few frames; the one whose faces score highest together
+    is taken, the fewest turns where several do: a face that lies on its side is found
+    now and then, but by fewer windows of the detector.
+
+    Args:
+        grays: frames of one recording, uint8 [height, width].
+        detect: finds upright faces.
+    """
+    sample = [grays[index] for index in equally_spaced(len(grays), _TURNS_TRIED_ON)]
+
+    def score(turns: int) -> float:
+        boxes = (face.largest(detect(turn(gray, turns))) for gray in sample)
+        return sum(box.confidence for box in boxes if box is not None)
+
+    return max((0, 1, 3, 2), key=score)
+
+
+def turn(gray: np.ndarray, turns: int) -> np.ndarray:
+    """Return a frame after so many quarter turns, counterclockwise."""
+    return np.ascontiguousarray(np.rot90(gray, turns)) if turns else gray
+
+
+def reading_of(row: Row) -> Callable[[int], list[TimedFrame]]:
+    """Return how the frames of a row that stands alone are read, by the number wanted."""
+    if row.path is None:
+        return lambda _: []
+    if row.is_picture:
+        return lambda _: [read_still(row)]
+    return lambda wanted: read_clip(row, wanted)
+
+
+def _viewed(gray: np.ndarray, row: Row) -> np.ndarray:
+    """Return the half of the frame that counts."""
+    if row.view == "whole":
+        return gray
+    middle = gray.shape[1] // 2
+    half = gray[:, :middle] if row.view == "left" else gray[:, middle:]
+    return np.ascontiguousarray(half)
+
+
+def _span(row: Row) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield (seconds, BGR frame) of the part of a clip that counts."""
+    assert row.path is not None
+    start = 0.0 if row.start_s is None else row.start_s
+    for _, timestamp, bgr in video.read_frames(row.path):
+        if row.end_s is not None and timestamp > row.end_s:
+            return
+        if timestamp >= start:
+            yield timestamp, bgr
