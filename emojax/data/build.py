@@ -172,7 +172,7 @@ def build_dataset(
             source = _draw(work, options)
         found = _read_source(builder, source, spec, options, work)
         reading = Reading(work / CELLS, spec, _read_options(builder, found.rows, options))
-        digests = content_digests(found.rows, spec.sound is not None, options.workers)
+        digests = _digests(found.rows, spec, options)
         jobs = plan_jobs(found.rows, digests, spec, reading.options)
         fingerprint = _fingerprint(name, found, digests, reading, options)
         if name == "synthetic":
@@ -238,6 +238,11 @@ def _read_source(
     if spec.sound is None and any(row.audio_path or row.spectrogram_path for row in found.rows):
         notes = (*notes, "sound is named and not kept: --sound=log_mel keeps it")
     return dataclasses.replace(found, notes=notes)
+
+
+def _digests(rows: Sequence[Row], spec: InputSpec, options: BuildOptions) -> list[bytes]:
+    each = content_digests(rows, spec.sound is not None, options.workers)
+    return list(tqdm(each, total=len(rows), desc="checksums", unit="file", disable=None))
 
 
 def _read_options(

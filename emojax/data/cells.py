@@ -81,8 +81,8 @@ def code_digest(places: Sequence[str]) -> bytes:
     return digest.digest()
 
 
-def content_digests(rows: Sequence[Row], keeps_sound: bool, threads: int) -> list[bytes]:
-    """Return a digest of each row's files; a file that can't be read has one of its own."""
+def content_digests(rows: Sequence[Row], keeps_sound: bool, threads: int) -> Iterator[bytes]:
+    """Yield a digest of each row's files; a file that can't be read has one of its own."""
     with concurrent.futures.ThreadPoolExecutor(max(threads, 1)) as pool:
         # Frames of one video follow each other: what is asked again is known.
         digest_of = functools.lru_cache(maxsize=64)(_file_digest)
@@ -91,7 +91,7 @@ def content_digests(rows: Sequence[Row], keeps_sound: bool, threads: int) -> lis
             files = [row.path, *((row.audio_path, row.spectrogram_path) if keeps_sound else ())]
             return b"".join(b"none" if file is None else digest_of(file) for file in files)
 
-        return list(pool.map(digest, rows, chunksize=64))
+        yield from pool.map(digest, rows, chunksize=64)
 
 
 def _file_digest(path: Path) -> bytes:

@@ -26,6 +26,20 @@ DRAWN: dict[str, BuildOptions] = {
 """Sets that are drawn when they are asked for by name, and how."""
 
 
+def built_folder(name: str | Path) -> Path:
+    """Return the folder of shards that is meant: a folder, or the name of one in `data/`.
+
+    Raises:
+        UserError: there is none; the message says how to build it.
+    """
+    path = Path(name)
+    beside = Path("data") / path
+    if not path.exists() and beside.is_dir():
+        path = beside
+    dataset_info(path)
+    return path
+
+
 def find_dataset(data: str, workers: int = 1, sound: SpectrogramSpec | None = None) -> Path:
     """Return the folder of shards that is meant, built first where that is possible.
 

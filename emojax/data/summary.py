@@ -24,6 +24,25 @@ def counts_table(info: DatasetInfo) -> str:
     rows = [["", *splits]]
     for name in dict.fromkeys(names):
         rows.append([name, *(counts.get(name, "0") for counts in splits.values())])
+    return _aligned(rows)
+
+
+def people_table(info: DatasetInfo) -> str:
+    """Return each person's split, examples and emotions, as text: one line a person."""
+    emotions = (*info.input_spec.emotions, "unknown")
+    rows = [["person", "split", "examples", *emotions]]
+    for split in (name for name in SPLITS if info.num_examples[name]):
+        counts: dict[str, np.ndarray] = {}
+        for batch in read_batches(info, split, ("subject", "emotion")):
+            for person, emotion in zip(batch["subject"].tolist(), batch["emotion"], strict=True):
+                # The last place counts the unknown, whose index is -1.
+                counts.setdefault(person, np.zeros(len(emotions), int))[emotion] += 1
+        for person, numbers in sorted(counts.items()):
+            rows.append([person, split, str(numbers.sum()), *map(str, numbers)])
+    return _aligned(rows)
+
+
+def _aligned(rows: list[list[str]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
@@ -104,7 +123,13 @@ def _count(info: DatasetInfo, split: str) -> dict[str, str]:
     emotion, units, subject, domain = (
         np.concatenate([batch[name] for batch in batches]) for name in columns
     )
-    counts = {"examples": str(len(emotion)), "people": str(len(np.unique(subject)))}
+    people, of_each = np.unique(subject, return_counts=True)
+    spread = f"{of_each.min()} / {np.median(of_each):g} / {of_each.max()}"
+    counts = {
+        "examples": str(len(emotion)),
+        "people": str(len(people)),
+        "examples a person, least / median / most": spread,
+    }
     for name, number in zip(*np.unique(domain, return_counts=True), strict=True):
         if name:
             counts[f"domain {name}"] = str(number)

@@ -90,6 +90,25 @@ def test_a_size_belongs_to_what_is_drawn(
     assert "--size belongs to `build synthetic`" in capsys.readouterr().err
 
 
+def test_inspect_lists_people_and_finds_a_set_by_its_name(
+    source: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert _build(source, tmp_path / "data" / "mine") == 0
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert main(["data", "inspect", "mine", "--people"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[3][:8] == ["examples", "a", "person,", "least", "/", "median", "/", "most"]
+    start = next(index for index, words in enumerate(lines) if words[:2] == ["person", "split"])
+    header, people = lines[start], lines[start + 1 : start + 4]
+    assert sorted(words[0] for words in people) == ["P0", "P1", "P2"]
+    assert all(int(words[2]) == sum(map(int, words[3:])) == 1 for words in people)
+    assert [words[header.index("fear")] for words in people].count("1") == 0
+
+
 def test_inspect_refuses_another_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "inspect", str(tmp_path)]) == 2
     assert "not a data set of emojax" in capsys.readouterr().err
