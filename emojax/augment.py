@@ -10,7 +10,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from emojax.errors import UserError
 
@@ -33,6 +33,10 @@ class AugmentConfig:
     """Largest relative change of contrast about the picture's mean: 0.2 draws 0.8 .. 1.2."""
     noise: float = 0.03
     """Standard deviation of Gaussian noise, where the whole gray range is 2."""
+    erase: float = 0.0
+    """Probability that a rectangle of the picture is covered, 0..1. Source: Zhong et al. 2020."""
+    erase_area: float = 0.2
+    """Largest share of the picture that the rectangle covers."""
 
     def __post_init__(self) -> None:
         """Refuse ranges in which a picture would vanish."""
@@ -44,6 +48,8 @@ class AugmentConfig:
             "brightness": 2.0,
             "contrast": 1.0,
             "noise": 2.0,
+            "erase": 1.0,
+            "erase_area": 1.0,
         }
         for name, largest in limits.items():
             value = getattr(self, name)
@@ -91,14 +97,41 @@ def warp_affine(
     return jax.scipy.ndimage.map_coordinates(image, list(places), order=1, mode="nearest")
 
 
+def draw_rectangle(
+    key: PRNGKeyArray, config: AugmentConfig, height: int, width: int
+) -> Bool[Array, "height width"]:
+    """Return which pixels a random rectangle covers; none, where the draw says so.
+
+    Its area is drawn from 2% of the picture up to `erase_area`, its height to width
+    from 1/3 to 3, its place so that it lies inside. Source: Zhong et al. 2020, algorithm 1.
+    """
+    whether_key, area_key, ratio_key, place_key = jax.random.split(key, 4)
+    least = min(0.02, config.erase_area)
+    area = (
+        height
+        * width
+        * jax.random.uniform(area_key, minval=least, maxval=max(least, config.erase_area))
+    )
+    ratio = jnp.exp(jnp.log(3.0) * jax.random.uniform(ratio_key, minval=-1.0))
+    sides = jnp.array([height, width])
+    size = jnp.minimum(jnp.sqrt(area * jnp.array([ratio, 1 / ratio])).round(), sides)
+    start = jnp.floor(jax.random.uniform(place_key, (2,)) * (sides - size + 1))
+    inside = [
+        (jnp.arange(side) >= start[axis]) & (jnp.arange(side) < start[axis] + size[axis])
+        for axis, side in enumerate((height, width))
+    ]
+    happens = jax.random.uniform(whether_key) < config.erase
+    return happens & inside[0][:, None] & inside[1]
+
+
 def augment_image(
     key: PRNGKeyArray, image: Float[Array, "*time height width"], config: AugmentConfig
 ) -> Float[Array, "*time height width"]:
-    """Return one picture or clip, warped once, with other light and noise.
+    """Return one picture or clip, warped once, with other light, noise, and a part covered.
 
     Args:
-        key: for this picture or clip alone: all frames of a clip get the same warp and
-            light, and noise of their own.
+        key: for this picture or clip alone: all frames of a clip get the same warp,
+            light and cover, and noise of their own.
         image: normalised gray values, about -1..1.
         config: how far each change may go.
     """
@@ -115,7 +148,12 @@ def augment_image(
     gain = 1.0 + config.contrast * jax.random.uniform(contrast_key, minval=-1.0)
     lift = config.brightness * jax.random.uniform(bright_key, minval=-1.0)
     image = (image - mean) * gain + mean + lift
-    return image + config.noise * jax.random.normal(noise_key, image.shape)
+    image = image + config.noise * jax.random.normal(noise_key, image.shape)
+    if config.erase == 0:
+        return image
+    # A key of its own: with nothing to cover, the other draws stay what they were.
+    covered = draw_rectangle(jax.random.fold_in(key, 4), config, *image.shape[-2:])
+    return jnp.where(covered, image.mean(), image)
 
 
 def augment_batch(

@@ -320,3 +320,42 @@ def test_clips_in_a_batch_draw_by_themselves(noisy: np.ndarray) -> None:
     found = np.asarray(augment_batch(jax.random.key(1), clips, AugmentConfig()))
     assert found.shape == clips.shape
     assert np.abs(found[0] - found[1]).max() > 0.1
+
+
+def test_a_rectangle_is_covered_with_the_mean(noisy: np.ndarray) -> None:
+    picture = jnp.asarray(noisy)
+    config = with_only(erase=1.0, erase_area=0.25)
+    areas, touched = [], np.zeros(picture.shape, bool)
+    for number in range(200):
+        changed = np.asarray(augment_image(jax.random.key(number), picture, config))
+        covered = np.abs(changed - noisy) > 1e-5
+        rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
+        # A rectangle, whole: the product of its sides is all that is covered.
+        assert covered.sum() == len(rows) * len(columns)
+        assert np.ptp(rows) == len(rows) - 1
+        np.testing.assert_allclose(changed[covered], noisy.mean(), atol=1e-6)
+        areas.append(covered.mean())
+        touched |= covered
+    assert 0.015 < min(areas) < 0.05
+    assert 0.2 < max(areas) < 0.27
+    assert touched.all()
+
+
+def test_covering_happens_as_often_as_asked_and_changes_no_other_draw(noisy: np.ndarray) -> None:
+    pictures = jnp.stack([jnp.asarray(noisy)] * 200)
+    changed = augment_batch(jax.random.key(3), pictures, with_only(erase=0.3))
+    share = np.mean((np.abs(np.asarray(changed) - noisy) > 1e-5).any(axis=(1, 2)))
+    assert share == pytest.approx(0.3, abs=0.1)
+    plain = augment_image(jax.random.key(5), pictures[0], AugmentConfig())
+    covered = augment_image(jax.random.key(5), pictures[0], AugmentConfig(erase=1.0))
+    same = np.asarray(plain) == np.asarray(covered)
+    assert 0.75 < same.mean() < 1.0
+
+
+def test_all_frames_of_a_clip_are_covered_in_the_same_place(noisy: np.ndarray) -> None:
+    clip = jnp.stack([jnp.asarray(noisy)] * 3)
+    changed = augment_image(jax.random.key(7), clip, with_only(erase=1.0))
+    covered = np.abs(np.asarray(changed) - noisy) > 1e-5
+    assert covered[0].any()
+    np.testing.assert_array_equal(covered[0], covered[1])
+    np.testing.assert_array_equal(covered[0], covered[2])

@@ -46,6 +46,8 @@ OTHER = TrainConfig(
         brightness=0.0,
         contrast=0.1,
         noise=0.0,
+        erase=0.5,
+        erase_area=0.1,
     ),
     optim=OptimConfig(
         name="sgd",

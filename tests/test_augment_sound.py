@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from emojax.augment_sound import (
+    SoundAugmentConfig,
+    augment_sounds,
+    augment_spectrogram,
+    draw_cover,
+    shift_time,
+)
+from emojax.errors import UserError
+
+BANDS, LENGTH = 64, 96
+NOTHING = SoundAugmentConfig(
+    time_masks=0, frequency_masks=0, time_mask=0.0, frequency_mask=0.0, shift=0.0, noise=0.0
+)
+
+
+@pytest.fixture(scope="module")
+def sound() -> jax.Array:
+    return jax.random.uniform(jax.random.key(0), (BANDS, LENGTH), minval=0.1, maxval=0.9)
+
+
+def test_nothing_asked_is_nothing_changed(sound: jax.Array) -> None:
+    same = augment_spectrogram(jax.random.key(0), sound, NOTHING)
+    np.testing.assert_array_equal(same, sound)
+
+
+@pytest.mark.parametrize("steps", [0.0, 7.0, -12.0, 95.0, -200.0])
+def test_a_shift_is_scipys_with_silence(sound: jax.Array, steps: float) -> None:
+    wanted = scipy.ndimage.shift(np.asarray(sound), (0, steps), order=0, mode="constant", cval=0.0)
+    np.testing.assert_array_equal(shift_time(sound, jnp.float32(steps)), wanted)
+
+
+def test_masks_are_runs_of_every_length_anywhere() -> None:
+    keys = jax.random.split(jax.random.key(1), 3000)
+    covers = np.asarray(jax.vmap(lambda key: draw_cover(key, 50, 1, 0.2))(keys))
+    lengths = covers.sum(axis=1)
+    assert set(lengths.tolist()) == set(range(11))
+    for cover in covers[:300]:
+        # One run: it begins once at most.
+        assert np.count_nonzero(np.diff(np.concatenate([[0], cover.astype(int)])) == 1) <= 1
+    # Both ends are reached, and no place is left out.
+    assert covers.any(axis=0).all()
+    # Ten lengths from 0 on, equally likely: five places of fifty on average.
+    assert covers.mean() == pytest.approx(0.1, abs=0.005)
+
+
+def test_covered_places_hold_the_mean_and_others_stay(sound: jax.Array) -> None:
+    config = dataclasses.replace(NOTHING, time_masks=2, time_mask=0.3)
+    changed = np.asarray(augment_spectrogram(jax.random.key(2), sound, config))
+    differs = (changed != sound).any(axis=0)
+    assert 0 < differs.sum() <= 2 * 0.3 * LENGTH
+    np.testing.assert_allclose(changed[:, differs], sound.mean(), rtol=1e-6)
+    config = dataclasses.replace(NOTHING, frequency_masks=3, frequency_mask=0.2)
+    changed = np.asarray(augment_spectrogram(jax.random.key(3), sound, config))
+    bands = (changed != sound).any(axis=1)
+    assert 0 < bands.sum() <= 3 * 0.2 * BANDS
+    np.testing.assert_allclose(changed[bands], sound.mean(), rtol=1e-6)
+
+
+def test_noise_has_its_deviation_and_values_stay_in_range(sound: jax.Array) -> None:
+    config = dataclasses.replace(NOTHING, noise=0.02)
+    changed = np.asarray(augment_spectrogram(jax.random.key(4), sound, config))
+    assert np.std(changed - sound) == pytest.approx(0.02, rel=0.05)
+    loud = augment_spectrogram(
+        jax.random.key(5), jnp.ones_like(sound), dataclasses.replace(NOTHING, noise=0.5)
+    )
+    assert 0.0 <= float(loud.min()) <= float(loud.max()) == 1.0
+
+
+def test_each_sound_has_its_own_draw_and_jit_changes_nothing(sound: jax.Array) -> None:
+    batch = jnp.stack([sound] * 4)
+    config = SoundAugmentConfig()
+    changed = np.asarray(augment_sounds(jax.random.key(6), batch, config))
+    assert len({row.tobytes() for row in changed}) == 4
+    compiled = jax.jit(augment_sounds, static_argnums=2)(jax.random.key(6), batch, config)
+    np.testing.assert_allclose(compiled, changed, atol=1e-6)
+    one = augment_spectrogram(jax.random.split(jax.random.key(6), 4)[2], sound, config)
+    np.testing.assert_allclose(one, changed[2], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change", [{"time_masks": -1}, {"frequency_mask": 1.5}, {"noise": float("nan")}]
+)
+def test_what_would_wipe_a_sound_out_is_refused(change: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=f"augment_sound.{next(iter(change))}"):
+        SoundAugmentConfig(**change)  # pyright: ignore[reportArgumentType]
