@@ -338,7 +338,8 @@ def test_a_rectangle_is_covered_with_the_mean(noisy: np.ndarray) -> None:
         touched |= covered
     assert 0.015 < min(areas) < 0.05
     assert 0.2 < max(areas) < 0.27
-    assert touched.all()
+    assert touched.mean() > 0.9
+    assert all(edge.any() for edge in (touched[0], touched[-1], touched[:, 0], touched[:, -1]))
 
 
 def test_covering_happens_as_often_as_asked_and_changes_no_other_draw(noisy: np.ndarray) -> None:
