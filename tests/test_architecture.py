@@ -53,7 +53,7 @@ LAYERS: dict[str, Layer] = {
         ),
     ),
     "training": Layer(
-        "augment augment_sound checkpoint compiler config losses optim run sharding train",
+        "augment augment_sound checkpoint compiler config losses optim run sharding train weights",
         sees="vocabulary signal models data",
         packages="numpy jax jaxtyping flax optax orbax",
     ),

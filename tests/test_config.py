@@ -56,6 +56,12 @@ OTHER = TrainConfig(
         warmup=0.2,
         weight_decay=0.0,
         momentum=0.8,
+        l1=0.1,
+        l2=0.2,
+        clip_gradient=1.0,
+        clip_weights=2.0,
+        accumulate=2,
+        average=0.9,
     ),
 )
 
@@ -169,7 +175,7 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "null": (None, ""),
     "an empty list": ([], ""),
     "unknown rule": (changed(optim__name="lamb"), "lamb"),
-    "unknown schedule": (changed(optim__schedule="step"), "step"),
+    "unknown schedule": (changed(optim__schedule="steps"), "step"),
     "unknown dtype": (changed(dtype="float8"), "float8"),
     "unknown compiled": (changed(compiled="never"), "never"),
     "half a seed": (changed(seed=1.5), "seed=1.5"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any, Literal
 
@@ -47,6 +48,15 @@ def test_cosine_without_warm_up_starts_at_its_peak() -> None:
     assert rate(config, 200, 0) == pytest.approx(0.01)
     assert rate(config, 200, 100) == pytest.approx((0.01 + 0.0001) / 2)
     assert rate(config, 200, 200) == pytest.approx(0.0001)
+
+
+def test_steps_with_warm_up() -> None:
+    config = OptimConfig(learning_rate=0.01, schedule="step", warmup=0.1)
+    assert rate(config, 1000, 0) == pytest.approx(0.001)
+    assert rate(config, 1000, 50) == pytest.approx((0.001 + 0.01) / 2)
+    for step, wanted in ((100, 1e-2), (499, 1e-2), (501, 1e-3), (749, 1e-3), (751, 1e-4)):
+        assert rate(config, 1000, step) == pytest.approx(wanted, rel=1e-5)
+    assert rate(config, 1000, 2000) == pytest.approx(1e-4, rel=1e-5)
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.99])
@@ -190,9 +200,86 @@ def test_each_rule_is_its_paper_s(name: Rule) -> None:
         ("weight_decay", math.nan),
         ("momentum", 1.0),
         ("momentum", -0.9),
+        ("average", 1.0),
+        ("l1", -1.0),
+        ("l2", math.inf),
+        ("clip_gradient", math.nan),
+        ("clip_weights", -0.1),
+        ("accumulate", 0),
     ],
 )
 def test_bad_values_are_refused(field: str, value: Any) -> None:
     with pytest.raises(UserError) as refusal:
         OptimConfig(**{field: value})
     assert str(refusal.value).startswith(f"optim.{field}={value!r}: wanted ")
+
+
+PLAIN = OptimConfig(name="sgd", learning_rate=0.1, schedule="constant", weight_decay=0, momentum=0)
+
+
+@pytest.mark.parametrize(
+    ("term", "slope"), [({"l1": 0.3}, 0.3 * np.sign(2.0)), ({"l2": 0.3}, 0.3 * 2.0)]
+)
+def test_terms_of_the_loss_pull_matrices_and_nothing_else(
+    term: dict[str, float], slope: float
+) -> None:
+    config = dataclasses.replace(PLAIN, **term)  # pyright: ignore[reportArgumentType]
+    after = one_step(config, LAYERS, jax.tree.map(jnp.zeros_like, LAYERS))
+    for layer, leaves in after.items():
+        for leaf, values in leaves.items():
+            wanted = 2.0 - 0.1 * slope if leaf == "kernel" else 2.0
+            np.testing.assert_allclose(values, wanted, rtol=1e-6, err_msg=f"{layer}/{leaf}")
+
+
+def test_terms_of_the_loss_are_its_gradient() -> None:
+    # As if they stood in the loss itself, adaptive rule included.
+    config = OptimConfig(name="adam", learning_rate=0.1, schedule="constant", l1=0.2, l2=0.5)
+    inside = dataclasses.replace(config, l1=0.0, l2=0.0)
+    weights = {"kernel": jnp.array([[1.0, -2.0], [0.5, 3.0]])}
+
+    def loss(params: Any, l1: float, l2: float) -> jax.Array:
+        kernel = params["kernel"]
+        return (kernel**3).sum() + l1 * jnp.abs(kernel).sum() + l2 / 2 * (kernel**2).sum()
+
+    given = one_step(config, weights, jax.grad(loss)(weights, 0.0, 0.0))
+    wanted = one_step(inside, weights, jax.grad(loss)(weights, 0.2, 0.5))
+    np.testing.assert_allclose(given["kernel"], wanted["kernel"], rtol=1e-6)
+
+
+def test_a_long_gradient_is_shortened_and_a_short_one_is_not() -> None:
+    params = {"a": jnp.zeros((1, 2)), "b": jnp.zeros(1)}
+    config = dataclasses.replace(PLAIN, learning_rate=1.0, clip_gradient=5.0)
+    long = one_step(config, params, {"a": jnp.array([[6.0, 0.0]]), "b": jnp.array([8.0])})
+    np.testing.assert_allclose(long["a"], [[-3.0, 0.0]], rtol=1e-6)
+    np.testing.assert_allclose(long["b"], [-4.0], rtol=1e-6)
+    short = one_step(config, params, {"a": jnp.array([[0.0, 3.0]]), "b": jnp.array([3.0])})
+    np.testing.assert_allclose(short["a"], [[0.0, -3.0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_matrices_stay_in_their_interval(name: Rule) -> None:
+    config = OptimConfig(name=name, learning_rate=0.5, schedule="constant", clip_weights=0.25)
+    slopes = jax.tree.map(lambda leaf: jnp.full_like(leaf, -3.0), LAYERS)
+    after = one_step(config, LAYERS, slopes, steps=3)
+    for leaves in after.values():
+        if "kernel" in leaves:
+            np.testing.assert_allclose(leaves["kernel"], 0.25, rtol=1e-6)
+        assert float(leaves["bias"].min()) > 2.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_accumulated_steps_are_one_step_on_their_mean(name: Rule) -> None:
+    gradients = [jnp.array([[1.0, -2.0]]), jnp.array([[3.0, 0.5]]), jnp.array([[-1.0, 4.0]])]
+    config = OptimConfig(name=name, learning_rate=0.1, schedule="cosine", warmup=0.0)
+    many = make_optimiser(dataclasses.replace(config, accumulate=3), 30)
+    one = make_optimiser(config, 10)
+    params = other = jnp.ones((1, 2))
+    state, other_state = many.init(params), one.init(other)
+    for _ in range(4):
+        for gradient in gradients:
+            updates, state = many.update(gradient, state, params)
+            params = optax.apply_updates(params, updates)
+        mean = jnp.mean(jnp.stack(gradients), axis=0)
+        updates, other_state = one.update(mean, other_state, other)
+        other = optax.apply_updates(other, updates)
+    np.testing.assert_allclose(np.asarray(params), np.asarray(other), rtol=1e-5)
