@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from emojax.data.resident import keep_faces
 from emojax.data.shards import FaceArrays
 from emojax.evaluate import Predictions, middle_faces
 from emojax.labels import UNKNOWN
@@ -40,11 +41,12 @@ def pixel_baseline(
     A unit that is always present or always absent in training gets that answer.
 
     Args:
-        train: the split that is learned from.
-        test: the split that is answered.
+        train: the split that is learned from, by its examples that have a face.
+        test: the split that is answered; each example has a face (`resident.keep_faces`).
         num_emotions: size of the emotion set.
         components: of the principal component analysis.
     """
+    train = keep_faces(train)
     with warnings.catch_warnings():
         # An unconverged baseline is still one; its figure says how good.
         warnings.simplefilter("ignore", ConvergenceWarning)

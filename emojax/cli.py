@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str | None, str]] = {
     "data": (
         "emojax.commands.data",
         "train",
-        "build a data set into shards, look at it",
+        "build a data set into shards; inspect, verify, divide it; record one's own",
     ),
     "models": (
         "emojax.commands.models",

@@ -74,6 +74,9 @@ def make_predictor(
 ) -> Predictor:
     """Return `(variables, split, modality) -> Predictions`, compiled once for splits of any size.
 
+    An example without a face is answered by its sound alone; a network that does not listen
+    must not be asked about it (`resident.keep_labels`).
+
     Args:
         model: the network.
         looks: what it looks at.
@@ -115,13 +118,14 @@ def make_predictor(
             arrays.emotion.astype(np.int32),
             arrays.emotion_confidence.astype(np.float32),
         )
+        seen = (arrays.num_frames > 0).astype(np.float32) * (modality != "sound")
         parts = []
         for start in range(0, count, batch_size):
             # The last batch repeats the last example; what is surplus is cut off below.
             index = np.minimum(np.arange(start, start + batch_size), count - 1)
             batch = jax.device_put(Batch(*(array[index] for array in whole)), sharding)
-            has_frames = np.full(batch_size, modality != "sound", np.float32)
-            parts.append(compiled(variables, batch, jax.device_put(has_frames, sharding)))
+            has_frames = jax.device_put(seen[index], sharding)
+            parts.append(compiled(variables, batch, has_frames))
         scores, loss, weight = (
             np.concatenate([np.asarray(part[k]) for part in parts])[:count] for k in range(3)
         )

@@ -21,7 +21,7 @@ from emojax import labels, plots
 from emojax.baseline import pixel_baseline
 from emojax.checkpoint import open_checkpoints, restore
 from emojax.config import TrainConfig, network_spec
-from emojax.data.resident import keep_labels, put_on_device
+from emojax.data.resident import keep_faces, keep_labels, put_on_device
 from emojax.data.shards import DatasetInfo, FaceArrays, dataset_info, load_split
 from emojax.errors import UserError
 from emojax.evaluate import Modality, Predictor, make_predictor, score
@@ -280,10 +280,11 @@ def finish_run(
     test = keep_labels(load_split(data, "test"), spec)
     results["data"]["splits"] |= data_facts(data, {"test": test})["splits"]
     results["test"] = score_modalities(test, predict, variables_of(state), config, spec)
-    if train is not None:
+    if train is not None and (train.num_frames > 0).any() and (test.num_frames > 0).any():
         print("logistic regression on pixels, to compare with ...", flush=True)
-        answers = pixel_baseline(train, test, len(spec.emotions))
-        results["pixel_baseline"] = score(test, answers, spec, replicates=2)
+        faces = keep_faces(test)
+        answers = pixel_baseline(train, faces, len(spec.emotions))
+        results["pixel_baseline"] = score(faces, answers, spec, replicates=2)
     results = drop_nan(results)
     write_json(folder / "results.json", results)
     draw_run(folder, results)
@@ -401,7 +402,7 @@ def export_run(folder: Path, out: Path, faces: int = 64) -> dict[str, Any]:
         )
     results = read_json(folder / "results.json")
     looks = looks_at(network.config.model)
-    validation = load_split(network.data, "validation")
+    validation = keep_labels(load_split(network.data, "validation"), network.spec)
     recorded = record_examples(validation, looks, network.spec, faces)
     data = results["data"]
     overall = results["test"]["overall"]

@@ -65,7 +65,7 @@ def record_examples(arrays: FaceArrays, looks: Looks, spec: InputSpec, wanted: i
     return Recorded(
         crops=sampled_faces(arrays, spec.frames)[chosen],
         spectrograms=arrays.spectrograms[chosen],
-        has_frames=(hidden != 1).astype(np.float32),
+        has_frames=((hidden != 1) * (arrays.num_frames[chosen] > 0)).astype(np.float32),
         has_sound=((hidden != 2) * arrays.has_sound[chosen]).astype(np.float32),
     )
 

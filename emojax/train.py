@@ -90,19 +90,23 @@ def make_state(
 
 
 def draw_masks(
-    key: PRNGKeyArray, has_sound: Float[Array, " batch"], share: float
+    key: PRNGKeyArray,
+    has_frames: Float[Array, " batch"],
+    has_sound: Float[Array, " batch"],
+    share: float,
 ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
     """Return which clips keep their frames and which their sound, as 1 and 0.
 
     Args:
         key: of this batch.
+        has_frames: 1 where there is a face; a clip without one keeps its sound.
         has_sound: 1 where there is sound; a clip without it keeps its frames.
-        share: of the clips that lose one of the two, either with the same chance.
+        share: of the clips with both that lose one, either with the same chance.
     """
     draw = jax.random.uniform(key, has_sound.shape)
     blind = (draw < share / 2) & (has_sound > 0)
-    deaf = (draw >= share / 2) & (draw < share)
-    return 1.0 - blind, has_sound * (1.0 - deaf)
+    deaf = (draw >= share / 2) & (draw < share) & (has_frames > 0)
+    return has_frames * (1.0 - blind), has_sound * (1.0 - deaf)
 
 
 def clip_loss(
@@ -139,14 +143,20 @@ def make_train_step(
         key = jax.random.fold_in(key, state.step)
         frame_key, augment_key, dropout_key, mask_key = jax.random.split(key, 4)
         index = jax.lax.with_sharding_constraint(index, batch_sharding)
-        frame = draw_frames(frame_key, resident.num_frames[index], spec.frames)
+        num_frames = resident.num_frames[index]
+        frame = draw_frames(frame_key, num_frames, spec.frames)
         batch = take_batch(resident, index, frame, spec)
         # A picture is augmented as one: a clip of one frame would be warped another way.
         frames = batch.frames[:, 0] if spec.frames == 1 else batch.frames
         frames = augment_batch(augment_key, frames, config.augment)
         if spec.frames == 1:
             frames = frames[:, None]
-        has_frames, has_sound = draw_masks(mask_key, batch.has_sound, config.modality_dropout)
+        has_frames, has_sound = draw_masks(
+            mask_key,
+            (num_frames > 0).astype(jnp.float32),
+            batch.has_sound,
+            config.modality_dropout,
+        )
         inputs = to_inputs(looks, frames, batch.spectrograms, has_sound, has_frames)
         inputs = spread_inputs(inputs, batch_sharding)
 

@@ -21,8 +21,16 @@ from emojax.errors import UserError
 from emojax.models import build_model
 from emojax.optim import OptimConfig
 from emojax.sharding import replicated
-from emojax.spec import InputSpec
-from emojax.train import StopTraining, epoch_order, fit, make_trainer, run_epoch, stop_signals
+from emojax.spec import InputSpec, SpectrogramSpec
+from emojax.train import (
+    StopTraining,
+    draw_masks,
+    epoch_order,
+    fit,
+    make_trainer,
+    run_epoch,
+    stop_signals,
+)
 
 SPEC = InputSpec()
 STILL = AugmentConfig(
@@ -288,3 +296,75 @@ def test_one_and_four_devices_give_the_same_sgd_step():
     for moved, apart in json.loads(done.stdout).values():
         assert moved > 1e-4
         assert apart < 1e-5
+
+
+CLIP_SPEC = InputSpec(
+    height=32, width=32, frames=20, sound=SpectrogramSpec(height=16, width=16), action_units=()
+)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_no_clip_loses_its_only_side(share):
+    has_frames = jnp.asarray([1.0, 1.0, 0.0] * 400)
+    has_sound = jnp.asarray([1.0, 0.0, 1.0] * 400)
+    seen, heard = map(np.asarray, draw_masks(jax.random.key(0), has_frames, has_sound, share))
+    assert set(seen + heard) <= {1.0, 2.0}
+    # What is not there is never given, and the only side always is.
+    np.testing.assert_array_equal(heard[1::3], 0)
+    np.testing.assert_array_equal(seen[1::3], 1)
+    np.testing.assert_array_equal(seen[2::3], 0)
+    np.testing.assert_array_equal(heard[2::3], 1)
+    # Of those with both, each side is lost by half of the share.
+    for side in (seen, heard):
+        assert abs((side[::3] == 0).mean() - share / 2) < 0.06
+
+
+def clips(num_frames, has_sound, emotion, filler=0):
+    """Clips of noise; those without a face hold `filler` where their frames would be."""
+    rng = np.random.default_rng(0)
+    count = len(num_frames)
+    faces = rng.integers(0, 256, (count, 20, 32, 32), dtype=np.uint8)
+    faces[np.asarray(num_frames) == 0] = filler
+    return Resident(
+        faces=faces,
+        spectrograms=rng.integers(0, 256, (count, 16, 16), dtype=np.uint8),
+        has_sound=np.asarray(has_sound, np.float32),
+        num_frames=np.asarray(num_frames, np.int32),
+        action_units=np.zeros((count, 0), np.int8),
+        action_unit_confidence=np.ones((count, 0), np.float32),
+        emotion=np.asarray(emotion, np.int32),
+        emotion_confidence=np.ones(count, np.float32),
+    )
+
+
+def test_a_clip_without_a_face_trains_by_its_sound_alone():
+    config = TrainConfig(
+        model="ar5", batch_size=4, epochs=1, modality_dropout=0.5, optim=OptimConfig(name="sgd")
+    )
+    model = build_model("ar5", CLIP_SPEC.num_outputs, dropout=0.0)
+    trainer = make_trainer(model, CLIP_SPEC, config, 4)
+
+    def step(**made):
+        resident = jax.device_put(clips(**made), replicated(trainer.mesh))
+        state, metrics = trainer.step(trainer.init(), resident, trainer.order(0))
+        return jax.tree.map(np.asarray, (state.params, state.batch_stats)), float(metrics["loss"])
+
+    half = {"num_frames": [20, 0, 20, 0], "has_sound": [1, 1, 0, 1]}
+    black, loss = step(**half, emotion=[0, 1, 2, 3])
+    white, other_loss = step(**half, emotion=[0, 1, 2, 3], filler=255)
+    # What stands in the padding reaches neither parameters nor statistics.
+    assert_same(black, white)
+    assert loss == other_loss
+    # Its label counts.
+    (params, _), relabelled_loss = step(**half, emotion=[0, 1, 2, 6])
+    assert relabelled_loss != loss
+    moved = [
+        np.abs(a - b).max()
+        for a, b in zip(
+            jax.tree.leaves(params["sound"]), jax.tree.leaves(black[0]["sound"]), strict=True
+        )
+    ]
+    assert max(moved) > 0
+    # A set of sound alone trains too, and leaves the eye as it was made.
+    (params, batch_stats), _ = step(num_frames=[0] * 4, has_sound=[1] * 4, emotion=[0, 1, 2, 3])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((params, batch_stats)))

@@ -42,6 +42,7 @@ from emojax.data.claim import (
 from emojax.data.examples import CLIP_FRAMES, ReadOptions
 from emojax.data.packing import divide, write_shards
 from emojax.data.pool import PATIENCE_S, work_off
+from emojax.data.report_page import write_report_page
 from emojax.data.rows import Request, Row, Source
 from emojax.data.shards import INPUT_SPEC_FILE, PEOPLE_FILE, REPORT_FILE
 from emojax.data.splits import DEFAULT_FRACTIONS, SPLITS, assert_disjoint, split_by_subject
@@ -134,7 +135,7 @@ def build_dataset(
 ) -> Path:
     """Return the folder of the shards, built now or found as the same build left it.
 
-    Beside the shards stand `input_spec.json`, `report.json` and, where there is any,
+    Beside the shards stand `input_spec.json`, `report.json`, the same as a page and, where there is any,
     `people.json` (what is known of each person) and what was drawn: `source/`. A build
     that was stopped goes on from what it had finished.
 
@@ -204,6 +205,8 @@ def build_dataset(
         if found.people:
             write_json(shards / PEOPLE_FILE, {who: dict(is_) for who, is_ in found.people.items()})
         write_json(shards / REPORT_FILE, report)
+        lost = {rejection.row.key: rejection.row.path for rejection in tally.left_out}
+        write_report_page(shards, report, builder, lost)
         if name == "synthetic":
             (work / SOURCE).rename(shards / SOURCE)
         put_in_place(shards, out)

@@ -1,16 +1,21 @@
-"""The manifest: a CSV that names one's own pictures and clips, and their labels.
+"""The manifest: a CSV that names one's own pictures, clips and sounds, and their labels.
 
 Columns, in any order (only the first two are required):
 
-    path             file, relative to the manifest's folder (or absolute)
+    path             file, relative to the manifest's folder (or absolute); empty
+                     where there is only sound
     subject          the person
     emotion          a name from `labels.EMOTION_SETS`; empty: unknown
+    level            how strongly it was acted, in any word; empty: unknown
     AU01 .. AU26     1 present, 0 absent, empty or -1 unknown (AU1 is AU01)
     AU01_i ..        intensity 0..1 (FACS A..E: 0.2..1); empty or -1: unknown
     AU01_confidence, emotion_confidence   0..1; empty: 1
     domain           where it was recorded; empty: a set of one kind
     split            train, validation or test: for all rows or for none
     audio_path, start_s, end_s            of clips: the sound, the part that counts
+    spectrogram_path the sound as a spectrogram that is made already: a `.npy` of
+                     [frequency, time], row 0 the highest frequency, uint8 0..255
+                     or float 0..1; the sound itself is then not listened to
 
 Comma, semicolon or tab between the fields; UTF-8, with or without a mark.
 Paths may climb (`..`) or be absolute: a manifest is its owner's own list, its
@@ -34,17 +39,21 @@ from emojax.data.splits import SPLITS, assert_disjoint
 from emojax.errors import UserError
 from emojax.labels import UNKNOWN
 
+_SOUND_COLUMNS = ("audio_path", "spectrogram_path")
 _PLAIN_COLUMNS = (
     "path",
     "subject",
     "emotion",
     "emotion_confidence",
+    "level",
     "domain",
     "split",
-    "audio_path",
+    *_SOUND_COLUMNS,
     "start_s",
     "end_s",
 )
+# A million rows of a hundred bytes are far below.
+_MAX_BYTES = 512 * 2**20
 _UNIT_COLUMN = re.compile(r"au0*(\d{1,2})(_i|_confidence)?")
 
 
@@ -159,7 +168,16 @@ def _read_lines(path: Path, own_groups: bool) -> tuple[list[str], list[_Line], l
 
 def _read_text(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: is no regular file: give the manifest, a CSV")
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise UserError(
+                f"{path}: over {_MAX_BYTES >> 20} MiB: too large for a manifest, give a CSV that "
+                "names the files"
+            )
+        text = content.decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: give the manifest, a CSV") from None
     except OSError as error:
@@ -197,7 +215,9 @@ def _read_header(where: str, cells: Sequence[str], own_groups: bool) -> tuple[li
         header.append(name)
     required = ("path",) if own_groups else ("path", "subject")
     for name in required:
-        if name not in header:
+        # A set of sounds alone has no pictures to name.
+        heard = name == "path" and any(column in header for column in _SOUND_COLUMNS)
+        if name not in header and not heard:
             remedy = (
                 ": name the person on each, or ask for each file to be its own group "
                 "where the people are not known (--own-groups)"
@@ -215,14 +235,20 @@ def _read_header(where: str, cells: Sequence[str], own_groups: bool) -> tuple[li
 
 
 def _read_row(line: _Line, folder: Path, header: Sequence[str], own_groups: bool) -> Row:
-    if not line.text("path"):
+    path, audio, spectrogram = (line.text(name) for name in ("path", *_SOUND_COLUMNS))
+    # A row of sound alone goes by the sound's name.
+    main = path or audio or spectrogram
+    if not main:
         raise line.mistake("path", "name the file")
-    name = Path(os.path.normpath(line.text("path"))).as_posix()
+    name = Path(os.path.normpath(main)).as_posix()
     start = line.number("start_s", 0.0, math.inf, "wanted seconds, 0 or more")
     end = line.number("end_s", 0.0, math.inf, "wanted seconds, 0 or more")
     if end is not None and end <= (start or 0.0):
         raise line.mistake("end_s", f"wanted a moment after start_s ({start or 0:g})")
     spanned = start is not None or end is not None
+    if spanned and not (path or audio):
+        column = "start_s" if start is not None else "end_s"
+        raise line.mistake(column, "a spectrogram counts as a whole, leave it empty")
     key = f"{name}#{start or 0:g}-{'' if end is None else f'{end:g}'}" if spanned else name
     subject = line.text("subject")
     if not subject:
@@ -230,10 +256,9 @@ def _read_row(line: _Line, folder: Path, header: Sequence[str], own_groups: bool
             raise line.mistake("subject", "name the person")
         subject = name
     confidence = line.number("emotion_confidence", 0.0, 1.0, "wanted a number from 0 to 1")
-    audio = line.text("audio_path")
     return Row(
         key=key,
-        path=folder / name,
+        path=folder / name if path else None,
         subject=subject,
         emotion=_emotion(line),
         emotion_confidence=1.0 if confidence is None else confidence,
@@ -242,7 +267,9 @@ def _read_row(line: _Line, folder: Path, header: Sequence[str], own_groups: bool
         action_unit_confidence=tuple(_confidence(line, column) for column in labels.AU_COLUMNS),
         domain=line.text("domain"),
         split=_split(line),
+        level=line.text("level"),
         audio_path=folder / audio if audio else None,
+        spectrogram_path=folder / spectrogram if spectrogram else None,
         start_s=start,
         end_s=end,
     )

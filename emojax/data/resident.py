@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 from emojax.errors import UserError
 from emojax.labels import UNKNOWN
@@ -25,7 +26,7 @@ class Resident(NamedTuple):
     faces: Any  # example frame height width, uint8
     spectrograms: Any  # example frequency time, uint8; example 0 0 for a set without sound
     has_sound: Any  # example, float32: 1 or 0
-    num_frames: Any  # example, int32: frames that are not padding
+    num_frames: Any  # example, int32: frames that are not padding; 0 where there is only sound
     action_units: Any  # example unit, int8: 1, 0, -1 unknown
     action_unit_confidence: Any  # example unit, float32, 0..1
     emotion: Any  # example, int32: index, -1 unknown
@@ -107,6 +108,7 @@ def draw_frames(
     key: PRNGKeyArray, num_frames: Int[Array, " batch"], wanted: int
 ) -> Int[Array, "batch wanted"]:
     """Return equally spaced frames of each clip with a random start, as training does."""
+    # A clip that is too short, or has no frame at all, still has its one start.
     starts = jnp.maximum(num_frames // wanted, 1)
     return space_frames(num_frames, wanted, jax.random.randint(key, num_frames.shape, 0, starts))
 
@@ -149,7 +151,16 @@ def take_batch(
 
 
 def keep_labels(arrays: FaceArrays, spec: InputSpec) -> FaceArrays:
-    """Return the split with the labels that the spec's outputs are about, and no others."""
+    """Return what of a split the network is about: examples it can take in, labels it answers.
+
+    A network without an ear never sees an example without a face, which would be a black
+    picture to it; how many there were is printed.
+
+    Raises:
+        UserError: the split holds examples, and none of them has a face to show.
+    """
+    if spec.sound is None:
+        arrays = keep_faces(arrays)
     if not spec.action_units:
         none = slice(0, 0)
         arrays = dataclasses.replace(
@@ -161,3 +172,36 @@ def keep_labels(arrays: FaceArrays, spec: InputSpec) -> FaceArrays:
     if not spec.emotions:
         arrays = dataclasses.replace(arrays, emotion=np.full_like(arrays.emotion, UNKNOWN))
     return arrays
+
+
+def keep_faces(arrays: FaceArrays) -> FaceArrays:
+    """Return the examples of a split that have a face; how many have none is printed.
+
+    Raises:
+        UserError: the split holds examples, and none of them has a face.
+    """
+    seen = arrays.num_frames > 0
+    count, without = len(seen), int((~seen).sum())
+    if without == 0:
+        return arrays
+    if without == count:
+        raise UserError(
+            f"all {count} examples are sound without a face, and faces are what is looked at "
+            "here: use a network that listens (--model=ar5), or build from clips"
+        )
+    print(f"{without} of {count} examples are sound without a face: left out", flush=True)
+    return select(arrays, seen)
+
+
+def select(arrays: FaceArrays, chosen: Bool[np.ndarray, " example"]) -> FaceArrays:
+    """Return the examples of a split that are chosen, in their order."""
+
+    def part(values: Any) -> Any:
+        if isinstance(values, np.ndarray):
+            return values[chosen]
+        return tuple(itertools.compress(values, chosen))
+
+    # Names of people and domains are not one an example: indices point into them.
+    whole = {"subjects", "domains"}
+    names = {field.name for field in dataclasses.fields(arrays)} - whole
+    return dataclasses.replace(arrays, **{name: part(getattr(arrays, name)) for name in names})

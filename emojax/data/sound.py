@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
+import cv2
 import numpy as np
 
 from emojax import audio, video
 from emojax.data.mel import make_mel_filters
 from emojax.errors import UserError
+from emojax.files import require_file
 from emojax.spec import SpectrogramSpec
+
+_MOST_VALUES = 2**24
+"""Size above which a ready spectrogram is none: hours of sound at any resolution."""
+
+_ROUNDING = 1e-4
+"""How far beyond 0..1 a value may lie by the arithmetic that made it."""
 
 
 class Sound(NamedTuple):
@@ -51,3 +61,91 @@ def read_spectrogram(
     except (UserError, OSError, MemoryError) as error:
         return Sound(silence, False, str(error))
     return Sound(np.round(picture * 255).astype(np.uint8), True, "")
+
+
+def read_ready_spectrogram(path: Path, spec: SpectrogramSpec) -> Sound:
+    """Return a spectrogram that somebody else made, in the size of the spec.
+
+    Only its size is changed: how it was made is for its maker to say. What can't be used
+    is silence with a flag and a sentence, as in `read_spectrogram`.
+
+    Args:
+        path: a `.npy` of [frequency, time], row 0 the highest frequency; uint8 0..255 or
+            floating point 0..1.
+        spec: the size that is wanted.
+    """
+    silence = np.zeros((spec.height, spec.width), np.uint8)
+    try:
+        picture = _load_picture(require_file(path, "a spectrogram (.npy)"))
+    except (UserError, OSError, MemoryError) as error:
+        return Sound(silence, False, str(error))
+    if not picture.any():
+        return Sound(silence, False, f"{path}: is silent throughout: leave the sound out")
+    return Sound(_resized(picture, spec), True, "")
+
+
+def _load_picture(path: Path) -> np.ndarray:
+    """Return the array in a `.npy`, uint8 or float32 0..1, [frequency, time].
+
+    Raises:
+        UserError: it holds anything else. No more is read than a spectrogram may have.
+    """
+    wanted = "wanted uint8 0..255 or floating point 0..1, [frequency, time]"
+    with path.open("rb") as file:
+        shape, by_column, dtype = _read_header(path, file)
+        if dtype != np.uint8 and dtype.kind != "f":
+            raise UserError(f"{path}: holds {str(dtype)[:60]}: {wanted}")
+        if len(shape) != 2 or min(shape) < 1 or math.prod(shape) > _MOST_VALUES:
+            found = "x".join(map(str, shape))[:60] or "one number"
+            raise UserError(f"{path}: shape {found}: {wanted}, at most {_MOST_VALUES} values")
+        # A header may promise more than there is.
+        needed = math.prod(shape) * dtype.itemsize
+        held = path.stat().st_size - file.tell()
+        if held != needed:
+            raise UserError(
+                f"{path}: its header names {needed} bytes, {held} follow: save it again"
+            )
+        values = np.fromfile(file, dtype, math.prod(shape))
+    picture = values.reshape(shape, order="F" if by_column else "C")
+    if dtype == np.uint8:
+        return np.ascontiguousarray(picture)
+    with np.errstate(over="ignore", invalid="ignore"):
+        picture = np.ascontiguousarray(picture, np.float32)
+        low, high = float(picture.min()), float(picture.max())
+    # Written so that NaN, which is neither more nor less than anything, is refused.
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+        raise UserError(f"{path}: values from {low:g} to {high:g}: {wanted}")
+    return np.clip(picture, 0, 1)
+
+
+def _read_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return a `.npy`'s shape, whether columns come first, and its kind of number.
+
+    The file is left where the numbers begin.
+    """
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        with warnings.catch_warnings():
+            # About files that Python 2 saved.
+            warnings.simplefilter("ignore")
+            version = np.lib.format.read_magic(file)
+            return readers[version](file)
+    except Exception as error:  # The header is Python text: its parser raises what it likes.
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise UserError(f"{path}: no .npy of numbers ({reason}): save it with numpy.save") from None
+
+
+def _resized(picture: np.ndarray, spec: SpectrogramSpec) -> np.ndarray:
+    """Return uint8 [height, width]; the same values where the size is the same."""
+    if picture.shape != (spec.height, spec.width):
+        # Each axis by itself, as `audio.spectrogram` does.
+        for height, width in ((spec.height, picture.shape[1]), (spec.height, spec.width)):
+            shrinks = height <= picture.shape[0] and width <= picture.shape[1]
+            method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            picture = cv2.resize(picture, (width, height), interpolation=method)
+    if picture.dtype != np.uint8:
+        picture = np.round(picture * 255).astype(np.uint8)
+    return picture

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from emojax.data import manifest
 from emojax.data.manifest import read_manifest
 from emojax.errors import UserError
 from emojax.labels import AU_COLUMNS
@@ -27,9 +29,9 @@ def test_all_columns_are_read(tmp_path: Path) -> None:
         "train,a/b.mp4,Ada,Happiness,0.8,1,0,,0.4,0.5,FN1,a/b.wav,1.5,2.25\n"
         "test,../c.png,Bob,,,-1,,1,,,FN2,,,\n",
     )
-    manifest = read_manifest(path)
-    first, second = manifest.rows
-    assert manifest.has_splits
+    found = read_manifest(path)
+    first, second = found.rows
+    assert found.has_splits
     assert first.path == tmp_path / "a/b.mp4"
     assert first.audio_path == tmp_path / "a/b.wav"
     assert first.key == "a/b.mp4#1.5-2.25"
@@ -49,7 +51,41 @@ def test_all_columns_are_read(tmp_path: Path) -> None:
     assert second.emotion is None
     assert second.audio_path is None
     assert _unit(second.action_units, "AU01") == -1
-    assert manifest.notes == ()
+    assert found.notes == ()
+
+
+def test_sound_alone_goes_by_its_own_name(tmp_path: Path) -> None:
+    path = _write(
+        tmp_path,
+        "path,audio_path,spectrogram_path,subject,level,start_s\n"
+        "a.mp4,,a/../a.npy,Ada,HI,\n"
+        ",b/./b.wav,,Bob,,\n"
+        ",,c.npy,Cy,strong,\n"
+        ",b/b.wav,b.npy,Bob,,0.5\n",
+    )
+    clip, voice, ready, both = read_manifest(path).rows
+    assert [row.key for row in (clip, voice, ready, both)] == [
+        "a.mp4",
+        "b/b.wav",
+        "c.npy",
+        "b/b.wav#0.5-",
+    ]
+    assert [row.path for row in (clip, voice, ready, both)] == [tmp_path / "a.mp4"] + [None] * 3
+    assert clip.spectrogram_path == tmp_path / "a/../a.npy"
+    assert (voice.audio_path, voice.spectrogram_path) == (tmp_path / "b/./b.wav", None)
+    assert (ready.audio_path, ready.spectrogram_path) == (None, tmp_path / "c.npy")
+    assert both.spectrogram_path == tmp_path / "b.npy"
+    assert [row.level for row in (clip, voice, ready)] == ["HI", "", "strong"]
+    assert [row.is_still for row in (clip, voice)] == [False, True]
+
+
+def test_a_manifest_of_sounds_needs_no_column_path(tmp_path: Path) -> None:
+    path = _write(tmp_path, "spectrogram_path,emotion\na.npy,fear\nb.npy,fear\n")
+    rows = read_manifest(path, own_groups=True).rows
+    assert [(row.key, row.subject, row.path) for row in rows] == [
+        ("a.npy", "a.npy", None),
+        ("b.npy", "b.npy", None),
+    ]
 
 
 def test_a_folder_stands_for_its_manifest(tmp_path: Path) -> None:
@@ -98,6 +134,15 @@ MISTAKES = {
     "no subject column": ("path,emotion\na.png,fear\n", "no column 'subject'.*--own-groups"),
     "no subject": ("path,subject\na.png,\n", "line 2: subject is '': name the person"),
     "no path": ("path,subject\n,Ada\n", "line 2: path is '': name the file"),
+    "no sound either": ("audio_path,subject\n,Ada\n", "line 2: path is '': name the file"),
+    "part of a spectrogram": (
+        "path,spectrogram_path,subject,end_s\n,a.npy,Ada,2\n",
+        "line 2: end_s is '2': a spectrogram counts as a whole",
+    ),
+    "repeated sound": (
+        "path,audio_path,subject\n,a.wav,A\n,b/../a.wav,A\n",
+        "line 3: 'a.wav' stands already in line 2",
+    ),
     "repeated": (
         "path,subject\na.png,A\nb.png,A\nb/../a.png,A\n",
         "line 4: 'a.png' stands already in line 2",
@@ -154,3 +199,14 @@ def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
         read_manifest(tmp_path)
     with pytest.raises(UserError, match=r"other\.csv: no such file"):
         read_manifest(tmp_path / "other.csv")
+
+
+def test_what_is_no_file_or_endless_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "manifest.csv")
+    with pytest.raises(UserError, match=r"manifest\.csv: is no regular file"):
+        read_manifest(tmp_path)
+    monkeypatch.setattr(manifest, "_MAX_BYTES", 2**20)
+    with pytest.raises(UserError, match="over 1 MiB: too large for a manifest"):
+        read_manifest(_write(tmp_path, b"path,subject\n" * 2**17, "large.csv"))

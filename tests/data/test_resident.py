@@ -11,12 +11,16 @@ import pytest
 
 from emojax.data.resident import (
     draw_frames,
+    keep_faces,
     keep_labels,
     middle_frames,
     scale_sound,
+    select,
     space_frames,
 )
+from emojax.audio import PRESETS
 from emojax.data.shards import FaceArrays
+from emojax.errors import UserError
 from emojax.labels import AU_COLUMNS, SEVEN
 from emojax.spec import InputSpec
 
@@ -90,6 +94,8 @@ def arrays() -> FaceArrays:
         success=np.ones((4, 1), np.uint8),
         emotion=rng.integers(0, len(SEVEN), 4).astype(np.int32),
         emotion_confidence=np.ones(4, np.float32),
+        votes=np.zeros((4, 3, len(SEVEN)), np.int32),
+        votes_total=np.zeros((4, 3), np.int32),
         action_units=rng.integers(0, 2, (4, units)).astype(np.int32),
         intensities=np.zeros((4, units), np.float32),
         action_unit_confidence=np.ones((4, units), np.float32),
@@ -98,6 +104,7 @@ def arrays() -> FaceArrays:
         subjects=("a", "b", "c", "d"),
         domains=("",),
         paths=("1", "2", "3", "4"),
+        levels=("", "LO", "", "HI"),
     )
 
 
@@ -111,3 +118,53 @@ def test_labels_that_no_output_is_about_are_left_behind(arrays: FaceArrays) -> N
     assert (units.emotion == -1).all()
     np.testing.assert_array_equal(units.action_units, arrays.action_units)
     assert dataclasses.replace(units, emotion=arrays.emotion).paths == arrays.paths
+
+
+@pytest.mark.parametrize("wanted", [1, 20])
+def test_a_clip_without_a_face_gives_its_padding_and_nothing_beyond(wanted: int) -> None:
+    none = jnp.zeros(50, jnp.int32)
+    for found in (draw_frames(jax.random.key(0), none, wanted), middle_frames(none, wanted)):
+        np.testing.assert_array_equal(found, np.zeros((50, wanted)))
+
+
+@pytest.fixture
+def heard(arrays: FaceArrays) -> FaceArrays:
+    """The same, the first and the third of sound alone."""
+    return dataclasses.replace(
+        arrays,
+        num_frames=np.array([0, 1, 0, 1], np.int32),
+        spectrograms=np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((1, 64, 96), np.uint8),
+        has_sound=np.array([1, 0, 1, 1], np.uint8),
+    )
+
+
+def test_a_network_without_an_ear_never_sees_sound_alone(
+    heard: FaceArrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = keep_labels(heard, InputSpec())
+    assert capsys.readouterr().out == "2 of 4 examples are sound without a face: left out\n"
+    assert (kept.paths, kept.levels) == (("2", "4"), ("LO", "HI"))
+    assert (kept.subjects, kept.subject.tolist()) == (heard.subjects, [1, 3])
+    assert kept.num_frames.tolist() == [1, 1]
+    for field in dataclasses.fields(kept):
+        values = getattr(kept, field.name)
+        if isinstance(values, np.ndarray):
+            np.testing.assert_array_equal(values, getattr(heard, field.name)[[1, 3]])
+    # Labels are still left behind.
+    assert keep_labels(heard, InputSpec(action_units=())).action_units.shape == (2, 0)
+
+
+def test_a_network_that_listens_keeps_sound_alone(
+    heard: FaceArrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert keep_labels(heard, InputSpec(sound=PRESETS["log_mel"])) is heard
+    assert capsys.readouterr().out == ""
+
+
+def test_a_split_of_sound_alone_is_refused_where_faces_are_looked_at(heard: FaceArrays) -> None:
+    mute = select(heard, np.array([True, False, True, False]))
+    with pytest.raises(UserError, match=r"all 2 examples are sound without a face.*ar5"):
+        keep_faces(mute)
+    # A split without examples is for others to complain about.
+    empty = select(heard, np.zeros(4, bool))
+    assert keep_faces(empty) is empty

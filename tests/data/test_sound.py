@@ -15,12 +15,16 @@ import pytest
 
 from emojax import audio, video
 from emojax.data.build import BuildOptions, build_dataset
+from emojax.data.crema_d_votes import parse_clip_name
+from emojax.data.examples import Example, ReadOptions, read_example
+from emojax.data.manifest import read_manifest
 from emojax.data.mel import make_mel_filters
 from emojax.data.shards import dataset_info, load_split
-from emojax.data.sound import read_spectrogram
+from emojax.data.sound import read_ready_spectrogram, read_spectrogram
 from emojax.data.summary import contact_sheet, counts_table
 from emojax.data.synthetic.files import write_avi, write_flv
 from emojax.errors import UserError
+from emojax.labels import EMOTION_SETS
 from emojax.spec import InputSpec
 
 LOG_MEL = audio.PRESETS["log_mel"]
@@ -86,6 +90,111 @@ def test_what_can_t_be_heard_is_silence_with_a_reason(tmp_path: Path) -> None:
     silent = tmp_path / "silent.avi"
     write_avi(silent, [np.zeros((64, 64, 3), np.uint8)] * 3, 25)
     assert read_spectrogram(silent, None, None, LOG_MEL)[1:] == (False, "")
+
+
+def save(path: Path, array: np.ndarray) -> Path:
+    np.save(path, array)
+    return path
+
+
+def test_a_ready_spectrogram_of_the_right_size_is_taken_as_it_is(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (64, 96), dtype=np.uint8)
+    sound = read_ready_spectrogram(save(tmp_path / "a.npy", array), LOG_MEL)
+    assert (sound.has_sound, sound.problem) == (True, "")
+    np.testing.assert_array_equal(sound.spectrogram, array)
+    # Of 0..1 in any precision, either way in memory; 0.25 * 255 is 63.75.
+    for dtype in (np.float16, np.float32, np.float64, ">f4"):
+        shares = np.asfortranarray(np.full((64, 96), 0.25, dtype))
+        shares[0, 0] = 1.0
+        found = read_ready_spectrogram(save(tmp_path / "b.npy", shares), LOG_MEL).spectrogram
+        assert (found.dtype, found[0, 0], found[0, 1], found[1, 0]) == (np.uint8, 255, 64, 64)
+
+
+def test_a_ready_spectrogram_of_another_size_is_resized(tmp_path: Path) -> None:
+    array = np.zeros((128, 48), np.uint8)
+    array[:2], array[-1] = 200, 100
+    found = read_ready_spectrogram(save(tmp_path / "a.npy", array), LOG_MEL).spectrogram
+    assert found.shape == (64, 96)
+    # Row 0 stays on top; two rows become one by their mean.
+    assert set(found[0]) == {200}
+    assert set(found[-1]) == {50}
+    assert found[1:-1].max() == 0
+
+
+def hostile_header(shape: str, descr: str = "|u1") -> bytes:
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+NOT_SPECTROGRAMS: dict[str, tuple[np.ndarray | bytes, str]] = {
+    "empty": (b"", "is empty"),
+    "text": (b"path,subject\n", "no .npy of numbers"),
+    "cut short": (hostile_header("(64, 96)") + bytes(100), "names 6144 bytes, 100 follow"),
+    "too long": (hostile_header("(2, 2)") + bytes(100), "names 4 bytes, 100 follow"),
+    "huge": (hostile_header("(1000000, 1000000)") + b"x", "shape 1000000x1000000"),
+    "negative": (hostile_header("(-2, -2)") + bytes(4), "shape -2x-2"),
+    "nested": (hostile_header("(" * 900), "no .npy of numbers"),
+    "pickled": (np.array([[{}]], object), "holds object"),
+    "records": (np.zeros((2, 2), [("a", "u1")]), "holds [('a', 'u1')]"),
+    "text array": (np.array([["a"]]), "holds <U1"),
+    "whole numbers": (np.zeros((2, 2), np.int64), "holds int64"),
+    "three axes": (np.zeros((1, 64, 96), np.uint8), "shape 1x64x96"),
+    "one number": (np.array(0.5), "shape one number"),
+    "no column": (np.zeros((64, 0), np.uint8), "shape 64x0"),
+    "nan": (np.array([[0.5, np.nan]]), "values from nan"),
+    "infinite": (np.array([[0.5, np.inf]]), "values from 0.5 to inf"),
+    "decibels": (np.array([[-80.0, 0.0]]), "values from -80 to 0: wanted uint8 0..255"),
+    "bytes as floats": (np.array([[0.0, 255.0]]), "values from 0 to 255"),
+    "silent": (np.zeros((64, 96), np.uint8), "is silent throughout"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_SPECTROGRAMS)
+def test_what_is_no_spectrogram_is_silence_with_a_reason(tmp_path: Path, kind: str) -> None:
+    content, problem = NOT_SPECTROGRAMS[kind]
+    path = tmp_path / "a.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.save(path, content, allow_pickle=True)
+    sound = read_ready_spectrogram(path, LOG_MEL)
+    assert (sound.has_sound, sound.spectrogram.shape) == (False, (64, 96))
+    assert sound.spectrogram.max() == 0
+    assert str(path) in sound.problem
+    assert problem in sound.problem
+    assert "\n" not in sound.problem
+
+
+def test_a_ready_spectrogram_that_is_not_there(tmp_path: Path) -> None:
+    sound = read_ready_spectrogram(tmp_path / "a.npy", LOG_MEL)
+    assert (sound.has_sound, sound.spectrogram.max()) == (False, 0)
+    assert "a.npy: no such file" in sound.problem
+
+
+def test_published_spectrograms_become_a_manifest(shared_data: Path, tmp_path: Path) -> None:
+    """The way in for spectrograms in one archive: a `.npy` each, and a line of the manifest."""
+    with np.load(shared_data / "crema_d" / "log_mel.npz", allow_pickle=False) as archive:
+        stems, pictures = archive["clip"], archive["log_mel"]
+    assert (len(stems), len({stem[:4] for stem in stems.tolist()})) == (5802, 71)
+    # Every 116th, to see all people and emotions.
+    chosen = range(0, len(stems), 116)
+    lines = ["spectrogram_path,subject,emotion,level"]
+    for index in chosen:
+        name = parse_clip_name(str(stems[index]))
+        assert name is not None
+        np.save(tmp_path / f"{stems[index]}.npy", pictures[index])
+        lines.append(f"{stems[index]}.npy,{name.actor},{name.emotion},{name.level}")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    rows = read_manifest(tmp_path).rows
+    assert len(rows) == 51
+    assert {row.emotion for row in rows} == set(EMOTION_SETS["crema6"])
+    options = ReadOptions()
+    for index, row in zip(chosen, rows, strict=True):
+        example = read_example(row, SPEC, options)
+        assert isinstance(example, Example)
+        assert example.sound is not None
+        assert (example.sound.has_sound, len(example.faces)) == (True, 0)
+        np.testing.assert_array_equal(example.sound.spectrogram, pictures[index])
 
 
 def write_set(folder: Path) -> Path:
