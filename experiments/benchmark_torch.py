@@ -35,7 +35,7 @@ from torchvision_stand_in import stand_in
 from tqdm import tqdm
 
 from emojax.cli import run_guarded
-from emojax.compiler import compiler_options
+from emojax.compiler import compiler_options, keep_freed_memory
 from emojax.errors import UserError
 from emojax.files import write_json
 from emojax.inventory import measure_cost
@@ -222,6 +222,8 @@ def matrix_rate(dtype: str, side: int) -> float:
 def main(arguments: Sequence[str]) -> int:
     """Time, print, write; return the exit status."""
     options = tyro.cli(TorchOptions, args=list(arguments), description=__doc__)
+    # For both sides; PyTorch's own allocator of CPU memory is the C library's too.
+    keep_freed_memory()
     torch, timm = load_peers()
     torch.set_num_threads(options.threads)
     on_gpu = jax.default_backend() != "cpu"

@@ -13,7 +13,7 @@ from emojax import baseline
 from emojax.baseline import pixel_baseline
 from emojax.data.shards import FaceArrays
 from emojax.evaluate import make_predictor
-from emojax.models import build_model
+from emojax.models.ar5 import AR5
 from emojax.sharding import make_mesh
 from emojax.spec import InputSpec, SpectrogramSpec
 from emojax.train import init_variables
@@ -56,8 +56,8 @@ def arrays() -> FaceArrays:
 
 @pytest.fixture(scope="module")
 def predict() -> Any:
-    model = build_model("ar5", SPEC.num_outputs)
-    variables = init_variables(model, "clip", SPEC, jax.random.key(0))
+    model = AR5(SPEC.num_outputs, video_widths=(8, 8), sound_widths=(8, 8))
+    variables = jax.jit(lambda key: init_variables(model, "clip", SPEC, key))(jax.random.key(0))
     predictor = make_predictor(model, "clip", SPEC, make_mesh())
     return lambda arrays, *modality: predictor(variables, arrays, *modality).emotions
 

@@ -95,21 +95,22 @@ def find_folder(name: str) -> Path:
 
 
 def verify(
-    folder: Path, *, near: float = NEAR, source: Path | None = None, out: Path | None = None
+    folder: Path, *, near: float | None = None, source: Path | None = None, out: Path | None = None
 ) -> Verdict:
     """Return what holds of a data set and what doesn't; copies are written beside its shards.
 
     Args:
         folder: what `build_dataset` wrote.
-        near: likeness from which two pictures are called copies, above 0 and up to 1.
+        near: likeness from which two pictures are called copies, above 0 and up to 1; None:
+            as the set needs, see `duplicates.NEAR`.
         source: the owner's files, where their checksums are to be compared.
         out: folder for `duplicates.csv` and `duplicates.png`; None: `folder`.
 
     Raises:
         UserError: no data set of emojax, or a value that can't be.
     """
-    if not 0 < near <= 1:
-        raise UserError(f"near={near!r}: wanted a likeness above 0 and up to 1, such as {NEAR}")
+    if near is not None and not 0 < near <= 1:
+        raise UserError(f"near={near!r}: wanted a likeness above 0 and up to 1, such as {NEAR[0]}")
     info = dataset_info(folder)
     checks = [check_files(info), check_expected(info), check_checksums(info.name, source)]
     content = _Content()
@@ -131,9 +132,9 @@ def verify(
         pair._replace(
             first=content.place_of_look[pair.first], second=content.place_of_look[pair.second]
         )
-        for pair in found
+        for pair in found.pairs
     )
-    checks += check_pairs(pairs, examples, near)
+    checks += check_pairs(pairs, examples, found.near)
     verdict = Verdict(tuple(checks), pairs, examples)
     write_findings(info, verdict, out or folder)
     return verdict
@@ -316,12 +317,14 @@ def check_classes(info: DatasetInfo, examples: Sequence[Example]) -> Check:
 # Copies.
 
 
-def check_pairs(pairs: Sequence[Pair], examples: Sequence[Example], near: float) -> list[Check]:
+def check_pairs(
+    pairs: Sequence[Pair], examples: Sequence[Example], near: float | None
+) -> list[Check]:
     """Return a check for each kind of copy, for copies in two splits, and under two emotions."""
     told = {
         "exact": "the same pixels",
-        "near": f"likeness of {near:g} or more",
-        "mirrored": f"likeness of {near:g} or more to a mirror image",
+        "near": f"likeness of {near} or more",
+        "mirrored": f"likeness of {near} or more to a mirror image",
     }
     checks = []
     for kind, what in told.items():
@@ -330,7 +333,11 @@ def check_pairs(pairs: Sequence[Pair], examples: Sequence[Example], near: float)
         where = ", ".join(f"{count} {name}" for name, count in splits.items())
         least = "at least " if len(of_kind) >= MAX_PAIRS else ""
         found = f"{least}{len(of_kind)} pairs ({what}): {where}" if of_kind else f"none ({what})"
-        checks.append(Check(f"{kind} copies", not of_kind, found))
+        if near is None and kind != "exact":
+            too_alike = "can't be told: strangers are as alike as copies would be; --near tries"
+            checks.append(Check(f"{kind} copies", None, too_alike))
+        else:
+            checks.append(Check(f"{kind} copies", not of_kind, found))
     leaks = []
     sizes = collections.Counter(example.split for example in examples)
     for home, other in (("test", "train"), ("validation", "train"), ("test", "validation")):

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -33,19 +34,20 @@ _TILES = ((2, 2), (2, 3), (3, 2), (2, 4), (4, 2))
 """Outputs of a tile, height and width; larger ones round worse and spend more on sums."""
 _LEAST_WORK = 1e8
 """Multiply-accumulates below which the sums cost more than the products save."""
-_LEAST_ROWS = 64
+_LEAST_CHANNELS = 32
+_LEAST_TILES = 64
 """Tiles below which summing the weights costs more than the products save."""
 
 
 class Filtering(NamedTuple):
     """How `outputs` results of a kernel of `taps` weights come from outputs + taps - 1 products.
 
-    outputs = after @ ((weights @ kernel) * (before @ data)), in one direction.
+    results = outputs @ ((weights @ kernel) * (inputs @ data)), in one direction.
     """
 
-    after: Matrix
+    outputs: Matrix
     weights: Matrix
-    before: Matrix
+    inputs: Matrix
 
 
 @functools.cache
@@ -99,17 +101,12 @@ def _combine(matrix: Matrix, values: Sequence[jax.Array]) -> list[jax.Array]:
     return combined
 
 
-def _transpose(matrix: Matrix) -> Matrix:
-    return tuple(zip(*matrix, strict=True))
+class Tiles(NamedTuple):
+    """How the outputs of one convolution are cut into tiles."""
 
-
-class Plan(NamedTuple):
-    """Tiles of one convolution."""
-
-    pads: Sides
     outputs: tuple[int, int]
-    """Of the convolution."""
-    tile: tuple[int, int]
+    """Of the convolution: height and width, and so below."""
+    size: tuple[int, int]
     """Outputs of a tile."""
     taps: tuple[int, int]
     """Of the kernel."""
@@ -117,31 +114,31 @@ class Plan(NamedTuple):
     @property
     def counts(self) -> tuple[int, int]:
         """Tiles down and across."""
-        return cast(Any, tuple(-(-o // t) for o, t in zip(self.outputs, self.tile, strict=True)))
+        return cast(Any, tuple(-(-o // t) for o, t in zip(self.outputs, self.size, strict=True)))
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Inputs that a tile sees, as many as it takes products."""
+        return self.size[0] + self.taps[0] - 1, self.size[1] + self.taps[1] - 1
 
     @property
     def filters(self) -> tuple[Filtering, Filtering]:
         """Down and across."""
-        return cast(Any, tuple(map(minimal_filtering, self.tile, self.taps)))
+        return cast(Any, tuple(map(minimal_filtering, self.size, self.taps)))
 
 
-def choose_tile(outputs: tuple[int, int], taps: tuple[int, int]) -> tuple[int, int]:
-    """Return the tile with the fewest products for outputs of that height and width."""
-
-    def products(tile: tuple[int, int]) -> int:
-        sides = zip(outputs, tile, taps, strict=True)
-        return math.prod(-(-side // count) * (count + tap - 1) for side, count, tap in sides)
-
-    return min(_TILES, key=products)
+def cut_outputs(outputs: tuple[int, int], taps: tuple[int, int]) -> Tiles:
+    """Return the tiles that take the fewest products."""
+    cuts = [Tiles(outputs, size, taps) for size in _TILES]
+    return min(cuts, key=lambda tiles: math.prod((*tiles.counts, *tiles.reach)))
 
 
-def is_worthwhile(batch: int, outputs: tuple[int, int], kernel: tuple[int, ...]) -> bool:
+def is_worthwhile(batch: int, outputs: tuple[int, int], kernel: Sequence[int]) -> bool:
     """Return whether a convolution with stride 1 is quicker here than as XLA:CPU computes it."""
-    if kernel[:2] != (3, 3) or min(kernel[2:]) < 32 or min(outputs) < 2:
+    if tuple(kernel[:2]) != (3, 3) or min(kernel[2:]) < _LEAST_CHANNELS or min(outputs) < 2:
         return False
-    plan = Plan(((0, 0), (0, 0)), outputs, choose_tile(outputs, (3, 3)), (3, 3))
-    work = batch * math.prod(outputs) * math.prod(kernel)
-    return work >= _LEAST_WORK and batch * math.prod(plan.counts) >= _LEAST_ROWS
+    tiles = batch * math.prod(cut_outputs(outputs, (3, 3)).counts)
+    return batch * math.prod(outputs) * math.prod(kernel) >= _LEAST_WORK and tiles >= _LEAST_TILES
 
 
 def convolve_tiles(
@@ -152,105 +149,103 @@ def convolve_tiles(
     """Return a convolution with stride 1.
 
     The gradient of the input is such a convolution too, with the kernel turned round; that of the
-    weights is made of the same products with the tiles summed over. Neither transposes anything.
+    weights is made of the same products with the tiles summed over. Neither transposes a kernel,
+    which is what XLA spends most time on.
     """
-    tiled = jax.custom_vjp(lambda x, kernel: _products(x, kernel, pads, turned=False))
+    tiled = jax.custom_vjp(lambda x, kernel: _outputs(x, kernel, pads, turned=False))
     tiled.defvjp(
-        lambda x, kernel: (_products(x, kernel, pads, turned=False), (x, kernel)),
+        lambda x, kernel: (_outputs(x, kernel, pads, turned=False), (x, kernel)),
         lambda kept, slope: (
-            _products(slope, kept[1], _turn(pads, kept[1].shape[:2]), turned=True),
-            _weights_slope(kept[0], slope, kept[1].shape[:2], pads),
+            _outputs(slope, kept[1], _turned(pads, kept[1].shape), turned=True),
+            _kernel_slope(kept[0], slope, kept[1].shape[:2], pads),
         ),
     )
     return cast(jax.Array, tiled(x, kernel))
 
 
-def _turn(pads: Sides, taps: tuple[int, int]) -> Sides:
-    return cast(Any, tuple((t - 1 - a, t - 1 - b) for t, (a, b) in zip(taps, pads, strict=True)))
+def _turned(pads: Sides, taps: Sequence[int]) -> Sides:
+    return cast(Any, tuple((t - 1 - a, t - 1 - b) for (a, b), t in zip(pads, taps, strict=False)))
 
 
-def _plan(x: jax.Array, taps: tuple[int, int], pads: Sides) -> Plan:
-    outputs = cast(
-        Any,
-        tuple(n + sum(p) - t + 1 for n, p, t in zip(x.shape[1:3], pads, taps, strict=True)),
-    )
-    return Plan(pads, outputs, choose_tile(outputs, taps), taps)
+def _tiles(x: jax.Array, taps: tuple[int, int], pads: Sides) -> Tiles:
+    outputs = [n + sum(p) - t + 1 for n, p, t in zip(x.shape[1:3], pads, taps, strict=True)]
+    return cut_outputs(cast(Any, tuple(outputs)), taps)
 
 
-def _cut(
-    x: jax.Array, plan: Plan, edges: Sides, sizes: tuple[int, int], sums: tuple[Matrix, Matrix]
-) -> list[list[jax.Array]]:
-    """Return, for each place in a tile, the summed values of all tiles: tiles x channels."""
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (*edges[0], 0), (*edges[1], 0), (0, 0, 0)])
-    (down, across), (high, wide) = plan.counts, plan.tile
-    rows = [x[:, i : i + (down - 1) * high + 1 : high] for i in range(sizes[0])]
-    return [
-        _combine(
-            sums[1],
-            [
-                row[:, :, j : j + (across - 1) * wide + 1 : wide].reshape(-1, x.shape[-1])
-                for j in range(sizes[1])
-            ],
+def _both(down: Matrix, across: Matrix, dtype: Any) -> np.ndarray:
+    """Return the matrix for both directions, of pictures written row after row."""
+    return np.kron(np.asarray(down), np.asarray(across)).astype(dtype)
+
+
+def _inputs(x: jax.Array, tiles: Tiles, pads: Sides) -> list[jax.Array]:
+    """Return what is multiplied, for each place down: places across x tiles x channels."""
+    (counts, size, reach), (down, across) = (tiles.counts, tiles.size, tiles.reach), tiles.filters
+    edges = [
+        (before, behind + count * tile - outputs, 0)
+        for (before, behind), count, tile, outputs in zip(
+            pads, counts, size, tiles.outputs, strict=True
         )
-        for row in _combine(sums[0], rows)
     ]
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+    columns = [
+        x[:, :, j : j + (counts[1] - 1) * size[1] + 1 : size[1]] for j in range(reach[1])
+    ]
+    summed = jnp.stack(_combine(across.inputs, columns))
+    rows = [
+        summed[:, :, i : i + (counts[0] - 1) * size[0] + 1 : size[0]].reshape(
+            reach[1], -1, x.shape[-1]
+        )
+        for i in range(reach[0])
+    ]
+    return _combine(down.inputs, rows)
 
 
-def _cut_input(x: jax.Array, plan: Plan) -> list[list[jax.Array]]:
-    edges, sizes = [], []
-    for (before, behind), outputs, tile, taps, count in zip(
-        plan.pads, plan.outputs, plan.tile, plan.taps, plan.counts, strict=True
-    ):
-        edges.append((before, behind + count * tile - outputs))
-        sizes.append(tile + taps - 1)
-    down, across = plan.filters
-    return _cut(x, plan, cast(Any, edges), cast(Any, sizes), (down.before, across.before))
-
-
-def _products(x: jax.Array, kernel: jax.Array, pads: Sides, *, turned: bool) -> jax.Array:
+def _outputs(x: jax.Array, kernel: jax.Array, pads: Sides, *, turned: bool) -> jax.Array:
     """Return the convolution; turned: with the kernel upside down and its channels exchanged."""
-    if turned:
-        kernel = kernel[::-1, ::-1]
-    plan = _plan(x, cast(Any, kernel.shape[:2]), pads)
-    down, across = plan.filters
-    weights = [
-        _combine(across.weights, list(row))
-        for row in zip(*(_combine(down.weights, list(kernel[:, j])) for j in range(plan.taps[1])), strict=True)
-    ]
-    contracted = (((1,), (1 if turned else 0,)), ((), ()))
-    products = [
-        [lax.dot_general(left, right, contracted) for left, right in zip(*pair, strict=True)]
-        for pair in zip(_cut_input(x, plan), weights, strict=True)
-    ]
-    columns = zip(*(_combine(across.after, row) for row in products), strict=True)
-    parts = [_combine(down.after, column) for column in columns]
-    shape = (x.shape[0], *plan.counts, -1)
-    y = jnp.stack(
-        [jnp.stack([part.reshape(shape) for part in row], axis=3) for row in zip(*parts, strict=True)],
-        axis=2,
+    tiles = _tiles(x, cast(Any, kernel.shape[:2]), pads)
+    down, across = tiles.filters
+    order = slice(None, None, -1 if turned else 1)
+    sums = _both(down.weights, across.weights, kernel.dtype)[:, order]
+    weights = (sums @ kernel.reshape(sums.shape[1], -1)).reshape(*tiles.reach, *kernel.shape[2:])
+    contracted = (((2,), (2 if turned else 1,)), ((0,), (0,)))
+    products = jnp.stack(
+        [
+            lax.dot_general(values, weights[place], contracted)
+            for place, values in enumerate(_inputs(x, tiles, pads))
+        ]
     )
-    sides = [count * tile for count, tile in zip(plan.counts, plan.tile, strict=True)]
-    return y.reshape(x.shape[0], *sides, y.shape[-1])[:, : plan.outputs[0], : plan.outputs[1]]
+    sums = _both(down.outputs, across.outputs, x.dtype)
+    y = sums @ products.reshape(sums.shape[1], -1)
+    y = y.reshape(*tiles.size, x.shape[0], *tiles.counts, products.shape[-1])
+    sides = [count * size for count, size in zip(tiles.counts, tiles.size, strict=True)]
+    y = y.transpose(2, 3, 0, 4, 1, 5).reshape(x.shape[0], *sides, y.shape[-1])
+    return y[:, : tiles.outputs[0], : tiles.outputs[1]]
 
 
-def _weights_slope(
+def _kernel_slope(
     x: jax.Array, slope: jax.Array, taps: tuple[int, int], pads: Sides
 ) -> Float[Array, "kernel_height kernel_width channels features"]:
-    plan = _plan(x, taps, pads)
-    down, across = plan.filters
-    edges = [(0, c * t - o) for c, t, o in zip(plan.counts, plan.tile, plan.outputs, strict=True)]
-    slopes = _cut(
-        slope, plan, cast(Any, edges), plan.tile, (_transpose(down.after), _transpose(across.after))
-    )
-    summed = (((0,), (0,)), ((), ()))
-    products = [
-        [lax.dot_general(left, right, summed) for left, right in zip(*pair, strict=True)]
-        for pair in zip(_cut_input(x, plan), slopes, strict=True)
+    tiles = _tiles(x, taps, pads)
+    down, across = tiles.filters
+    edges = [
+        (0, count * size - outputs, 0)
+        for count, size, outputs in zip(tiles.counts, tiles.size, tiles.outputs, strict=True)
     ]
-    columns = zip(*(_combine(_transpose(across.weights), row) for row in products), strict=True)
-    return jnp.stack(
-        [jnp.stack(_combine(_transpose(down.weights), column)) for column in columns], axis=1
+    slope = lax.pad(slope, jnp.zeros((), slope.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+    (high, wide), (below, beside) = tiles.size, tiles.counts
+    slope = slope.reshape(slope.shape[0], below, high, beside, wide, slope.shape[-1])
+    parts = slope.transpose(2, 4, 0, 1, 3, 5)
+    sums = _both(down.outputs, across.outputs, slope.dtype).T
+    slopes = (sums @ parts.reshape(sums.shape[1], -1)).reshape(*tiles.reach, -1, slope.shape[-1])
+    summed = (((1,), (1,)), ((0,), (0,)))
+    products = jnp.stack(
+        [
+            lax.dot_general(values, slopes[place], summed)
+            for place, values in enumerate(_inputs(x, tiles, pads))
+        ]
     )
+    sums = _both(down.weights, across.weights, x.dtype).T
+    return (sums @ products.reshape(sums.shape[1], -1)).reshape(*taps, x.shape[-1], -1)
 
 
 def spans_its_axis(shape: Sequence[int], kernel: Sequence[int], pads: Sides) -> int | None:
@@ -291,10 +286,10 @@ def convolve_span(
         left @ right
         for left, right in zip(
             _combine(filtering.weights, flat),
-            _combine(filtering.before, list(weights[::-1])),
+            _combine(filtering.inputs, list(weights[::-1])),
             strict=True,
         )
     ]
-    outputs = _combine(filtering.after, products)
+    outputs = _combine(filtering.outputs, products)
     return jnp.stack([output.reshape(*places, -1) for output in outputs], axis)
 

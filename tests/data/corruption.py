@@ -540,8 +540,9 @@ _NAMES: dict[str, Rename] = {
     "name_with_newline": lambda stem, suffix: f"{stem[:3]}\n{stem[3:]}{suffix}".encode(),
     "name_with_dash": lambda stem, suffix: f"-rf {stem}{suffix}".encode(),
     "name_for_a_shell": lambda stem, suffix: f";$(touch x)`touch y`{stem}{suffix}".encode(),
-    "name_of_255_bytes": lambda stem, suffix: (stem.ljust(255, "a"))[: 255 - len(suffix)].encode()
-    + suffix.encode(),
+    "name_of_255_bytes": lambda stem, suffix: (
+        (stem.ljust(255, "a"))[: 255 - len(suffix)].encode() + suffix.encode()
+    ),
     "name_not_utf8": lambda stem, suffix: b"\xff\xfe" + f"{stem}{suffix}".encode(),
     "name_with_right_to_left": lambda stem, suffix: f"{stem}\u202e{suffix}".encode(),
     "name_of_dots": lambda stem, suffix: f".{suffix}".encode(),

@@ -10,6 +10,7 @@ import pytest
 
 from emojax.data import duplicates
 from emojax.data.duplicates import (
+    NEAR,
     Example,
     Look,
     Pair,
@@ -47,7 +48,7 @@ def _copied(crop: np.ndarray, contrast: float, light: float, quality: int, text:
 
 def _find(crops: list[np.ndarray], people: list[str] | None = None, **keywords) -> list[Pair]:
     people = people or [str(index) for index in range(len(crops))]
-    return list(find_duplicates([look_at(crop) for crop in crops], people, **keywords))
+    return list(find_duplicates([look_at(crop) for crop in crops], people, **keywords).pairs)
 
 
 def test_exact_near_and_mirrored_copies_are_told_apart() -> None:
@@ -127,13 +128,40 @@ def test_every_pair_is_compared_as_a_plain_correlation_does(
         assert wanted.get(place, (kind,))[0] == kind
 
 
+def _strangers(number: int, seed: int) -> list[np.ndarray]:
+    """Faces that look straight into one lamp: one symmetric picture, and a little of their own."""
+    half = _face(seed).astype(float)[:, :40]
+    shared = np.hstack([half, half[:, ::-1]])
+    own = [_face(1000 + index).astype(float) for index in range(number)]
+    return [(0.8 * shared + 0.2 * one).astype(np.uint8) for one in own]
+
+
+def test_where_strangers_are_alike_the_threshold_is_raised() -> None:
+    crops = _strangers(30, seed=0)
+    people = [str(index) for index in range(len(crops))]
+    looks = [look_at(crop) for crop in crops]
+    # By the lowest threshold nearly each of 435 pairs is a copy, and its mirrored one as well.
+    forced = find_duplicates(looks, people, near=NEAR[0])
+    assert len(forced.pairs) > 300
+    assert find_duplicates(looks, people) == ((), None)
+    # Two copies prove nothing yet, twenty do, and they alone are told.
+    for number, told in ((2, []), (20, [(index, 30 + index) for index in range(20)])):
+        lit = [look_at((crop * 0.9).astype(np.uint8)) for crop in crops[:number]]
+        found = find_duplicates([*looks, *lit], [*people, *(f"c{n}" for n in range(number))])
+        assert sorted((pair.first, pair.second) for pair in found.pairs) == told
+        assert found.near == (None if number == 2 else NEAR[-1])
+    # The same pixels are told whatever the likeness of the others.
+    found = find_duplicates([*looks, looks[3]], [*people, "other"])
+    assert [pair[0::2] for pair in found.pairs] == [("exact", 3)]
+
+
 def test_a_set_of_one_picture_is_listed_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "MAX_PAIRS", 10)
     crop = _face(0)
     assert len(_find([crop] * 30)) == 10
     lit = [(crop * scale).astype(np.uint8) for scale in np.linspace(0.5, 1, 30)]
     assert len([pair for pair in _find(lit) if pair.kind == "near"]) == 10
-    assert find_duplicates([], []) == ()
+    assert find_duplicates([], []).pairs == ()
 
 
 PAIRS = (

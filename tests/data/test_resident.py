@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from emojax.audio import PRESETS
 from emojax.data.resident import (
     draw_frames,
     keep_faces,
@@ -18,7 +19,6 @@ from emojax.data.resident import (
     select,
     space_frames,
 )
-from emojax.audio import PRESETS
 from emojax.data.shards import FaceArrays
 from emojax.errors import UserError
 from emojax.labels import AU_COLUMNS, SEVEN

@@ -105,9 +105,9 @@ def test_a_ready_spectrogram_of_the_right_size_is_taken_as_it_is(tmp_path: Path)
     # Of 0..1 in any precision, either way in memory; 0.25 * 255 is 63.75.
     for dtype in (np.float16, np.float32, np.float64, ">f4"):
         shares = np.asfortranarray(np.full((64, 96), 0.25, dtype))
-        shares[0, 0] = 1.0
+        shares[0, 0], shares[1, 0] = 1.0, 0.5
         found = read_ready_spectrogram(save(tmp_path / "b.npy", shares), LOG_MEL).spectrogram
-        assert (found.dtype, found[0, 0], found[0, 1], found[1, 0]) == (np.uint8, 255, 64, 64)
+        assert (found.dtype, found[0, 0], found[0, 1], found[1, 0]) == (np.uint8, 255, 64, 128)
 
 
 def test_a_ready_spectrogram_of_another_size_is_resized(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from emojax.commands.data.verify import Verify, run
 from emojax.data.build import BuildOptions, build_dataset
 from emojax.data.builders import BUILDERS
-from emojax.data.duplicates import NEAR, Example
+from emojax.data.duplicates import Example, Pair
 from emojax.data.rows import Expected
 from emojax.data.sanity import PROBLEMS
 from emojax.data.shards import dataset_info
@@ -22,6 +22,7 @@ from emojax.data.verify import (
     check_checksums,
     check_expected,
     check_keys,
+    check_pairs,
     check_people,
     find_folder,
     verify,
@@ -240,6 +241,14 @@ def test_a_person_in_two_splits_and_a_name_on_two_examples_are_found() -> None:
     )
 
 
+def test_copies_that_cannot_be_told_are_said_to_be_so() -> None:
+    examples = [Example("train", "a", "P1", "fear"), Example("train", "b", "P2", "fear")]
+    checks = check_pairs([Pair("exact", 1.0, 0, 1)], examples, None)
+    assert [check.holds for check in checks] == [False, None, None, True, True]
+    assert "strangers are as alike as copies would be" in checks[1].found
+    assert [check.holds for check in check_pairs([], examples, 0.9)] == [True] * 5
+
+
 def test_an_emotion_that_is_tested_has_to_be_trained(tmp_path: Path) -> None:
     source = _pictures(tmp_path / "source", 2, repeat=False)
     text = (source / "manifest.csv").read_text().replace("p5_0.png,P5,anger", "p5_0.png,P5,sadness")
@@ -274,4 +283,4 @@ def test_what_is_no_set_is_refused(
     assert find_folder("mine") == Path("data/mine")
     (tmp_path / "mine").mkdir()
     assert find_folder("mine") == Path("mine")
-    assert Verify("mine").near == NEAR
+    assert find_folder(str(clean)) == clean

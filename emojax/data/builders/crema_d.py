@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from emojax.data.builders.base import Defaults, FaceBuilder
-from emojax.data.builders.media_files import Problem, find_problem
+from emojax.data.builders.media_files import Problem, find_problem, show_path
 from emojax.data.builders.owner_files import list_names, read_label_file
 from emojax.data.crema_d_votes import (
     MAX_TABLE_BYTES,
@@ -120,6 +120,8 @@ class _Reader:
         self.files: dict[str, dict[str, Path]] = {}
         """The file of each folder, by name of the utterance."""
         self.problems: dict[str, list[Problem]] = {}
+        self.passed_over: list[str] = []
+        """What is wrong with files for which another file of the utterance stands in."""
         self.counts: collections.Counter[str] = collections.Counter()
 
     def read(self) -> Source:
@@ -156,8 +158,9 @@ class _Reader:
                     continue
                 stem = _RENAMED.get(path.stem, path.stem)
                 if parse_clip_name(stem) is None:
-                    row = Row(key=f"{folder}/{name}", path=path, subject="")
-                    detail = f"{path}: no name of CREMA-D's, as 1001_DFA_ANG_XX{path.suffix}"
+                    key = show_path(Path(folder) / name)
+                    row = Row(key=key, path=path, subject="")
+                    detail = f"{show_path(path)}: no name of CREMA-D's, as 1001_DFA_ANG_XX"
                     self.left_out.append(Rejection(row, "foreign name", detail))
                 elif problem := find_problem(path, self.home):
                     self.problems.setdefault(stem, []).append(problem)
@@ -182,7 +185,7 @@ class _Reader:
             self.rows.append(row)
             self.counts["with video"] += video is not None
             self.counts["sound alone"] += video is None
-            self.counts["passed over"] += len(self.problems.get(stem, ()))
+            self.passed_over += [problem.detail for problem in self.problems.get(stem, ())]
 
     def _row(
         self,
@@ -295,9 +298,11 @@ class _Reader:
             "clips_with_votes": sum(bool(row.votes) for row in self.rows),
             # Over all clips that were rated, not only over those that are here.
             "human_accuracy": people_say,
+            **({"files_passed_over": self.passed_over} if self.passed_over else {}),
         }
 
     def _note_counts(self) -> None:
+        self.counts["passed over"] = len(self.passed_over)
         for count, sentence in (
             ("sound alone", "utterances have no video here: they are kept as sound alone"),
             ("passed over", "files can't be read; another file of the utterance stands in"),

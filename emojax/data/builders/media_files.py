@@ -38,6 +38,12 @@ def find_problem(path: Path, home: Path) -> Problem | None:
     return None
 
 
+def show_path(path: Path) -> str:
+    """Return a path as a report can hold it: a name may hold line breaks, or bytes of no text."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def _is_pointer(path: Path) -> bool:
     """Return whether Git left a line of text in place of the recording."""
     try:

@@ -199,7 +199,9 @@ def _choose_rows(
     if row.is_picture and clips:
         return Problem("no clip", f"{row.path}: a single picture: build without --clips to keep it")
     if units is None and emotion is None:
-        return Problem("no label", f"{row.path}: has neither one of the six emotions nor action units")
+        return Problem(
+            "no label", f"{row.path}: has neither one of the six emotions nor action units"
+        )
     if not row.is_picture and not clips:
         if units is None:
             return Problem(

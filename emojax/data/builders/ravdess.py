@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from emojax import labels
 from emojax.data.builders.base import Defaults, FaceBuilder
-from emojax.data.builders.media_files import Problem, find_problem
+from emojax.data.builders.media_files import Problem, find_problem, show_path
 from emojax.data.builders.owner_files import list_names
 from emojax.data.rows import Expected, Rejection, Request, Row, Source
 from emojax.errors import UserError
@@ -136,7 +136,7 @@ class _Reader:
             match = _NAME.fullmatch(path.stem)
             wrong = _what_is_wrong(match, path)
             if match is None or wrong:
-                self._leave_out(path, Problem("foreign name", f"{path}: {wrong}"))
+                self._leave_out(path, Problem("foreign name", f"{show_path(path)}: {wrong}"))
                 continue
             modality, channel, *fields = match.groups()
             if channel != _SPEECH:
@@ -158,7 +158,8 @@ class _Reader:
     def source(self) -> Source:
         """Return what was kept."""
         rows: list[Row] = []
-        sound_alone = passed_over = 0
+        passed_over: list[str] = []
+        sound_alone = 0
         for utterance in sorted(self.files, key=lambda fields: (fields.actor, fields)):
             files, problems = self.files[utterance], self.problems.get(utterance, [])
             if not files:
@@ -167,14 +168,14 @@ class _Reader:
             row = _read_utterance(utterance, files)
             rows.append(row)
             sound_alone += row.path is None
-            passed_over += len(problems)
+            passed_over += [problem.detail for _, problem in problems]
         notes = [
             f"{count} {sentence}"
             for count, sentence in (
                 (sound_alone, "utterances have no video here: they are kept as sound alone"),
                 (len(self.songs), "files of song are left out: only speech is read"),
                 (self.counts["second"], "files are there a second time: counted once"),
-                (passed_over, "files can't be read; another file of the utterance stands in"),
+                (len(passed_over), "files can't be read; another file of the utterance stands in"),
                 (self.counts["ignored"], "files in the actors' folders are no recordings: ignored"),
             )
             if count
@@ -184,6 +185,7 @@ class _Reader:
             "utterances_of_sound_alone": sound_alone,
             "song_files": len(self.songs),
             "second_copies": self.counts["second"],
+            **({"files_passed_over": passed_over} if passed_over else {}),
         }
         people = {row.subject: {"sex": _sex(row.subject)} for row in rows}
         return Source(tuple(rows), tuple(notes), tuple(self.left_out), people=people, facts=facts)
@@ -217,7 +219,7 @@ def _read_utterance(utterance: _Utterance, files: dict[str, Path]) -> Row:
 
 def _key(file: Path) -> str:
     """Return the name that the owner gives a file, however deep its folder lies."""
-    return f"{file.parent.name}/{file.name}"
+    return show_path(Path(file.parent.name) / file.name)
 
 
 def _sex(subject: str) -> str:

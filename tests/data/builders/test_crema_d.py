@@ -170,6 +170,16 @@ def test_foreign_names_and_files_are_told_apart(source: Path) -> None:
     assert renamed.emotion == "sadness"
 
 
+def test_names_that_are_no_text_are_shown_all_the_same(source: Path) -> None:
+    put(source, "AudioWAV/a\nb.wav", "AudioWAV/caf\udce9.wav")
+    found = read(source)
+    assert [one.row.key for one in found.left_out] == [
+        r"AudioWAV/a\nb.wav",
+        r"AudioWAV/caf\udce9.wav",
+    ]
+    assert all(one.detail.isprintable() for one in found.left_out)
+
+
 def test_what_git_did_not_download_is_told_apart(source: Path) -> None:
     put(source, "VideoFlash/1001_IEO_NEU_XX.flv", "AudioWAV/1002_DFA_ANG_XX.wav", content=POINTER)
     put(source, "VideoFlash/1005_DFA_FEA_XX.flv", content=POINTER)
@@ -181,6 +191,9 @@ def test_what_git_did_not_download_is_told_apart(source: Path) -> None:
     assert reason == "not downloaded"
     assert "git lfs pull" in detail
     assert "2 files can't be read; another file of the utterance stands in" in found.notes
+    video, sound = found.facts["files_passed_over"]
+    assert "VideoFlash/1001_IEO_NEU_XX.flv: a pointer of Git LFS" in video
+    assert "AudioWAV/1002_DFA_ANG_XX.wav: a pointer of Git LFS" in sound
 
 
 def test_links_out_of_the_source_are_not_followed(source: Path, tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def test_action_units_are_read_with_their_markers(tmp_path: Path) -> None:
     path = _file(
         tmp_path,
         '<ActionUnits><ActionUnit Number="12"><Marker Type="2" Frame="30"/>'
-        '<Marker Type="0" Frame="41"/><Marker Type="0" Frame="1"/><Marker Type="1" Frame="20"/></ActionUnit>'
+        '<Marker Type="0" Frame="41"/><Marker Type="0" Frame="1"/>'
+        '<Marker Type="1" Frame="20"/></ActionUnit>'
         '<ActionUnit Number="L10"/><ActionUnit Number="46R"><Marker Type="3" Frame="0"/>'
         '</ActionUnit><Marker Type="9" Frame="x"/></ActionUnits>',
     )

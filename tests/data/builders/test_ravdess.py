@@ -134,6 +134,8 @@ def test_what_is_none_of_the_owner_s_files_is_left_out(tmp_path: Path) -> None:
         "03-01-03-01-01-01-0\u0661.wav": "no name of RAVDESS's",
     }
     put(tmp_path, *(f"Actor_01/{name}" for name in wrong))
+    put(tmp_path, "Actor_01/caf\udce9\n.wav")
+    wrong[r"caf\udce9\n.wav"] = "no name of RAVDESS's"
     put(tmp_path, "Actor_01/03-01-03-01-01-01-01.WAV", "Actor_01/notes.txt", "Actor_01/.a.wav")
     put(tmp_path, "Actor_25/03-01-03-01-01-01-25.wav", "actors.txt")
     found = read(tmp_path)
@@ -141,6 +143,7 @@ def test_what_is_none_of_the_owner_s_files_is_left_out(tmp_path: Path) -> None:
     assert {one.reason for one in found.left_out} == {"foreign name"}
     details = {Path(one.row.key).name: one.detail for one in found.left_out}
     assert details.keys() == wrong.keys()
+    assert all(detail.isprintable() for detail in details.values())
     assert all(sentence in details[name] for name, sentence in wrong.items())
     assert "2 files in the actors' folders are no recordings: ignored" in found.notes
 
@@ -160,6 +163,8 @@ def test_what_can_t_be_read_is_told_apart(tmp_path: Path) -> None:
     }
     assert sorted(one.reason for one in found.left_out) == ["not downloaded", "outside the source"]
     assert "1 files can't be read; another file of the utterance stands in" in found.notes
+    (passed_over,) = found.facts["files_passed_over"]
+    assert "Actor_01/01-01-04-01-01-01-01.mp4: a pointer of Git LFS" in passed_over
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
