@@ -135,9 +135,9 @@ def build_dataset(
 ) -> Path:
     """Return the folder of the shards, built now or found as the same build left it.
 
-    Beside the shards stand `input_spec.json`, `report.json`, the same as a page and, where there is any,
-    `people.json` (what is known of each person) and what was drawn: `source/`. A build
-    that was stopped goes on from what it had finished.
+    Beside the shards stand `input_spec.json`, `report.json`, the same as a page and, where
+    there is any, `people.json` (what is known of each person) and what was drawn: `source/`.
+    A build that was stopped goes on from what it had finished.
 
     Args:
         name: one of `BUILDERS`.

@@ -10,7 +10,6 @@ import random
 import re
 import shutil
 import socket
-import stat
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path

@@ -110,7 +110,7 @@ def test_no_room_ends_the_work_with_its_own_error(tmp_path: Path, workers: int) 
 
 
 def test_a_worker_that_only_ever_dies_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="its reader crashed .status 9. though nothing is left"):
+    with pytest.raises(UserError, match=r"its reader crashed \(status 9\) though nothing is left"):
         list(work_off([_job(0, tmp_path)], _always_crash, 1))
 
 

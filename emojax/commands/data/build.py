@@ -95,9 +95,7 @@ def run(command: Build) -> int:
     from emojax.data.shards import dataset_info
 
     if command.size != SetSize() and not command.name.startswith("synthetic"):
-        raise UserError(
-            f"--size belongs to `build synthetic`: {command.name} has the size it has"
-        )
+        raise UserError(f"--size belongs to `build synthetic`: {command.name} has the size it has")
     out = build_dataset(
         "synthetic" if command.name == "synthetic-clips" else command.name,
         source=command.source,

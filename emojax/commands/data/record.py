@@ -49,10 +49,10 @@ class Record:
 
 def run(command: Record) -> int:
     """Record, and return the exit status."""
-    from emojax.data.camera import open_camera
-    from emojax.data.prompt_view import open_view
-    from emojax.data.prompts import list_prompts
-    from emojax.data.record import (
+    from emojax.data.recording.camera import open_camera
+    from emojax.data.recording.prompt_view import open_view
+    from emojax.data.recording.prompts import list_prompts
+    from emojax.data.recording.record import (
         MANIFEST,
         Session,
         missing_takes,

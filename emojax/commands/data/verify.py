@@ -36,7 +36,7 @@ class Verify:
 
 def run(command: Verify) -> int:
     """Print the table and return the exit status."""
-    from emojax.data.verify import PAIRS_FILE, SHEET_FILE, find_folder, verify
+    from emojax.data.checking.verify import PAIRS_FILE, SHEET_FILE, find_folder, verify
 
     folder = find_folder(command.name)
     verdict = verify(folder, near=command.near, source=command.source, out=command.out)

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emojax import labels
-from emojax.data.camera import Camera
-from emojax.data.clip_file import ASIDE, new_clip
-from emojax.data.prompt_view import View
-from emojax.data.prompts import Prompt, check_name
+from emojax.data.recording.camera import Camera
+from emojax.data.recording.clip_file import ASIDE, new_clip
+from emojax.data.recording.prompt_view import View
+from emojax.data.recording.prompts import Prompt, check_name
 from emojax.data.synthetic.files import make_folder
 from emojax.errors import UserError
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from emojax.data.prompt_view import TerminalView, WindowView, draw_view, open_view
-from emojax.data.prompts import Prompt, list_prompts
+from emojax.data.recording.prompt_view import TerminalView, WindowView, draw_view, open_view
+from emojax.data.recording.prompts import Prompt, list_prompts
 
 PROMPT = Prompt("AU26", "AU26, jaw drop", "Let your jaw drop.")
 

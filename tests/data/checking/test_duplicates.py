@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from emojax.data import duplicates
-from emojax.data.duplicates import (
+from emojax.data.checking import duplicates
+from emojax.data.checking.duplicates import (
     NEAR,
     Example,
     Look,

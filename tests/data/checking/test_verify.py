@@ -13,11 +13,9 @@ import pytest
 from emojax.commands.data.verify import Verify, run
 from emojax.data.build import BuildOptions, build_dataset
 from emojax.data.builders import BUILDERS
-from emojax.data.duplicates import Example, Pair
-from emojax.data.rows import Expected
-from emojax.data.sanity import PROBLEMS
-from emojax.data.shards import dataset_info
-from emojax.data.verify import (
+from emojax.data.checking.duplicates import Example, Pair
+from emojax.data.checking.sanity import PROBLEMS
+from emojax.data.checking.verify import (
     Verdict,
     check_checksums,
     check_expected,
@@ -27,6 +25,8 @@ from emojax.data.verify import (
     find_folder,
     verify,
 )
+from emojax.data.rows import Expected
+from emojax.data.shards import dataset_info
 from emojax.errors import UserError
 
 SPLITS = ("train", "train", "train", "train", "validation", "test")

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from emojax.commands.data import record as command
-from emojax.data import record as module
+from emojax.data.recording import record as module
 from emojax.data.build import BuildOptions, build_dataset
-from emojax.data.camera import Camera, open_camera
-from emojax.data.clip_file import new_clip
 from emojax.data.manifest import read_manifest
-from emojax.data.prompts import Prompt, check_name, list_prompts
-from emojax.data.record import COLUMNS, Session, list_takes, read_rows, record, tidy_up
+from emojax.data.recording.camera import Camera, open_camera
+from emojax.data.recording.clip_file import new_clip
+from emojax.data.recording.prompts import Prompt, check_name, list_prompts
+from emojax.data.recording.record import COLUMNS, Session, list_takes, read_rows, record, tidy_up
 from emojax.data.shards import load_split
 from emojax.data.splits import SPLITS
 from emojax.data.synthetic.clips import make_timeline, render_clip

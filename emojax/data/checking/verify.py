@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from emojax.data.builders import BUILDERS
-from emojax.data.duplicates import (
+from emojax.data.checking.duplicates import (
     MAX_PAIRS,
     NEAR,
     Example,
@@ -27,7 +27,7 @@ from emojax.data.duplicates import (
     look_at,
     write_pairs,
 )
-from emojax.data.sanity import PROBLEMS, find_problems
+from emojax.data.checking.sanity import PROBLEMS, find_problems
 from emojax.data.shards import REPORT_FILE, DatasetInfo, dataset_info, read_batches
 from emojax.data.splits import SPLITS
 from emojax.data.summary import write_sheet

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import cv2
 import numpy as np
 
-from emojax.data.prompts import Prompt
+from emojax.data.recording.prompts import Prompt
 
 _TITLE = "emojax data record"
 _FONT = cv2.FONT_HERSHEY_SIMPLEX

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from emojax.data.sanity import PROBLEMS, find_problems
+from emojax.data.checking.sanity import PROBLEMS, find_problems
 from emojax.spec import InputSpec
 
 SPEC = InputSpec()

@@ -1,0 +1,1 @@
+"""A built set held against its owner, against what can be true, and against itself."""
