@@ -21,8 +21,10 @@ from emojax.data.quiet import load_tensorflow
 from emojax.data.rows import Rejection
 from emojax.data.splits import SPLITS
 
-_SHUFFLED_IN_MEMORY = 32 * 2**20
-"""Examples that TFDS sorts in memory; its own limit is a gigabyte."""
+_SORTED_AT_ONCE = 32 * 2**20
+"""Bytes of examples that TFDS sorts in memory; its own limit is a gigabyte."""
+
+_MOST_BUCKETS = shuffle.BUCKETS_NUMBER
 
 
 class Part(NamedTuple):
@@ -84,7 +86,9 @@ def write_shards(
         return itertools.chain.from_iterable(map(unpack, parts[split]))
 
     plan = Plan(people, reading.input_spec, reading.options.max_frames, examples)
-    with _quiet_tfds(), _frugal_tfds():
+    jobs = {part.job.name: part.job for of_split in parts.values() for part in of_split}
+    total_bytes = sum(reading.path(job).stat().st_size for job in jobs.values())
+    with _quiet_tfds(), _frugal_tfds(total_bytes):
         builder = builder_class(plan=plan, data_dir=work / "tfds")
         builder.download_and_prepare(
             file_format="tfrecord",
@@ -110,11 +114,16 @@ def _quiet_tfds() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _frugal_tfds() -> Iterator[None]:
-    """Let TFDS sort on the disk what is more than a little: memory must not grow with the set."""
-    before = shuffle.MAX_MEM_BUFFER_SIZE
-    shuffle.MAX_MEM_BUFFER_SIZE = _SHUFFLED_IN_MEMORY
+def _frugal_tfds(total_bytes: int) -> Iterator[None]:
+    """Let TFDS sort on the disk what is more than a little: memory must not grow with the set.
+
+    It sorts in buckets, files that are open all at once, with buffers of their own: a
+    thousand of them cost more memory than they save. As many are opened as hold the set.
+    """
+    before = shuffle.MAX_MEM_BUFFER_SIZE, shuffle.BUCKETS_NUMBER
+    shuffle.MAX_MEM_BUFFER_SIZE = _SORTED_AT_ONCE
+    shuffle.BUCKETS_NUMBER = min(_MOST_BUCKETS, 1 + total_bytes // _SORTED_AT_ONCE)
     try:
         yield
     finally:
-        shuffle.MAX_MEM_BUFFER_SIZE = before
+        shuffle.MAX_MEM_BUFFER_SIZE, shuffle.BUCKETS_NUMBER = before

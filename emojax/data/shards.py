@@ -36,7 +36,7 @@ BAKED_FIELDS = (
 """What of an `InputSpec` stands in the shards; the rest is applied when they are read."""
 
 _BATCH = 256
-_CLIP_BATCH_BYTES = 64 * 2**20
+_CLIP_BATCH_BYTES = 8 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from emojax.spec import InputSpec
 _LABEL_WIDTH = 150
 _CAPTION_HEIGHT = 22
 _GAP = 2
+_CHOSEN_BY = ("emotion", "action_units", "subject", "num_frames")
 
 
 def counts_table(info: DatasetInfo) -> str:
@@ -163,8 +164,10 @@ def _choose(info: DatasetInfo, wanted: int) -> dict[str, list[tuple[str, int]]]:
         # Another person first; the same one again only once everybody was shown.
         for split in SPLITS:
             start = 0
-            for batch in read_batches(info, split, ("emotion", "action_units", "subject")):
+            for batch in read_batches(info, split, _CHOSEN_BY):
                 for offset, person in enumerate(batch["subject"].tolist()):
+                    if batch["num_frames"][offset] == 0:
+                        continue
                     place = (split, start + offset)
                     for name in _labels_of(batch, offset, info.input_spec):
                         picks = chosen[name]
