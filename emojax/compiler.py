@@ -43,4 +43,4 @@ def keep_freed_memory() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     change = getattr(ctypes.CDLL(None), "mallopt", None)
-    return change is not None and all([change(*setting) for setting in _KEEP])
+    return change is not None and sum(change(*setting) for setting in _KEEP) == len(_KEEP)

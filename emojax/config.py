@@ -15,6 +15,7 @@ from emojax.optim import OptimConfig
 from emojax.spec import InputSpec
 
 ComputeType = Literal["auto", "float32", "bfloat16"]
+InputPath = Literal["auto", "resident", "streaming"]
 CallSize = Literal["auto", "step", "epoch"]
 OutputChoice = Literal["all", "action_units", "emotions"]
 Activations = Literal["sigmoid", "softmax"]
@@ -23,6 +24,7 @@ _CHOICES: dict[str, Any] = {
     "activation": Activation,
     "dtype": ComputeType,
     "compiled": CallSize,
+    "input": InputPath,
     "outputs": OutputChoice,
     "emotion_activation": Activations,
 }
@@ -73,6 +75,9 @@ class TrainConfig:
     compiled: CallSize = "auto"
     """What one compiled call holds. auto: a whole epoch on GPU and TPU, one step on a CPU,
     where XLA runs the gradients of convolutions inside a loop several times slower."""
+    input: InputPath = "auto"
+    """resident: the training split lies in device memory; streaming: its batches are read from
+    the shards while it trains. auto: resident where there is room for it."""
     checkpoint_minutes: float = 5.0
     """A checkpoint at every epoch's end, and at least this often inside one (compiled=step)."""
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
@@ -111,6 +116,11 @@ class TrainConfig:
                 raise UserError(
                     f"{name}={getattr(self, name)!r}: use {', '.join(get_args(choices))}"
                 )
+        if self.input == "streaming" and self.compiled == "epoch":
+            raise UserError(
+                "compiled=epoch needs all examples in device memory: leave compiled=auto, "
+                "or use input=resident"
+            )
         if not (isinstance(self.seed, int) and 0 <= self.seed < 2**32):
             raise UserError(f"seed={self.seed}: wanted 0 .. 4294967295")
         if not self.checkpoint_minutes > 0:

@@ -21,6 +21,7 @@ from emojax import labels, plots
 from emojax.baseline import pixel_baseline
 from emojax.checkpoint import open_checkpoints, restore
 from emojax.config import TrainConfig, network_spec
+from emojax.data.feed import Usable, find_usable, make_stream
 from emojax.data.resident import keep_faces, keep_labels, put_on_device
 from emojax.data.shards import DatasetInfo, FaceArrays, dataset_info, load_split
 from emojax.errors import UserError
@@ -28,15 +29,17 @@ from emojax.evaluate import Modality, Predictor, make_predictor, score
 from emojax.export import SYNTHETIC_NOTICE, export_artifact, record_examples
 from emojax.models import DEFAULT_EXTRACTOR, build_model, looks_at
 from emojax.report import write_report
-from emojax.run import load_run, open_run, provenance, write_json
-from emojax.sharding import make_mesh, replicated
+from emojax.run import load_run, open_run, provenance, settle_input, write_json
+from emojax.sharding import make_mesh, replicated, split_batch
 from emojax.spec import InputSpec, read_json
 from emojax.train import Trainer, TrainState, compute_dtype, fit, make_trainer
+from emojax.weights import averaged
 
 
 def variables_of(state: TrainState) -> dict[str, Any]:
     """Return what `apply` wants of a state."""
-    return {"params": state.params, "batch_stats": state.batch_stats}
+    params = averaged(state.opt_state, state.params)
+    return {"params": params, "batch_stats": state.batch_stats}
 
 
 def _network(config: TrainConfig, spec: InputSpec, *, frozen: bool | None = None) -> nn.Module:
@@ -176,18 +179,23 @@ def train_run(
         folder: the run's own; a stopped run there is continued.
         data: folder of the shards.
         fresh: throw away a run that is there.
-        baseline: also fit logistic regression on pixels, to stand beside the network.
+        baseline: also fit logistic regression on pixels, to stand beside the network;
+            a streamed split is too large for it.
 
     Raises:
         UserError: shards, settings and folder do not fit together, or the loss became NaN.
         StopTraining: someone asked to stop; run again to go on.
     """
     info = dataset_info(data)
+    config = settle_input(config, folder, info, fresh)
     spec = network_spec(config, info.input_spec)
     open_run(folder, config, spec, data, info.report["fingerprint"], fresh)
-    train, validation = (
-        keep_labels(load_split(data, split), spec) for split in ("train", "validation")
-    )
+    if config.input == "streaming":
+        train, usable = None, find_usable(info, "train", spec)
+    else:
+        train = keep_labels(load_split(data, "train"), spec)
+        usable = Usable(None, len(train.emotion), len(np.unique(train.subject)))
+    validation = keep_labels(load_split(data, "validation"), spec)
     if len(validation.emotion) == 0:
         raise UserError(
             f"{data}: nobody is in the split `validation`, which training is watched on: "
@@ -195,8 +203,20 @@ def train_run(
         )
     _require_test_people(info)
     extractor = _train_extractor(config, folder, data) if config.model == "ar4" else None
-    trainer = _trainer(config, spec, len(train.emotion), extractor=extractor)
-    resident = put_on_device(train, replicated(trainer.mesh))
+    trainer = _trainer(config, spec, usable.examples, extractor=extractor)
+    examples = (
+        make_stream(
+            info,
+            "train",
+            spec,
+            usable,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            sharding=split_batch(trainer.mesh),
+        )
+        if train is None
+        else put_on_device(train, replicated(trainer.mesh))
+    )
     predict = _predictor(config, spec, trainer.mesh)
     checkpoints = open_checkpoints(folder / "checkpoints")
     done = checkpoints.latest_step() or 0
@@ -213,7 +233,7 @@ def train_run(
     started = time.monotonic()
     try:
         state, history = fit(
-            trainer, resident, checkpoints, on_steps=watcher.steps, on_epoch=on_epoch
+            trainer, examples, checkpoints, on_steps=watcher.steps, on_epoch=on_epoch
         )
     finally:
         watcher.close()
@@ -226,9 +246,10 @@ def train_run(
         "training_seconds_this_time": time.monotonic() - started,
         "config": config.to_dict(),
         "provenance": provenance(),
-        "data": data_facts(data, {"train": train, "validation": validation}),
+        "data": data_facts(data, {"validation": validation}),
         "history": history,
     }
+    results["data"]["splits"]["train"] = {"examples": usable.examples, "people": usable.people}
     return finish_run(folder, results, predict, state, train if baseline else None)
 
 

@@ -26,6 +26,9 @@ PICTURE_SUFFIXES: frozenset[str] = frozenset(
 MAX_PIXELS = 2**27
 """134 million: above any camera's, and 400 MB once decoded."""
 
+_MAX_BYTES = 8 * MAX_PIXELS
+"""A gigabyte: four channels of sixteen bits, not packed at all."""
+
 _LOOK = 512
 _JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -63,6 +66,8 @@ def _png_header(data: bytes) -> _Header:
     at = 8
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
+        if not name.isalpha():
+            break
         at += 12 + length
         if name == b"IEND":
             return _Header("PNG", width, height, at <= len(data))
@@ -74,7 +79,9 @@ def _jpeg_header(data: bytes) -> _Header:
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
-            at += 1
+            at = data.find(0xFF, at)
+            if at < 0:
+                break
             continue
         marker = data[at + 1]
         if marker == 0xFF:
@@ -114,7 +121,9 @@ def _tiff_header(data: bytes) -> _Header:
         tag, form = struct.unpack_from(f"{order}HH", data, place)
         if tag in sides:
             letter = "H" if form == 3 else "I"
-            sides[tag] = struct.unpack_from(f"{order}{letter}", data, place + 8)[0]
+            side = struct.unpack_from(f"{order}{letter}", data, place + 8)[0]
+            # A size may stand there twice, and readers differ in which they take.
+            sides[tag] = max(sides[tag], side)
     # Strips lie anywhere in the file: the decoder finds out whether they are all there.
     return _Header("TIFF", sides[256], sides[257], True)
 
@@ -218,6 +227,8 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
         UserError: missing, empty, a folder, not a picture, cut off, damaged, or too large.
     """
     found: Path = require_file(path, "a picture")
+    if (size := found.stat().st_size) > _MAX_BYTES:
+        raise UserError(f"{found}: {size} bytes, wanted a picture of {_MAX_BYTES} at most")
     return decode_picture(found.read_bytes(), str(found))
 
 

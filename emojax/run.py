@@ -13,6 +13,7 @@ runs/ar1-synthetic-0/
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import platform
 import shutil
@@ -24,6 +25,8 @@ import jax
 
 from emojax import __version__
 from emojax.config import TrainConfig, config_from_dict, differences
+from emojax.data.room import choose_input
+from emojax.data.shards import DatasetInfo
 from emojax.errors import UserError
 from emojax.files import write_json
 from emojax.spec import InputSpec, read_json, spec_from_dict
@@ -66,6 +69,27 @@ def provenance() -> dict[str, Any]:
             "count": jax.device_count(),
         },
     }
+
+
+def settle_input(config: TrainConfig, folder: Path, info: DatasetInfo, fresh: bool) -> TrainConfig:
+    """Return the settings with what `input=auto` comes to; which and why is printed.
+
+    A run that goes on keeps what it began with: each way has its own order of batches.
+
+    Args:
+        config: settings of the run.
+        folder: of the run.
+        info: of the shards.
+        fresh: a run that is there will be thrown away.
+    """
+    if config.input != "auto":
+        return config
+    if (folder / "config.json").exists() and not fresh:
+        chosen, why = load_run(folder)[0].input, "as this run began"
+    else:
+        chosen, why = choose_input(info, "train", jax.devices())
+    print(f"input: {chosen} ({why})", flush=True)
+    return dataclasses.replace(config, input=chosen)
 
 
 def open_run(

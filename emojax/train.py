@@ -29,6 +29,7 @@ from emojax.augment import augment_batch
 from emojax.checkpoint import Progress, restore, save
 from emojax.compiler import compiler_options
 from emojax.config import TrainConfig
+from emojax.data.feed import Batches
 from emojax.data.resident import Batch, Resident, draw_frames, take_batch
 from emojax.errors import UserError
 from emojax.models import looks_at
@@ -128,22 +129,27 @@ def make_train_step(
     config: TrainConfig,
     batch_sharding: jax.sharding.Sharding,
 ) -> Callable[
-    [TrainState, Resident, Int[Array, " batch"], PRNGKeyArray], tuple[TrainState, Metrics]
+    [TrainState, Resident, Int[Array, " batch"] | None, PRNGKeyArray], tuple[TrainState, Metrics]
 ]:
     """Return the update `(state, resident, index, key) -> (state, metrics)`, not yet compiled.
 
-    `index` holds the batch's examples; gathering, decoding, frame choice and
-    augmentation are part of the step.
+    `index` holds the batch's examples, None where `resident` is the batch itself;
+    gathering, decoding, frame choice and augmentation are part of the step.
     """
     looks = looks_at(config.model)
 
     def train_step(
-        state: TrainState, resident: Resident, index: Int[Array, " batch"], key: PRNGKeyArray
+        state: TrainState,
+        resident: Resident,
+        index: Int[Array, " batch"] | None,
+        key: PRNGKeyArray,
     ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
         frame_key, augment_key, dropout_key, mask_key = jax.random.split(key, 4)
-        index = jax.lax.with_sharding_constraint(index, batch_sharding)
-        num_frames = resident.num_frames[index]
+        num_frames = resident.num_frames
+        if index is not None:
+            index = jax.lax.with_sharding_constraint(index, batch_sharding)
+            num_frames = num_frames[index]
         frame = draw_frames(frame_key, num_frames, spec.frames)
         batch = take_batch(resident, index, frame, spec)
         # A picture is augmented as one: a clip of one frame would be warped another way.
@@ -226,6 +232,8 @@ class Trainer:
     """One update, by the order's row for the state's step. Donates the state."""
     epoch: Callable[[TrainState, Resident, jax.Array], tuple[TrainState, Metrics]]
     """All updates of an epoch, from its first. Donates the state."""
+    batch_step: Callable[[TrainState, Resident], tuple[TrainState, Metrics]]
+    """One update on a batch that was put together outside. Donates the state."""
 
     @property
     def total_steps(self) -> int:
@@ -281,6 +289,11 @@ def make_trainer(
     ) -> tuple[TrainState, Metrics]:
         return train_step(state, resident, order[state.step % steps_per_epoch], key)
 
+    def one_batch(
+        state: TrainState, batch: Resident, key: PRNGKeyArray
+    ) -> tuple[TrainState, Metrics]:
+        return train_step(state, batch, None, key)
+
     def whole_epoch(
         state: TrainState, resident: Resident, order: jax.Array, key: PRNGKeyArray
     ) -> tuple[TrainState, Metrics]:
@@ -300,14 +313,14 @@ def make_trainer(
         )
 
     compiled_order = jax.jit(order, out_shardings=everywhere)
-    compiled_step, compiled_epoch = (
+    compiled_step, compiled_epoch, compiled_batch_step = (
         jax.jit(
             function,
             donate_argnums=0,
             out_shardings=everywhere,
             compiler_options=compiler_options(),
         )
-        for function in (one_step, whole_epoch)
+        for function in (one_step, whole_epoch, one_batch)
     )
     return Trainer(
         config=config,
@@ -319,25 +332,31 @@ def make_trainer(
         order=lambda epoch: compiled_order(np.int32(epoch)),
         step=lambda state, resident, order: compiled_step(state, resident, order, step_key),
         epoch=lambda state, resident, order: compiled_epoch(state, resident, order, step_key),
+        batch_step=lambda state, batch: compiled_batch_step(state, batch, step_key),
     )
 
 
 def run_epoch(
-    trainer: Trainer, state: TrainState, resident: Resident, start: int
+    trainer: Trainer, state: TrainState, examples: Resident | Batches, start: int
 ) -> Iterator[tuple[TrainState, Metrics, int]]:
     """Yield `(state, metrics, steps done)` from step `start` to its epoch's end.
 
     One yield an epoch where the epoch is one call, one yield a step otherwise.
     Nothing here waits for the device.
     """
+    if not isinstance(examples, Resident):
+        for batch in examples(start):
+            state, metrics = trainer.batch_step(state, batch)
+            yield state, metrics, 1
+        return
     epoch, first = divmod(start, trainer.steps_per_epoch)
     order = trainer.order(epoch)
     if trainer.by_epoch and first == 0:
-        state, metrics = trainer.epoch(state, resident, order)
+        state, metrics = trainer.epoch(state, examples, order)
         yield state, metrics, trainer.steps_per_epoch
         return
     for _ in range(first, trainer.steps_per_epoch):
-        state, metrics = trainer.step(state, resident, order)
+        state, metrics = trainer.step(state, examples, order)
         yield state, metrics, 1
 
 
@@ -375,7 +394,7 @@ def _to_host(losses: Sequence[jax.Array | float], last_step: int) -> list[float]
 
 def fit(
     trainer: Trainer,
-    resident: Resident,
+    examples: Resident | Batches,
     checkpoints: ocp.CheckpointManager,
     *,
     on_steps: Callable[[int, float], None],
@@ -385,7 +404,7 @@ def fit(
 
     Args:
         trainer: from `make_trainer`.
-        resident: the training split.
+        examples: the training split, or its batches as they are streamed.
         checkpoints: of this run; the newest one is where it goes on.
         on_steps: told how many steps are newly done and a loss, a step or two behind.
         on_epoch: told the state and the epoch's row, to which it may add its own figures.
@@ -407,7 +426,7 @@ def fit(
         while done < trainer.total_steps:
             started, first = time.monotonic(), done
             losses: list[jax.Array | float] = list(progress.losses)
-            for new_state, metrics, steps in run_epoch(trainer, state, resident, done):
+            for new_state, metrics, steps in run_epoch(trainer, state, examples, done):
                 state, done = new_state, done + steps
                 losses.append(metrics["loss"])
                 # Waiting for the loss before last keeps the host close behind the

@@ -38,6 +38,15 @@ _FREE_CLOCKS = {"mpegts", "mpeg"}
 _DEFAULT_RATE = 25.0
 _LATEST_SOUND_S = 3600.0
 
+MAX_PIXELS = 2**26
+"""67 million, twice 8K's: a few bytes can stand for a frame of any size."""
+
+LONGEST_SOUND_S = 4 * 3600
+"""Silence packs so well that a small file can hold years of it."""
+
+# From a sound of one sample a second, resampling would make gigabytes.
+_SOUND_RATES_HZ = range(1000, 1_000_001)
+
 
 class BrokenVideoError(UserError):
     """A video that broke in the middle: raised after its last frame that could be decoded."""
@@ -93,8 +102,16 @@ def open_container(path: str | os.PathLike[str], what: str) -> Iterator[Any]:
     with found.open("rb") as file:
         head = file.read(12)
         file.seek(0)
+        limits = {"max_pixels": str(MAX_PIXELS)}
         try:
-            container = av.open(file, "r", container_options={"format_whitelist": _FORMATS})
+            container = av.open(
+                file,
+                "r",
+                options=limits,
+                container_options={"format_whitelist": _FORMATS},
+                # A title in Latin-1 is no reason to refuse a film.
+                metadata_errors="replace",
+            )
         except (av.FFmpegError, ValueError):
             if head[4:8] == b"ftyp":
                 raise UserError(
@@ -106,6 +123,10 @@ def open_container(path: str | os.PathLike[str], what: str) -> Iterator[Any]:
                 f"wanted {what} (MP4, AVI, MKV, WebM, FLV, MOV, ...): check the file"
             ) from None
         with container:
+            for stream in container.streams.video:
+                # What is given above holds while FFmpeg looks at the streams, this afterwards.
+                if stream.codec_context is not None:
+                    stream.codec_context.options.update(limits)
             yield container
 
 
@@ -315,7 +336,13 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
         for packet in _packets(container):
             for frame in reading.frames(packet):
                 number = len(reading.shown_s)
-                yield VideoFrame(number, reading.stamp(frame), _upright(frame))
+                try:
+                    picture = _upright(frame)
+                except (av.FFmpegError, ValueError) as error:
+                    raise UserError(
+                        f"{path}: frame {number} can't be converted ({error}): save it as MP4"
+                    ) from None
+                yield VideoFrame(number, reading.stamp(frame), picture)
         with open(path, "rb") as file:
             is_cut = _is_cut(file)
         broke = reading.broke_at(is_cut)
@@ -366,7 +393,8 @@ def read_sound(path: str | os.PathLike[str], sample_rate_hz: int = 16000) -> np.
         float32 [samples], -1..1; None where there is no sound stream.
 
     Raises:
-        UserError: missing, empty, no container, or sound of which nothing can be decoded.
+        UserError: missing, empty, no container, sound of which nothing can be decoded or
+            converted, longer than `LONGEST_SOUND_S`, or with samples that are no numbers.
     """
     if sample_rate_hz < 1:
         raise UserError(f"sample_rate_hz={sample_rate_hz}: wanted 1 or more")
@@ -376,7 +404,7 @@ def read_sound(path: str | os.PathLike[str], sample_rate_hz: int = 16000) -> np.
         stream = container.streams.audio[0]
         resampler = av.AudioResampler(format="fltp", layout="mono", rate=sample_rate_hz)
         parts: list[np.ndarray] = []
-        num_decoded = 0
+        num_decoded = num_samples = 0
         for packet in _packets(container):
             if packet is None or packet.stream is not stream:
                 continue
@@ -384,12 +412,35 @@ def read_sound(path: str | os.PathLike[str], sample_rate_hz: int = 16000) -> np.
             if frames and not parts and frames[0].time is not None:
                 late_s = min(frames[0].time - _start_s(container), _LATEST_SOUND_S)
                 parts.append(np.zeros(max(0, round(late_s * sample_rate_hz)), np.float32))
-            parts += [
-                part.to_ndarray()[0] for frame in frames for part in resampler.resample(frame)
-            ]
-            num_decoded += sum(frame.samples for frame in frames)
+            for frame in frames:
+                if frame.sample_rate not in _SOUND_RATES_HZ:
+                    raise UserError(
+                        f"{path}: {frame.sample_rate} samples a second, wanted "
+                        f"{_SOUND_RATES_HZ[0]} to {_SOUND_RATES_HZ[-1]}: record it again"
+                    )
+                parts += _resampled(resampler, frame, path)
+                num_decoded += frame.samples
+                num_samples += frame.samples * sample_rate_hz // frame.sample_rate
+            if num_samples > LONGEST_SOUND_S * sample_rate_hz:
+                hours = LONGEST_SOUND_S // 3600
+                raise UserError(f"{path}: over {hours} hours of sound: cut it into shorter files")
         if num_decoded:
-            parts += [part.to_ndarray()[0] for part in resampler.resample(None)]
+            parts += _resampled(resampler, None, path)
     if num_decoded == 0:
         raise UserError(f"{path}: no sound could be decoded: copy or record it again")
-    return np.clip(np.concatenate(parts), -1.0, 1.0).astype(np.float32)
+    samples = np.concatenate(parts).astype(np.float32, copy=False)
+    finite = np.isfinite(samples)
+    if not finite.all():
+        raise UserError(
+            f"{path}: sample {int(np.argmin(finite))} of its sound is no number: record it again"
+        )
+    return np.clip(samples, -1.0, 1.0, out=samples)
+
+
+def _resampled(resampler: Any, frame: Any, source: Any) -> list[np.ndarray]:
+    """Return the samples that a frame completes; without a frame, those that are left."""
+    try:
+        return [part.to_ndarray()[0] for part in resampler.resample(frame)]
+    except (av.FFmpegError, ValueError) as error:
+        # 200 channels, or a format that changes on the way.
+        raise UserError(f"{source}: its sound can't be converted ({error}): save a WAV") from None

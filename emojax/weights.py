@@ -86,10 +86,23 @@ def average_weights(decay: float) -> optax.GradientTransformation:
 
 
 def averaged(opt_state: Any, params: Any) -> Any:
-    """Return the average of the weights where the optimiser keeps one, else the weights."""
-    found = [
-        leaf
-        for leaf in jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, AverageState))
-        if isinstance(leaf, AverageState)
-    ]
-    return found[0].average if found else params
+    """Return the average of the weights where the optimiser keeps one, else the weights.
+
+    Parts of the network that stand still have no average: they are as they are.
+    """
+
+    def is_state(node: Any) -> bool:
+        return isinstance(node, AverageState)
+
+    def is_still(node: Any) -> bool:
+        return isinstance(node, optax.MaskedNode)
+
+    found = [leaf for leaf in jax.tree.leaves(opt_state, is_leaf=is_state) if is_state(leaf)]
+    if not found:
+        return params
+    return jax.tree.map(
+        lambda mean, weights: weights if is_still(mean) else mean,
+        found[0].average,
+        params,
+        is_leaf=is_still,
+    )

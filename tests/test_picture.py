@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -213,3 +215,31 @@ def test_to_gray_follows_bt601(rgb):
 def test_to_gray_refuses_what_is_no_picture(picture):
     with pytest.raises(UserError, match="picture"):
         to_gray(picture)
+
+
+def test_a_file_too_large_for_a_picture_is_not_read(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(png_of_size(4, 4))
+    os.truncate(path, 2**31)
+    with pytest.raises(UserError, match=r"a\.png: 2147483648 bytes, wanted a picture of"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize(
+    "head", [png_of_size(4, 4)[:33], b"\xff\xd8\xff\xe0\0\x10JFIF\0"], ids=["png", "jpeg"]
+)
+def test_megabytes_of_nothing_are_passed_over_at_once(head):
+    started = time.process_time()
+    with pytest.raises(UserError, match="cut off"):
+        decode_picture(head + bytes(64 * 2**20), "x")
+    # Byte by byte it would be many seconds.
+    assert time.process_time() - started < 2
+
+
+def test_of_two_sizes_in_a_tiff_the_larger_counts(monkeypatch):
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
+    tags = [(256, 60000), (257, 60000), (256, 4), (257, 4)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    content = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(64)
+    with pytest.raises(UserError, match="60000 x 60000 pixels are more than"):
+        decode_picture(content, "x")

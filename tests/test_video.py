@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import wave
 from collections.abc import Callable
 from fractions import Fraction
@@ -428,3 +429,73 @@ def test_real_sound_files_are_read(shared_data):
                 expected = np.frombuffer(file.readframes(-1), "<i2") / 32768
                 assert file.getframerate() == 16000
             np.testing.assert_allclose(sound, expected, atol=1e-4)
+
+
+def write_float_wave(path: Path, samples: np.ndarray, rate_hz: int, channels: int = 1) -> Path:
+    """Write 32-bit samples under a header that says what it is told."""
+    content = samples.astype("<f4").tobytes()
+    width = 4 * channels
+    head = struct.pack("<HHIIHH", 3, channels, rate_hz, rate_hz * width % 2**32, width, 32)
+    body = b"WAVEfmt " + struct.pack("<I", 16) + head + b"data" + struct.pack("<I", len(content))
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body) + len(content)) + body + content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "channels", "value", "message"),
+    [
+        # Four hours at 16 kHz, for 64 KB.
+        (1, 1, 0.1, "1 samples a second, wanted 1000 to 1000000"),
+        (2**31 - 1, 1, 0.1, "2147483647 samples a second"),
+        (16000, 200, 0.1, "its sound can't be converted"),
+        (16000, 1, np.nan, "sample 7000 of its sound is no number"),
+        (16000, 1, -np.inf, "sample 7000 of its sound is no number"),
+    ],
+)
+def test_absurd_sound_is_refused_and_named(tmp_path, rate_hz, channels, value, message):
+    samples = np.full(16000, 0.1)
+    samples[7000:] = value
+    path = write_float_wave(tmp_path / "a.wav", samples, rate_hz, channels)
+    with pytest.raises(UserError, match=rf"a\.wav: {message}"):
+        read_sound(path)
+
+
+def test_sound_beyond_all_measure_is_refused(make, monkeypatch):
+    monkeypatch.setattr(video, "LONGEST_SOUND_S", 1.5)
+    with pytest.raises(UserError, match="hours of sound: cut it into shorter files"):
+        read_sound(make("sound.mp4"))
+
+
+def test_frames_too_large_to_hold_are_not_decoded(make, monkeypatch):
+    assert video.MAX_PIXELS >= 7680 * 4320
+    monkeypatch.setattr(video, "MAX_PIXELS", 160 * 120 - 1)
+    frames, error = read_all(make("plain.avi"))
+    assert frames == []
+    assert isinstance(error, UserError)
+    # FFmpeg counts the margins around a frame too.
+    monkeypatch.setattr(video, "MAX_PIXELS", 640 * 480)
+    assert len(read_all(make("plain.avi"))[0]) == NUM_FRAMES
+
+
+def test_a_frame_that_can_t_be_converted_is_an_error_with_the_file_s_name(make, monkeypatch):
+    def fail(frame):
+        raise av.error.ArgumentError(22, "Invalid argument")
+
+    monkeypatch.setattr(video, "_upright", fail)
+    with pytest.raises(UserError, match=r"plain\.avi: frame 0 can't be converted"):
+        list(read_frames(make("plain.avi")))
+
+
+def test_a_title_that_is_no_utf8_does_not_matter(make, tmp_path):
+    path = tmp_path / "titled.avi"
+    with av.open(str(make("plain.avi"))) as source, av.open(str(path), "w") as target:
+        target.metadata["title"] = "Cafe au lait"
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    content = path.read_bytes()
+    assert content.count(b"Cafe au") == 1
+    path.write_bytes(content.replace(b"Cafe au", b"Caf\xe9 au"))
+    assert len(read_all(path)[0]) == NUM_FRAMES

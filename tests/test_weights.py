@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from emojax.optim import OptimConfig, make_optimiser
+from emojax.train import hold_still
 from emojax.weights import averaged
 
 
@@ -43,3 +44,17 @@ def test_without_an_average_the_weights_are_what_counts() -> None:
     optimiser = make_optimiser(OptimConfig(), 10)
     params = {"w": jnp.ones((2, 2))}
     assert averaged(optimiser.init(params), params) is params
+
+
+def test_what_stands_still_has_no_average() -> None:
+    config = OptimConfig(name="sgd", learning_rate=0.1, schedule="constant", average=0.5)
+    optimiser = hold_still(make_optimiser(config, 10), ["extractor"])
+    params: Any = {"extractor": {"w": jnp.ones((2, 2))}, "head": {"w": jnp.ones((1, 2))}}
+    state = optimiser.init(params)
+    for _ in range(3):
+        updates, state = optimiser.update(jax.tree.map(jnp.ones_like, params), state, params)
+        params = optax.apply_updates(params, updates)
+    mean = averaged(state, params)
+    np.testing.assert_array_equal(mean["extractor"]["w"], 1.0)
+    assert jax.tree.structure(mean) == jax.tree.structure(params)
+    assert float(mean["head"]["w"].max()) > float(params["head"]["w"].max())

@@ -62,7 +62,7 @@ def check_fits(needed_bytes: int, devices: Iterable[Any]) -> None:
         if needed_bytes > 0.6 * free:
             raise UserError(
                 f"{needed_bytes / 2**30:.1f} GiB of faces do not fit into {device} "
-                f"({free / 2**30:.1f} GiB free): use a larger device or fewer frames a clip"
+                f"({free / 2**30:.1f} GiB free): use --input=streaming"
             )
 
 
@@ -134,19 +134,33 @@ def scale_sound(
 
 def take_batch(
     resident: Resident,
-    index: Int[Array, " batch"],
+    index: Int[Array, " batch"] | None,
     frames: Int[Array, "batch time"],
     spec: InputSpec,
 ) -> Batch:
-    """Return the examples at `index`, each by its frames, decoded and normalised."""
+    """Return examples, each by its frames, decoded and normalised.
+
+    Args:
+        resident: examples on the device.
+        index: which of them; None: all, in their order.
+        frames: which of each one's frames.
+        spec: how they are normalised.
+    """
+    if index is None:
+        # Each device chooses in its own part of a batch. With an index, even one that only
+        # counts from 0, XLA gathers the whole batch onto each of them first.
+        faces = jax.vmap(lambda clip, chosen: clip[chosen])(resident.faces, frames)
+    else:
+        faces = resident.faces[index[:, None], frames]
+    rows = slice(None) if index is None else index
     return Batch(
-        frames=normalise(resident.faces[index[:, None], frames], spec),
-        spectrograms=scale_sound(resident.spectrograms[index]),
-        has_sound=resident.has_sound[index],
-        action_units=resident.action_units[index],
-        action_unit_confidence=resident.action_unit_confidence[index],
-        emotion=resident.emotion[index],
-        emotion_confidence=resident.emotion_confidence[index],
+        frames=normalise(faces, spec),
+        spectrograms=scale_sound(resident.spectrograms[rows]),
+        has_sound=resident.has_sound[rows],
+        action_units=resident.action_units[rows],
+        action_unit_confidence=resident.action_unit_confidence[rows],
+        emotion=resident.emotion[rows],
+        emotion_confidence=resident.emotion_confidence[rows],
     )
 
 

@@ -1,48 +1,33 @@
-"""The streaming path: shuffled batches straight from the shards, for sets larger than memory.
+"""Shuffled batches straight from the shards, for sets that are larger than memory.
 
 The order of an epoch is settled by seed and epoch before anything is read: the shard files in
 a random order, begun at a random place of the first; cut into a share for each process; each
 share into windows of as many examples as the buffer holds, shuffled whole. While the batches
 of one window are handed out, the next one is read into the places that become free. A run
-that is resumed starts to read at its window: neither what came before it nor the rest
-of the set is parsed. TFDS writes examples by a hash of their keys, so neighbours in a shard
-are strangers already, and a window is a random part of the set.
+that is resumed starts to read at its window: what came before is not even parsed. TFDS
+writes examples by a hash of their keys, so neighbours in a shard are strangers already, and
+a window is a random part of the set.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from emojax.data.quiet import load_tensorflow
-from emojax.data.resident import Resident
 from emojax.data.shards import DatasetInfo, _builder, _empty_columns, _typed
 from emojax.data.splits import SPLITS
 from emojax.errors import UserError
-from emojax.labels import UNKNOWN
-from emojax.spec import InputSpec
 
 BUFFER_BYTES = 256 * 2**20
-"""Faces that the shuffle buffer holds: 34,000 pictures of 98 x 80, or 570 clips of 60."""
+"""Faces that are held for shuffling: 34,000 pictures of 98 x 80, or 570 clips of 60."""
 
-TRAINING_COLUMNS = (
-    "faces",
-    "num_frames",
-    "action_units",
-    "action_unit_confidence",
-    "emotion",
-    "emotion_confidence",
-    "has_sound",
-)
-"""What a training step needs; `spectrogram` too where the network listens."""
-
-Batches = Callable[[int], Iterator[Resident]]
-"""`step -> the batches from that step of the run to the end of its epoch`, on the device."""
+_PARSERS = 4
+"""Batches that are parsed at once; one file is read no faster than this many can parse."""
 
 
 class Stretch(NamedTuple):
@@ -50,7 +35,7 @@ class Stretch(NamedTuple):
 
     shard: int
     start: int
-    count: int
+    length: int
 
 
 def reading_order(lengths: Sequence[int], seed: int, epoch: int) -> list[Stretch]:
@@ -80,10 +65,10 @@ def cut(stretches: Sequence[Stretch], start: int, stop: int) -> list[Stretch]:
     kept, before = [], 0
     for stretch in stretches:
         low = max(start - before, 0)
-        high = min(stop - before, stretch.count)
+        high = min(stop - before, stretch.length)
         if low < high:
             kept.append(Stretch(stretch.shard, stretch.start + low, high - low))
-        before += stretch.count
+        before += stretch.length
     return kept
 
 
@@ -98,11 +83,13 @@ def stream_batches(
     process_index: int = 0,
     process_count: int = 1,
     columns: Sequence[str] | None = None,
+    keep: np.ndarray | None = None,
     buffer_bytes: int = BUFFER_BYTES,
+    buffer: dict[str, np.ndarray] | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the batches of one epoch, columns as `read_batches` has them.
+    """Return the batches of one epoch, columns as `read_batches` has them.
 
-    Equal arguments give equal batches; each example comes at most once, the odd rest that
+    Equal arguments give equal batches. Each example comes at most once; the odd rest that
     fills no batch, another one each epoch, is left out.
 
     Args:
@@ -113,76 +100,87 @@ def stream_batches(
         epoch: each one has its own order.
         first_step: where to begin inside the epoch, for a run that is resumed.
         process_index: which share this process reads; shares have no example in common.
-        process_count: how many processes read; each yields as many batches.
+        process_count: how many processes read; each gets as many batches.
         columns: which to parse; None: all.
+        keep: bool [example], in the shards' order: which to stream; None: all.
         buffer_bytes: faces held for shuffling; a batch at least.
+        buffer: an empty dictionary that the caller keeps from epoch to epoch, one at a time:
+            memory that is asked for anew costs more than what is read into it.
 
     Raises:
         UserError: fewer examples than a batch, a batch that the processes can't share, or
-            a shard that is missing, truncated or altered.
+            a shard that is missing, truncated or altered; the last may come up with any batch.
     """
     if split not in SPLITS:
         raise UserError(f"split {split!r}: use {', '.join(SPLITS)}")
-    total = info.num_examples[split]
     if batch_size < 1 or batch_size % process_count:
         raise UserError(
             f"batch_size={batch_size} can't be shared by {process_count} processes: "
             f"use a multiple of {process_count}"
         )
+    total = info.num_examples[split] if keep is None else int(keep.sum())
     if total < batch_size:
         raise UserError(
-            f"{info.folder}: {split} holds {total} examples, fewer than a batch of {batch_size}: "
+            f"{info.folder}: {split} has {total} examples for a batch of {batch_size}: "
             "use a smaller --batch-size, or --input=resident, which repeats them"
         )
-    shards = _Shards(info, split, columns)
+    shards = _Shards(info, split, columns, keep)
     local = batch_size // process_count
-    order = reading_order(shards.lengths, seed, epoch)
-    bounds = [index * total // process_count for index in (process_index, process_index + 1)]
-    share = cut(order, *bounds)
-    size = bounds[1] - bounds[0]
+    start, stop = (index * total // process_count for index in (process_index, process_index + 1))
+    share, size = cut(reading_order(shards.lengths, seed, epoch), start, stop), stop - start
     # Whole batches: a window's places become free a batch at a time.
     held = max(1, buffer_bytes // (shards.example_bytes * local)) * local
     window = first_step * local // held
-    incoming = shards.read(cut(share, window * held, size), local)
 
-    def shuffled(window: int) -> np.ndarray:
+    def order(window: int) -> np.ndarray:
         rng = np.random.default_rng((seed, epoch, process_index, window))
         return rng.permutation(min(held, size - window * held))
 
-    batches = _through_buffer(incoming, map(shuffled, itertools.count(window)), held, local)
-    first = first_step - window * held // local
-    return itertools.islice(batches, first, first + total // batch_size - first_step)
+    batches = _through_buffer(
+        shards.read(cut(share, window * held, size), local),
+        map(order, itertools.count(window)),
+        local,
+        held,
+        {} if buffer is None else buffer,
+    )
+    behind = first_step - window * held // local
+    return itertools.islice(batches, behind, behind + total // batch_size - first_step)
 
 
 def _through_buffer(
     incoming: Iterator[dict[str, np.ndarray]],
     orders: Iterator[np.ndarray],
-    held: int,
     size: int,
+    held: int,
+    buffer: dict[str, np.ndarray],
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield batches of `size`, window by window, each in its order.
 
     Args:
         incoming: examples in the order of the windows, `size` at a time.
         orders: one permutation for each window; all but the last window are full.
-        held: examples of a full window, a multiple of `size`.
         size: of a batch.
+        held: examples of a full window, a multiple of `size`.
+        buffer: where they lie; filled here.
     """
-    buffer: dict[str, np.ndarray] = {}
 
     def put(places: np.ndarray) -> np.ndarray:
         """Read into the places, return those that are filled now."""
         columns = next(incoming, None)
         if columns is None:
             return places[:0]
+        count = len(next(iter(columns.values())))
+        for name in buffer.keys() - columns.keys():
+            del buffer[name]
         for name, values in columns.items():
-            if name not in buffer:
+            if len(buffer.get(name, ())) != held:
                 kind = object if values.dtype.kind == "U" else values.dtype
                 buffer[name] = np.empty((held, *values.shape[1:]), kind)
-        count = len(next(iter(columns.values())))
-        for name, values in columns.items():
             buffer[name][places[:count]] = values
         return places[:count]
+
+    def take(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+        return values[places] if values.dtype != object else values[places].astype(str)
 
     # `filled[i]` is where example i of the window lies.
     filled = np.concatenate([put(np.arange(at, at + size)) for at in range(0, held, size)])
@@ -190,22 +188,28 @@ def _through_buffer(
         order, coming = next(orders), [filled[:0]]
         for at in range(0, len(filled) - size + 1, size):
             places = filled[order[at : at + size]]
-            yield {
-                name: values[places] if values.dtype != object else values[places].astype(str)
-                for name, values in buffer.items()
-            }
+            yield {name: take(values, places) for name, values in buffer.items()}
             coming.append(put(places))
         filled = np.concatenate(coming)
 
 
 class _Shards:
-    """The shard files of a split, checked to be there whole, and how their records are read."""
+    """The shard files of a split, seen to be there whole, and how their records are read."""
 
-    def __init__(self, info: DatasetInfo, split: str, columns: Sequence[str] | None) -> None:
+    def __init__(
+        self,
+        info: DatasetInfo,
+        split: str,
+        columns: Sequence[str] | None,
+        keep: np.ndarray | None,
+    ) -> None:
         builder = _builder(info.folder)
         described = builder.info.splits[split]
-        self.info, self.split = info, split
-        self.lengths: list[int] = list(described.shard_lengths)
+        lengths = list(described.shard_lengths)
+        every = np.ones(sum(lengths), bool) if keep is None else keep
+        self.keep = np.split(every, np.cumsum(lengths)[:-1])
+        self.info, self.split, self.whole = info, split, keep is None
+        self.lengths = [int(chosen.sum()) for chosen in self.keep]
         self.files = [info.folder / Path(path).name for path in described.filepaths]
         self.templates = _empty_columns(info)
         self.record = {
@@ -213,12 +217,11 @@ class _Shards:
             for name, feature in builder.info.features.tf_example_spec.items()
             if columns is None or name in columns
         }
-        shape = self.templates["faces"].shape[1:]
-        self.example_bytes = int(np.prod(shape))
+        self.example_bytes = int(np.prod(self.templates["faces"].shape[1:]))
         self._check_files()
 
     def _check_files(self) -> None:
-        # A shard that is cut short would otherwise be noticed when the epoch arrives there.
+        # A shard that is cut short would otherwise be noticed when an epoch arrives there.
         for file in self.files:
             wanted = self.info.report.get("shard_bytes", {}).get(file.name)
             found = file.stat().st_size if file.is_file() else None
@@ -226,23 +229,48 @@ class _Shards:
                 what = "is missing" if found is None else f"has {found} bytes, not {wanted}"
                 raise UserError(f"{file}: {what}: build the data set again")
 
+    def _records(self, stretches: Sequence[Stretch]) -> list[tuple[int, int, np.ndarray]]:
+        """Return for each stretch its shard, the record that it begins at, and which are kept."""
+        found = []
+        for shard, start, length in stretches:
+            places = np.flatnonzero(self.keep[shard])[start : start + length]
+            first, last = int(places[0]), int(places[-1])
+            found.append((shard, first, self.keep[shard][first : last + 1]))
+        return found
+
     def read(self, stretches: Sequence[Stretch], size: int) -> Iterator[dict[str, np.ndarray]]:
         """Yield examples, `size` at a time and at the end what is left.
 
         Raises:
             UserError: a shard is missing, truncated or altered.
         """
-        tf = load_tensorflow()
-        wanted = sum(stretch.count for stretch in stretches)
-        if not wanted:
+        records = self._records(stretches)
+        if not records:
             return
-        files = [str(self.files[stretch.shard]) for stretch in stretches]
-        skips = np.array([stretch.start for stretch in stretches], np.int64)
+        kept = np.concatenate([chosen for _, _, chosen in records])
+        parsed, found = self._parse(records, size), 0
+        if not self.whole:
+            parsed = _only(parsed, kept, size)
+        for fields in parsed:
+            found += len(next(iter(fields.values())))
+            yield fields
+        if found != kept.sum():
+            raise UserError(
+                f"{self.info.folder}: the shards of {self.split} hold {found} examples where "
+                f"dataset_info.json says {kept.sum()}: build the data set again"
+            )
+
+    def _parse(
+        self, records: Sequence[tuple[int, int, np.ndarray]], size: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        tf = load_tensorflow()
+        files = [str(self.files[shard]) for shard, _, _ in records]
+        skips = np.array([first for _, first, _ in records], np.int64)
         # -1 reads to the end of the file, so that a shard with too many examples is noticed.
         takes = np.array(
             [
-                -1 if start + count == self.lengths[shard] else count
-                for shard, start, count in stretches
+                -1 if first + len(chosen) == len(self.keep[shard]) else len(chosen)
+                for shard, first, chosen in records
             ],
             np.int64,
         )
@@ -259,112 +287,36 @@ class _Shards:
             tf.data.Dataset.from_tensor_slices((files, skips, takes))
             .flat_map(lambda file, skip, take: tf.data.TFRecordDataset(file).skip(skip).take(take))
             .batch(size)
-            .map(parse, num_parallel_calls=2)
+            .map(parse, num_parallel_calls=_PARSERS)
             .prefetch(2)
         )
-        found = 0
         try:
             for batch in batches.as_numpy_iterator():
-                fields = {
-                    name: _typed(values, self.templates[name]) for name, values in batch.items()
-                }
-                found += len(next(iter(fields.values())))
-                yield fields
+                yield {name: _typed(values, self.templates[name]) for name, values in batch.items()}
         except tf.errors.OpError as error:
             reason = str(error.message).split("\n")[0][:160]
             raise UserError(
                 f"{self.info.folder}: a shard of {self.split} is missing, truncated or altered "
                 f"({reason}): build the data set again"
             ) from None
-        if found != wanted:
-            raise UserError(
-                f"{self.info.folder}: the shards of {self.split} hold {found} examples where "
-                f"dataset_info.json says {wanted}: build the data set again"
-            )
 
 
-def to_resident(columns: Mapping[str, np.ndarray], spec: InputSpec) -> Resident:
-    """Return a batch in the form that the training step takes, still on the host.
-
-    Args:
-        columns: `TRAINING_COLUMNS` of a batch.
-        spec: what the network sees and answers; labels that no output is about are left out.
-    """
-    count = len(columns["num_frames"])
-    none = slice(0, 0)
-    units = slice(None) if spec.action_units else none
-    emotion = columns["emotion"].astype(np.int32)
-    return Resident(
-        faces=columns["faces"],
-        spectrograms=columns.get("spectrogram", np.zeros((count, 0, 0), np.uint8)),
-        has_sound=columns.get("has_sound", np.zeros(count)).astype(np.float32),
-        num_frames=columns["num_frames"].astype(np.int32),
-        action_units=columns["action_units"][:, units].astype(np.int8),
-        action_unit_confidence=columns["action_unit_confidence"][:, units].astype(np.float32),
-        emotion=emotion if spec.emotions else np.full_like(emotion, UNKNOWN),
-        emotion_confidence=columns["emotion_confidence"].astype(np.float32),
-    )
-
-
-def prefetch(
-    batches: Iterator[Resident], sharding: jax.sharding.Sharding, ahead: int = 1
-) -> Iterator[Resident]:
-    """Yield batches in device memory; the next ones are on their way while one is used.
-
-    Args:
-        batches: on the host; each process has its own part of a batch.
-        sharding: of a whole batch.
-        ahead: how many batches are copied before they are asked for.
-    """
-
-    def put(batch: Resident) -> Resident:
-        return Resident(
-            *(jax.make_array_from_process_local_data(sharding, leaf) for leaf in batch)
-        )
-
-    waiting: list[Resident] = []
-    for batch in batches:
-        waiting.append(put(batch))
-        if len(waiting) > ahead:
-            yield waiting.pop(0)
-    yield from waiting
-
-
-def make_stream(
-    info: DatasetInfo,
-    split: str,
-    spec: InputSpec,
-    *,
-    batch_size: int,
-    seed: int,
-    sharding: jax.sharding.Sharding,
-) -> Batches:
-    """Return `step -> batches on the device`, from that step of a run to its epoch's end.
-
-    Args:
-        info: of the folder of shards.
-        split: which is trained on.
-        spec: what the network sees and answers.
-        batch_size: examples of a step, over all processes together.
-        seed: of the run.
-        sharding: of a batch.
-    """
-    steps_per_epoch = max(1, info.num_examples[split] // batch_size)
-    columns = (*TRAINING_COLUMNS, *(["spectrogram"] if spec.sound else []))
-
-    def batches(step: int) -> Iterator[Resident]:
-        epoch, first_step = divmod(step, steps_per_epoch)
-        columns_of_batches = stream_batches(
-            info,
-            split,
-            batch_size=batch_size,
-            seed=seed,
-            epoch=epoch,
-            first_step=first_step,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            columns=columns,
-        )
-        return prefetch((to_resident(each, spec) for each in columns_of_batches), sharding)
-
-    return batches
+def _only(
+    batches: Iterator[dict[str, np.ndarray]], keep: np.ndarray, size: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the examples that are kept, `size` at a time and at the end what is left."""
+    waiting: dict[str, np.ndarray] = {}
+    at = 0
+    for fields in batches:
+        count = len(next(iter(fields.values())))
+        chosen = np.flatnonzero(keep[at : at + count])
+        at += count
+        waiting = {
+            name: np.concatenate([waiting[name], values[chosen]]) if waiting else values[chosen]
+            for name, values in fields.items()
+        }
+        while len(next(iter(waiting.values()))) >= size:
+            yield {name: values[:size] for name, values in waiting.items()}
+            waiting = {name: values[size:] for name, values in waiting.items()}
+    if waiting and len(next(iter(waiting.values()))):
+        yield waiting

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int8
 
-from emojax.models.winograd import convolve_span, convolve_tiles, is_worthwhile, spans_its_axis
+from emojax.models.cpu_convolution import convolve_on_cpu, has_quick_forms
 
 Sides = tuple[tuple[int, int], tuple[int, int]]
 """Padding before and behind, of height and of width."""
@@ -33,7 +33,8 @@ def convolve(
 
     Where one tap is left, or the kernel fits into its input once, the convolution is a
     matrix product and computed as one. Its gradients are then products as well; as
-    convolutions they would be transposed and dilated first.
+    convolutions they would be transposed and dilated first. On a CPU there are more such forms,
+    see `cpu_convolution`.
 
     Args:
         x: the input.
@@ -44,7 +45,7 @@ def convolve(
     """
     if settings.get("feature_group_count", 1) != 1 or not _is_undilated(settings):
         return lax.conv_general_dilated(x, kernel, window_strides, padding, **settings)
-    sizes, strides = x.shape[1:3], tuple(window_strides)
+    sizes, strides = x.shape[1:3], (window_strides[0], window_strides[1])
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(sizes, kernel.shape[:2], strides, padding)
     taps, pads = zip(
@@ -65,20 +66,8 @@ def convolve(
         ):
             seen = x[:, :high, :wide].reshape(x.shape[0], -1)
             return (seen @ kernel.reshape(-1, kernel.shape[-1]))[:, None, None]
-    if x.shape[0] > 1 and _is_quick_in_products(x, kernel):
-        axis = spans_its_axis(x.shape, kernel.shape, pads)
-        outputs = tuple(
-            (side + sum(axis_pads) - size) // stride + 1
-            for side, axis_pads, size, stride in zip(
-                sizes, pads, (high, wide), strides, strict=True
-            )
-        )
-        if strides == (1, 1) and axis:
-            return convolve_span(x, kernel, axis)
-        if strides == (1, 1) and is_worthwhile(x.shape[0], outputs, kernel.shape):
-            return convolve_tiles(x, kernel, pads)
-        if strides == (2, 2) and high == wide == 3:
-            return convolve_strided(x, kernel, strides, pads, settings)
+    if has_quick_forms(x, kernel):
+        return convolve_on_cpu(x, kernel, strides, pads, settings)
     return lax.conv_general_dilated(x, kernel, strides, pads, **settings)
 
 
@@ -93,44 +82,6 @@ def _useful_taps(
     first_tap = max(0, before - last)
     end_tap = min(size, before + side)
     return slice(first_tap, end_tap), (before - first_tap, behind - (size - end_tap))
-
-
-def _is_quick_in_products(x: jax.Array, kernel: jax.Array) -> bool:
-    # Elsewhere convolutions are quicker than anything that is made of them, and half precision
-    # has no digits to spare for sums.
-    return jax.default_backend() == "cpu" and x.dtype == kernel.dtype and x.dtype.itemsize >= 4
-
-
-def convolve_strided(x, kernel, strides, pads, settings):
-    """Strided convolution whose input gradient is a product for each tap."""
-    def plain(x, kernel):
-        return lax.conv_general_dilated(x, kernel, strides, pads, **settings)
-    conv = jax.custom_vjp(plain)
-    def backward(kept, slope):
-        x, kernel = kept
-        (kernel_slope,) = jax.vjp(lambda kernel: plain(x, kernel), kernel)[1](slope)
-        (x_slope,) = jax.vjp(lambda x: _by_taps(x, kernel, strides, pads), x)[1](slope)
-        return x_slope, kernel_slope
-    conv.defvjp(lambda x, kernel: (plain(x, kernel), (x, kernel)), backward)
-    return conv(x, kernel)
-
-
-def _by_taps(x, kernel, strides, pads):
-    sides = [(side + sum(p) - size) // stride + 1 for side, p, size, stride in zip(x.shape[1:3], pads, kernel.shape, strides, strict=False)]
-    def span(tap, axis):
-        before, n, stride = pads[axis][0], x.shape[axis+1], strides[axis]
-        first = max(0, -(-(before - tap) // stride))
-        end = min(sides[axis], (n - 1 + before - tap) // stride + 1)
-        return first, end, first * stride + tap - before, (end - first - 1) * stride + 1
-    y = 0
-    for row in range(kernel.shape[0]):
-        h0,h1,a,la=span(row,0)
-        for column in range(kernel.shape[1]):
-            w0,w1,b,lb=span(column,1)
-            if h1<=h0 or w1<=w0: continue
-            p = jnp.einsum("bhwi,io->bhwo", x[:, a:a+la:strides[0], b:b+lb:strides[1]], kernel[row, column])
-            y = y + lax.pad(p, jnp.zeros((), p.dtype), [(0,0,0),(h0,sides[0]-h1,0),(w0,sides[1]-w1,0),(0,0,0)])
-    return y
 
 
 def _is_undilated(settings: dict[str, Any]) -> bool:

@@ -4,319 +4,31 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
+import functools
 import os
 import random
-import re
 import shutil
-import socket
-import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import signal
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-from build_service import BuildService, Built
-from corruption import LINE_KINDS, SECRET, Damage, Trap, damage, damage_line, kinds_for
-from small_sources import LAYOUTS, Layout, read_manifest_rows, write_manifest_rows
+from build_service import BuildService
+from corruption import damage, kinds_for
+from fuzzing import Bench, build_watched, check_sentences, fuzz, fuzz_lines, print_fates
+from hostile_media import png_bytes, wav_bytes
+from small_sources import LAYOUTS, read_manifest_rows, write_manifest_rows
+from trap import Listener, make_trap
 
-from emojax.data.build import BuildOptions
+from emojax.data import build as build_module
+from emojax.data.build import BuildOptions, build_dataset
+from emojax.data.cells import Job, Reading, read_into_cell
 
-PATIENCE_S = 20.0
-PEAK_MB = 1500
+Pristine = Callable[[str, int], Path]
 
-Fates = collections.Counter[tuple[str, str, str]]
-"""How many inputs of a layout, damaged in a way, met an end."""
-
-
-class Listener:
-    """A port on the loopback that notes who calls."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                caller, address = self._socket.accept()
-            except OSError:
-                return
-            self.calls.append(str(address))
-            caller.close()
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@pytest.fixture(scope="module")
-def listener() -> Iterator[Listener]:
-    opened = Listener()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildService]:
-    started = BuildService(tmp_path_factory.mktemp("service"))
-    yield started
-    started.end()
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Path]:
-    """Return a folder with a whole source of so many groups, drawn once."""
-    drawn: dict[tuple[str, int], Path] = {}
-
-    def give(name: str, groups: int) -> Path:
-        if (name, groups) not in drawn:
-            drawn[name, groups] = tmp_path_factory.mktemp("pristine")
-            LAYOUTS[name].write(drawn[name, groups], groups)
-        return drawn[name, groups]
-
-    return give
-
-
-@pytest.fixture(scope="module")
-def fates() -> Fates:
-    """What became of all inputs of this module, for the summary."""
-    return collections.Counter()
-
-
-def make_trap(folder: Path, listener: Listener) -> Trap:
-    outside = folder / "outside"
-    outside.mkdir()
-    (outside / "good.txt").write_text(SECRET)
-    return Trap(outside, folder / "canary", listener.url)
-
-
-def snapshot(*roots: Path) -> dict[bytes, tuple[int, ...]]:
-    """Return mode, size and time of all under some folders, links not followed."""
-    found: dict[bytes, tuple[int, ...]] = {}
-    for root in roots:
-        for folder, names, files in os.walk(os.fsencode(root)):
-            for name in (*names, *files):
-                status = os.lstat(os.path.join(folder, name))
-                times = (status.st_mtime_ns, status.st_size)
-                found[os.path.join(folder, name)] = (status.st_mode, *times)
-    return found
-
-
-def build_watched(
-    service: BuildService,
-    listener: Listener,
-    layout: Layout,
-    folder: Path,
-    options: BuildOptions | None = None,
-) -> Built:
-    """Build `folder/source` into `folder/out/set` and see that nothing else has changed."""
-    service.start()
-    (folder / "out").mkdir()
-    watched = [entry for entry in folder.iterdir() if entry.name != "out"]
-    watched += [service.home / name for name in ("cwd", "tmp", "home")]
-    before = snapshot(*watched)
-    options = dataclasses.replace(options or layout.options, workers=1, patience_s=PATIENCE_S)
-    out = folder / "out" / "set"
-    built = service.build(layout.name, folder / "source", out, options, limit_s=150)
-    after = snapshot(*watched)
-    if built.error:
-        assert built.error.startswith("UserError: "), f"{built.error}\n{built.stderr[-3000:]}"
-    assert after == before, sorted(set(after.items()) ^ set(before.items()))[:5]
-    assert not (folder / "canary").exists()
-    assert sorted(os.listdir(folder / "out")) == ([] if built.error else ["set"])
-    assert sorted(os.listdir(folder)) == sorted({"out", *(each.name for each in folder.iterdir())})
-    assert listener.calls == []
-    assert built.connections == ()
-    said = json.dumps(built.report) + built.error + built.stderr
-    assert SECRET not in said
-    assert "root:x:" not in said
-    assert "Traceback" not in (built.stderr if not built.error else "")
-    assert built.peak_mb < PEAK_MB
-    return built
-
-
-def fate_of(done: Damage, layout: Layout, report: Mapping[str, Any], kept: Collection[str]) -> str:
-    """Return what became of a damaged file; empty where the report says nothing of it."""
-    names = {name for path in (done.path, done.now) for name in spellings(path)}
-    group = layout.group(done.path)
-    for left in report["left_out_files"]:
-        if any(name in left["path"] or name in left["detail"] for name in names):
-            return left["reason"]
-    for unheard in report["unheard"]:
-        if any(name in unheard["detail"] for name in names):
-            return "kept without sound"
-    told = [*report["notes"], json.dumps(report["facts"], ensure_ascii=False)]
-    if any(name in sentence for name in names for sentence in told):
-        return "noted"
-    if done.renamed and group is not None:
-        # Nobody can know that it was the owner's file: what it belongs to lacks it.
-        for left in report["left_out_files"]:
-            if group in left["path"]:
-                return left["reason"]
-    parts = {*names, group} - {None}
-    is_kept = any(part in key for part in parts for key in kept)
-    may_be_kept = not done.hopeless or (done.kind == "link_outside" and layout.links_may_lead_out)
-    return "kept" if is_kept and may_be_kept else ""
-
-
-def spellings(path: str) -> set[str]:
-    """Return how a report may write a file's name."""
-    name = path.rsplit("/", 1)[-1]
-    escaped = name.encode("utf-8", "backslashreplace").decode()
-    replaced = os.fsencode(name).decode("utf-8", "replace")
-    return {name, escaped, replaced, repr(escaped)[1:-1], repr(name)[1:-1], name.strip()}
-
-
-def check_sentences(built: Built) -> None:
-    """See that reasons are sentences for people."""
-    for left in built.report["left_out_files"]:
-        assert re.fullmatch(r"[a-z][a-zA-Z0-9 -]{3,40}", left["reason"]), left
-        assert left["reason"] != "broken reader", left
-        assert " " in left["detail"], left
-        for scrap in ("Traceback", 'File "', " at 0x", "Error(", "<class"):
-            assert scrap not in left["detail"], left
-        assert len(left["detail"]) < 1500, left
-
-
-def choose_kind(path: Path, fates: Fates, layout: Layout, rng: random.Random) -> str:
-    """Return a kind of damage that this layout has seen least of."""
-    used = collections.Counter[str]()
-    for (name, kind, _), count in fates.items():
-        if name == f"{layout.name}{path.suffix}":
-            used[kind] += count
-    kinds = list(kinds_for(path))
-    rng.shuffle(kinds)
-    return min(kinds, key=lambda kind: used[kind])
-
-
-def damage_files(
-    source: Path, layout: Layout, count: int, rng: random.Random, trap: Trap, fates: Fates
-) -> list[Damage]:
-    """Damage one file each of so many groups."""
-    groups: dict[str, list[Path]] = {}
-    for path in sorted(source.rglob("*")):
-        group = layout.group(str(path.relative_to(source)))
-        if path.is_file() and group is not None:
-            groups.setdefault(group, []).append(path)
-    assert count < len(groups), "some have to stay whole"
-    done: list[Damage] = []
-    for group in rng.sample(sorted(groups), count):
-        path = rng.choice(groups[group])
-        kind = choose_kind(path, fates, layout, rng)
-        done.append(damage(source, path, kind, rng, trap))
-        fates[f"{layout.name}{path.suffix}", kind, "?"] += 1
-    return done
-
-
-def fuzz(
-    service: BuildService,
-    listener: Listener,
-    layout: Layout,
-    pristine: Path,
-    folder: Path,
-    count: int,
-    seed: str,
-    fates: Fates,
-    options: BuildOptions | None = None,
-) -> None:
-    """Damage files of a copy of a source, build it, and see what became of each."""
-    rng = random.Random(seed)
-    folder.mkdir()
-    shutil.copytree(pristine, folder / "source")
-    trap = make_trap(folder, listener)
-    done = damage_files(folder / "source", layout, count, rng, trap, fates)
-    if layout.name == "manifest":
-        name_anew(folder / "source", done)
-    built = build_watched(service, listener, layout, folder, options)
-    assert built.error == ""
-    kept = service.keys(folder / "out" / "set")
-    assert len(kept) == built.report["examples_kept"] > 0
-    check_sentences(built)
-    ignored = sum(
-        int(number)
-        for note in built.report["notes"]
-        if "ignored" in note
-        for number in re.findall(r"\b[0-9]+\b", note)[:1]
-    )
-    lost: list[Damage] = []
-    for each in done:
-        fate = fate_of(each, layout, built.report, kept)
-        if not fate and each.renamed and ignored:
-            fate, ignored = "ignored and counted", ignored - 1
-        if not fate:
-            lost.append(each)
-        suffix = Path(each.path).suffix
-        fates[f"{layout.name}{suffix}", each.kind, "?"] -= 1
-        fates[f"{layout.name}{suffix}", each.kind, fate or "lost"] += 1
-    assert not lost, f"the report of {folder} says nothing of {lost}"
-    shutil.rmtree(folder)
-
-
-def name_anew(source: Path, done: Sequence[Damage]) -> None:
-    """Let the manifest name files by the names that they have now, where UTF-8 can write them."""
-    now = {each.path: each.now for each in done if each.renamed}
-    rows = [[now.get(cell, cell) for cell in row] for row in read_manifest_rows(source)]
-    write_manifest_rows(
-        source, [[os.fsencode(cell).decode("utf-8", "replace") for cell in row] for row in rows]
-    )
-
-
-# Lines of fer2013.csv.
-
-
-def fuzz_lines(
-    service: BuildService,
-    listener: Listener,
-    pristine: Path,
-    folder: Path,
-    count: int,
-    seed: str,
-    fates: Fates,
-) -> None:
-    """Damage lines of the table, and FERPlus's file, build, and see what became of each line."""
-    layout = LAYOUTS["fer2013.csv"]
-    rng = random.Random(seed)
-    folder.mkdir()
-    shutil.copytree(pristine, folder / "source")
-    trap = make_trap(folder, listener)
-    table = folder / "source" / "fer2013.csv"
-    header, *lines = table.read_bytes().splitlines()
-    kinds = {
-        number: LINE_KINDS[(place + rng.randrange(2)) % len(LINE_KINDS)]
-        for place, number in enumerate(rng.sample(range(len(lines)), count))
-    }
-    lines = [
-        damage_line(line, kinds[n], rng) if n in kinds else line for n, line in enumerate(lines)
-    ]
-    table.write_bytes(b"\n".join([header, *lines]) + b"\n")
-    votes = folder / "source" / "fer2013new.csv"
-    done = damage(folder / "source", votes, choose_kind(votes, fates, layout, rng), rng, trap)
-    built = build_watched(service, listener, layout, folder)
-    assert built.error == ""
-    kept = service.keys(folder / "out" / "set")
-    assert len(kept) == built.report["examples_kept"] >= len(lines) - count
-    check_sentences(built)
-    left_out = {left["path"]: left["reason"] for left in built.report["left_out_files"]}
-    for number, kind in kinds.items():
-        key = f"fer2013.csv#{number}"
-        assert (key in kept) != (key in left_out), f"{folder}: line {number}, {kind}"
-        assert key in left_out or kind in (
-            "line_flipped",
-            "line_with_absurd_number",
-            "line_with_256",
-        )
-        fates["fer2013 line", kind, left_out.get(key, "kept")] += 1
-    # Not one of the inputs that are counted: the votes are only joined to them.
-    said = " ".join(built.report["notes"])
-    readable = built.report["facts"].get("ferplus", {}).get("with_votes", 0)
-    assert readable or done.renamed or "fer2013new.csv" in said, done
-    fates["fer2013 votes", done.kind, "joined" if readable else "noted"] += 1
-    shutil.rmtree(folder)
-
-
-# Groups that a source has, how many of them are damaged in each round of the slow test, and rounds.
+# By source: its groups of files, how many of them are damaged in a round of the slow test, rounds.
 ROUNDS: Mapping[str, tuple[int, int, int]] = {
     "manifest": (92, 56, 9),
     "fer2013": (100, 60, 5),
@@ -328,78 +40,294 @@ ROUNDS: Mapping[str, tuple[int, int, int]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    shared = Bench(BuildService(tmp_path_factory.mktemp("service")), Listener())
+    yield shared
+    shared.service.end()
+    shared.listener.close()
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Pristine:
+    """Return a folder with a whole source of so many groups, drawn once."""
+
+    @functools.cache
+    def give(name: str, groups: int) -> Path:
+        folder = tmp_path_factory.mktemp("pristine")
+        LAYOUTS[name].write(folder, groups)
+        return folder
+
+    return give
+
+
 @pytest.mark.parametrize("name", ROUNDS)
 def test_damaged_files_are_listed_and_the_others_kept(
-    service: BuildService,
-    listener: Listener,
-    pristine: Callable[[str, int], Path],
-    tmp_path: Path,
-    fates: Fates,
-    name: str,
+    bench: Bench, pristine: Pristine, tmp_path: Path, name: str
 ) -> None:
-    source = pristine(name, 28)
-    fuzz(service, listener, LAYOUTS[name], source, tmp_path / "one", 20, f"1 {name}", fates)
+    fuzz(bench, LAYOUTS[name], pristine(name, 28), tmp_path / "one", 19, f"1 {name}")
 
 
 def test_damaged_lines_are_listed_and_the_others_kept(
-    service: BuildService,
-    listener: Listener,
-    pristine: Callable[[str, int], Path],
-    tmp_path: Path,
-    fates: Fates,
+    bench: Bench, pristine: Pristine, tmp_path: Path
 ) -> None:
-    source = pristine("fer2013.csv", 28)
-    fuzz_lines(service, listener, source, tmp_path / "one", 20, "1", fates)
+    fuzz_lines(bench, pristine("fer2013.csv", 28), tmp_path / "one", 19, "1")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ROUNDS)
 def test_two_thousand_damaged_files(
-    service: BuildService,
-    listener: Listener,
-    pristine: Callable[[str, int], Path],
+    bench: Bench,
+    pristine: Pristine,
     tmp_path: Path,
-    fates: Fates,
     capsys: pytest.CaptureFixture[str],
     name: str,
 ) -> None:
     groups, count, rounds = ROUNDS[name]
-    source = pristine(name, groups)
-    before = fates.copy()
+    layout, before = LAYOUTS[name], bench.fates.copy()
     for number in range(rounds):
         # MMI gives whole clips too.
-        layout = LAYOUTS[name]
         options = dataclasses.replace(layout.options, clips=name == "mmi" and number % 4 == 3)
-        seed = f"2000 {name} {number}"
-        folder = tmp_path / str(number)
-        fuzz(service, listener, layout, source, folder, count, seed, fates, options)
+        folder, seed = tmp_path / str(number), f"2000 {name} {number}"
+        fuzz(bench, layout, pristine(name, groups), folder, count, seed, options)
     with capsys.disabled():
-        print_fates(name, fates - before)
+        print_fates(name, bench.fates - before)
 
 
 @pytest.mark.slow
 def test_two_thousand_damaged_files_and_lines(
-    service: BuildService,
-    listener: Listener,
-    pristine: Callable[[str, int], Path],
-    tmp_path: Path,
-    fates: Fates,
-    capsys: pytest.CaptureFixture[str],
+    bench: Bench, pristine: Pristine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = pristine("fer2013.csv", 100)
-    before = fates.copy()
+    before = bench.fates.copy()
     for number in range(5):
-        fuzz_lines(service, listener, source, tmp_path / str(number), 60, f"2000 {number}", fates)
+        source, seed = pristine("fer2013.csv", 100), f"2000 {number}"
+        fuzz_lines(bench, source, tmp_path / str(number), 60, seed)
     with capsys.disabled():
-        print_fates("fer2013.csv", fates - before)
+        print_fates("fer2013.csv", bench.fates - before)
 
 
-def print_fates(name: str, fates: Fates) -> None:
-    """Print how many inputs were damaged in which way, and what became of them."""
-    by_kind: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    for (_, kind, fate), count in fates.items():
-        by_kind[kind][fate] += count
-    print(f"\n{name}: {sum(fates.values())} damaged inputs")
-    for kind, counts in sorted(by_kind.items()):
-        listed = ", ".join(f"{count} {fate}" for fate, count in counts.most_common())
-        print(f"  {sum(counts.values()):4d} {kind}: {listed}")
+# Names of files that a manifest may give and nobody should open, nor call.
+_HOSTILE_NAMES = (
+    "../outside/good.txt",
+    "/etc/passwd",
+    "/dev/zero",
+    "/proc/self/environ",
+    "{url}a.mp4",
+    "file:///etc/passwd",
+    "rtsp://127.0.0.1:{port}/a.mp4",
+    "tcp://127.0.0.1:{port}",
+    "concat:/etc/passwd|a.mp4",
+    "subfile,,start,0,end,9,,:/etc/passwd",
+    "data:video/mp4;base64,AAAA",
+    "pipe:0",
+    "async:cache:{url}b.mkv",
+    "$(touch {canary}).png",
+    "`touch {canary}`.wav",
+    "|touch {canary}",
+    "~/a.png",
+    "C:\\Windows\\win.ini",
+    "\\\\127.0.0.1\\share\\a.png",
+    "-",
+    ".",
+    "..",
+    "a\nb.png",
+    "\x1b[2J.png",
+    "\u202egnp.exe",
+    f"{'a' * 5000}.png",
+    f"{'a/' * 3000}a.png",
+    "%n%s.npy",
+    "{{0.__class__}}.npy",
+    "\ufeff.png",
+    "\x01",
+)
+
+
+def test_hostile_names_in_a_manifest_are_listed_and_never_called(
+    bench: Bench, pristine: Pristine, tmp_path: Path
+) -> None:
+    folder = tmp_path / "one"
+    shutil.copytree(pristine("manifest", 23), folder / "source")
+    trap = make_trap(folder, bench.listener)
+    port = trap.url.rsplit(":", 1)[1].strip("/")
+    names = [name.format(url=trap.url, port=port, canary=trap.canary) for name in _HOSTILE_NAMES]
+    good = read_manifest_rows(folder / "source")
+    rows = [[name, "P0", "", "", "", ""] for name in names]
+    # Each as sound and as spectrogram, beside a picture that is there.
+    for number, name in enumerate(names):
+        shutil.copyfile(folder / "source" / "p0.png", folder / "source" / f"w{number}.png")
+        rows.append([f"w{number}.png", "P1", "", "", *((name, "") if number % 2 else ("", name))])
+    write_manifest_rows(folder / "source", [*good[10:], *rows])
+    built = build_watched(bench, LAYOUTS["manifest"], folder)
+    assert built.error == ""
+    check_sentences(built)
+    left_out = {left["path"] for left in built.report["left_out_files"]}
+    assert len(left_out) == len(names)
+    unheard = {each["path"] for each in built.report["unheard"]}
+    assert unheard == {f"w{number}.png" for number in range(len(names))}
+
+
+@pytest.mark.parametrize("name", ["manifest", "fer2013.csv"])
+@pytest.mark.parametrize("share", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_damaged_list_of_all_files_is_read_or_refused_in_one_line(
+    bench: Bench, pristine: Pristine, tmp_path: Path, name: str, share: int
+) -> None:
+    layout, file = LAYOUTS[name], "manifest.csv" if name == "manifest" else name
+    kinds = kinds_for(Path(file))
+    rng = random.Random(name)
+    refused = 0
+    for kind in kinds if share else ("fifo", "link_to_zero", "truncated", "wide_table", "utf16"):
+        folder = tmp_path / kind
+        shutil.copytree(pristine(name, 9), folder / "source")
+        trap = make_trap(folder, bench.listener)
+        done = damage(folder / "source", folder / "source" / file, kind, rng, trap)
+        built = build_watched(bench, layout, folder, source=file if rng.random() < 0.5 else "")
+        if built.error:
+            refused += 1
+            assert "\n" not in built.error
+            assert str(folder / "source") in built.error
+        else:
+            assert not done.hopeless or kind in ("link_outside", "many_lines", "not_utf8"), done
+    assert refused >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in ROUNDS if name != "manifest"])
+def test_a_damaged_folder_is_read_or_refused_in_one_line(
+    bench: Bench, pristine: Pristine, tmp_path: Path, name: str
+) -> None:
+    source = pristine(name, 18)
+    rng = random.Random(name)
+    parts = sorted(path.name for path in source.iterdir() if path.is_dir())[:3]
+    targets = {"link_to_root": "/", "link_to_itself": None, "link_outside": "../outside"}
+    for part in parts:
+        for kind in ("file", "fifo", "empty", "not_utf8", "deep", *targets):
+            folder = tmp_path / f"{part}_{kind}"
+            shutil.copytree(source, folder / "source")
+            make_trap(folder, bench.listener)
+            whole = folder / "source" / part
+            if kind == "not_utf8":
+                os.rename(os.fsencode(whole), os.fsencode(whole) + b"\xff")
+            elif kind == "deep":
+                inner = whole / "a"
+                for _ in range(200):
+                    inner = inner / "a"
+                inner.mkdir(parents=True)
+            else:
+                shutil.move(whole, folder / "outside" / part)
+                if kind == "file":
+                    whole.write_bytes(rng.randbytes(100))
+                elif kind == "fifo":
+                    os.mkfifo(whole)
+                elif kind == "empty":
+                    whole.mkdir()
+                elif kind == "link_outside":
+                    whole.symlink_to(f"../outside/{part}")
+                else:
+                    whole.symlink_to(targets[kind] or part)
+            built = build_watched(bench, LAYOUTS[name], folder)
+            if built.error:
+                assert "\n" not in built.error
+            else:
+                check_sentences(built)
+
+
+def test_absurd_sizes_do_not_eat_the_memory(bench: Bench, tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    source = folder / "source"
+    source.mkdir(parents=True)
+    make_trap(folder, bench.listener)
+    contents = {
+        # As many pixels as are let through, black: 120 KB of them.
+        "black.png": png_bytes(11_000, 11_000),
+        "lines.png": png_bytes(2**27, 1),
+        # Four hours of sound at 16 kHz, if it were resampled: 64 KB.
+        "slow.wav": wav_bytes(bytes(64_000), rate=1),
+        "long.wav": wav_bytes(bytes(64_000), rate=2),
+        "years.wav": wav_bytes(bytes(64_000), rate=2**31 - 1),
+        "late.flv": b"FLV\x01\x05\0\0\0\x09\0\0\0\0" + _late_tag(),
+    }
+    for name, content in contents.items():
+        (source / name).write_bytes(content)
+    for name, head in {"hole.png": png_bytes(4, 4), "hole.wav": wav_bytes(bytes(100))}.items():
+        (source / name).write_bytes(head)
+        os.truncate(source / name, 2**31)
+    for name in "abc":
+        (source / f"{name}.png").write_bytes(png_bytes(48, 48))
+    pictures = [name for name in (*contents, "hole.png") if not name.endswith(".wav")]
+    rows = [[name, "P0", "", "", "", ""] for name in (*pictures, "a.png", "b.png", "c.png")]
+    for number, row in enumerate(rows):
+        row[1] = f"P{number % 3}"
+    sounds = [name for name in (*contents, "hole.wav") if name.endswith(".wav")]
+    rows += [["", "P0", "", "", name, ""] for name in sounds]
+    write_manifest_rows(source, rows)
+    started = time.monotonic()
+    built = build_watched(bench, LAYOUTS["manifest"], folder)
+    assert built.error == ""
+    assert time.monotonic() - started < 100
+    left_out = {left["path"]: left["reason"] for left in built.report["left_out_files"]}
+    assert left_out["slow.wav"] == left_out["years.wav"] == "no sound"
+    assert left_out["hole.png"] == "unreadable file"
+    assert "a.png" not in left_out
+
+
+def _late_tag() -> bytes:
+    """Return an FLV tag of sound that starts after some twenty days."""
+    data = b"\x2f" + bytes(400)
+    head = struct.pack(">B", 8) + struct.pack(">I", len(data))[1:] + b"\xff\xff\xff\x7f\0\0\0"
+    return head + data + struct.pack(">I", len(data) + 11)
+
+
+# Decoders that take their process down, or never come back.
+
+
+def crash_or_hang(
+    reading: Reading,
+    job: Job,
+    lost: dict[int, str] | None = None,
+    tell: Callable[[int], object] = lambda _: None,
+) -> None:
+    """Do what `read_into_cell` does, and at some files what a decoder may do."""
+
+    def tell_and_fail(part: int) -> None:
+        tell(part)
+        name = job.rows[part].key
+        if name.startswith("crash"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif name.startswith("abort"):
+            os.abort()
+        elif name.startswith("raise"):
+            raise RuntimeError("nobody expected this")
+        elif name.startswith("hang"):
+            time.sleep(600)
+
+    read_into_cell(reading, job, lost, tell_and_fail)
+
+
+def test_readers_that_crash_or_hang_cost_their_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    names = [f"{kind}{number}.png" for number in range(3) for kind in ("crash", "good", "abort")]
+    names += ["hang.png", "good3.png", "raise.png"]
+    for name in names:
+        (source / name).write_bytes(png_bytes(48, 48))
+    write_manifest_rows(source, [[name, f"P{n}", "", "", "", ""] for n, name in enumerate(names)])
+    monkeypatch.setattr(build_module, "read_into_cell", crash_or_hang)
+    options = BuildOptions(faces="ready", workers=1, patience_s=6.0)
+    out = build_dataset("manifest", source=source, out=tmp_path / "out", options=options)
+    report = build_module.read_json(out / "report.json")
+    assert report["examples_kept"] == 4
+    left_out = {left["path"]: left for left in report["left_out_files"]}
+    assert set(left_out) == {name for name in names if not name.startswith("good")}
+    assert {left["reason"] for left in left_out.values()} == {"broken reader"}
+    said = {
+        "crash": "its reader crashed (status -11)",
+        "abort": "its reader crashed (status -6)",
+        "raise": "its reader crashed (status 1)",
+        "hang.": "its reader did not come back for 6 s",
+    }
+    for name, left in left_out.items():
+        assert left["detail"] == f"{source / name}: {said[name[:5]]}"
+    counts = collections.Counter(name[:5] for name in left_out)
+    assert counts == {"crash": 3, "abort": 3, "raise": 1, "hang.": 1}

@@ -92,8 +92,8 @@ def test_what_is_one_matrix_product_is_computed_as_one(
 
 
 def test_taps_that_meet_padding_alone_have_no_weight_in_the_sum() -> None:
-    x = jnp.asarray(RNG.normal(size=(2, 4, 3, 3)), jnp.float32)
-    weights = jnp.asarray(RNG.normal(size=(1, 7, 3, 4)), jnp.float32)
+    x = jnp.asarray(RNG.normal(size=(2, 4, 5, 3)), jnp.float32)
+    weights = jnp.asarray(RNG.normal(size=(1, 11, 3, 4)), jnp.float32)
     axes = jax.lax.conv_dimension_numbers(x.shape, weights.shape, ("NHWC", "HWIO", "NHWC"))
     graph = jax.make_jaxpr(lambda x: convolve(x, weights, (1, 1), "SAME", dimension_numbers=axes))(
         x
@@ -103,7 +103,7 @@ def test_taps_that_meet_padding_alone_have_no_weight_in_the_sum() -> None:
         for eqn in graph.jaxpr.eqns
         if eqn.primitive.name == "conv_general_dilated"
     ]
-    assert kernel == (1, 5, 3, 4)
+    assert kernel == (1, 9, 3, 4)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 from emojax import labels
 from emojax.data.builders.base import Defaults, FaceBuilder
-from emojax.data.builders.ck_plus_labels import Peak, read_peak
+from emojax.data.builders.ck_plus_labels import Peak, count_strays, read_peak
 from emojax.data.builders.media_files import find_problem
 from emojax.data.builders.owner_files import list_names
 from emojax.data.rows import Expected, Rejection, Request, Row, Source
@@ -139,7 +139,7 @@ class _Sequence(NamedTuple):
     peak: Peak
     """Empty where its label files are broken or not there."""
     ignored: int
-    """Files in its folder that are no frames of it."""
+    """Files in its folders that are neither frames nor labels of it."""
 
 
 def _find_folder(source: Path, names: Sequence[str]) -> Path | None:
@@ -152,6 +152,7 @@ def _read_sequence(
     images: Path, emotions: Path | None, facs: Path | None, subject: str, name: str
 ) -> _Sequence:
     pictures, ignored = _list_pictures(images, subject, name)
+    ignored += count_strays(emotions, facs, f"{subject}/{name}")
     if not pictures:
         return _Sequence([], [], Peak(), ignored)
     reason = "bad label file"
@@ -247,5 +248,5 @@ def _notes(
         listed = ", ".join(f"AU{unit} in {n}" for unit, n in dropped.items())
         notes.append(f"action units outside the 15 are dropped (sequences that show it): {listed}")
     if ignored := sum(sequence.ignored for sequence in sequences):
-        notes.append(f"{ignored} files beside the frames of a sequence are ignored")
+        notes.append(f"{ignored} files beside the frames and labels of a sequence are ignored")
     return tuple(notes)

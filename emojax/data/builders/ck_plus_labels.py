@@ -12,6 +12,11 @@ from emojax.data.builders.owner_files import list_names, read_label_lines
 from emojax.errors import UserError
 from emojax.labels import UNKNOWN
 
+# The owner's read-me itself once writes S0005 for S005: only the end of the name counts.
+_LABEL_NAME = {
+    kind: re.compile(rf"[0-9A-Za-z_]*_([0-9]{{1,12}})_{kind}\.txt", re.IGNORECASE)
+    for kind in ("emotion", "facs")
+}
 _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,3})?")
 _MAX_FACS_NUMBER = 99
 _MAX_GRADE = 5
@@ -74,6 +79,16 @@ def read_peak(emotions: Path | None, facs: Path | None, sequence: str) -> Peak:
     )
 
 
+def count_strays(emotions: Path | None, facs: Path | None, sequence: str) -> int:
+    """Return how many files of a sequence's label folders are no label files by their names."""
+    return sum(
+        not _LABEL_NAME[kind].fullmatch(name)
+        for root, kind in ((emotions, "emotion"), (facs, "facs"))
+        if root is not None
+        for name in list_names(root / sequence)
+    )
+
+
 def _find_label(root: Path | None, sequence: str, kind: str) -> tuple[Path, int] | None:
     """Return the sequence's label file and the frame that it is about, None for none.
 
@@ -83,9 +98,7 @@ def _find_label(root: Path | None, sequence: str, kind: str) -> tuple[Path, int]
     if root is None:
         return None
     folder = root / sequence
-    # The owner's read-me itself once writes S0005 for S005: only the end of the name counts.
-    named = re.compile(rf"[0-9A-Za-z_]*_([0-9]{{1,12}})_{kind}\.txt", re.IGNORECASE)
-    found = [match for match in map(named.fullmatch, list_names(folder)) if match]
+    found = [match for match in map(_LABEL_NAME[kind].fullmatch, list_names(folder)) if match]
     if len(found) > 1:
         names = " and ".join(match[0] for match in found[:2])
         raise UserError(f"{folder}: holds {names}, a sequence has one of them: delete the other")

@@ -234,7 +234,7 @@ class _Reader:
             if short and len(actor) == 4 and actor.isascii() and actor.isdigit():
                 people[actor] = dict(zip(_PEOPLE_COLUMNS.values(), cells, strict=True))
             else:
-                self.counts["people left out"] += 1
+                self.counts[PEOPLE_TABLE] += 1
         return {actor: people[actor] for actor in sorted(people)}
 
     def _count_names(self) -> int | None:
@@ -242,6 +242,7 @@ class _Reader:
         otherwise = "how many clips there should be is unknown"
         lines = self._read_lines(NAMES_TABLE, ("Filename",), otherwise)
         named = {stem for (stem,) in lines if parse_clip_name(stem)}
+        self.counts[NAMES_TABLE] += sum(parse_clip_name(stem) is None for (stem,) in lines)
         return len(named) or None
 
     def _read_lines(self, table: str, columns: tuple[str, ...], otherwise: str) -> list[list[str]]:
@@ -255,14 +256,13 @@ class _Reader:
             if absent := [column for column in columns if column not in header]:
                 raise UserError(f"{self.source / table}: no column {absent[0]!r}")
             places = [header.index(column) for column in columns]
-            return [
-                [cells[place] for place in places]
-                for _, cells in lines
-                if len(cells) == len(header)
-            ]
+            found = [cells for _, cells in lines]
         except UserError as error:
             self.notes.append(f"{otherwise}: {error}")
             return []
+        whole = [cells for cells in found if len(cells) == len(header)]
+        self.counts[table] += len(found) - len(whole)
+        return [[cells[place] for place in places] for cells in whole]
 
     def _read_file(self, table: str, otherwise: str) -> bytes | None:
         path = self.source / table
@@ -308,7 +308,8 @@ class _Reader:
             ("passed over", "files can't be read; another file of the utterance stands in"),
             ("second", "files are a second copy of an utterance's video or sound: ignored"),
             ("ignored", "files in the folders of recordings are no recordings: ignored"),
-            ("people left out", f"lines of {PEOPLE_TABLE} can't be read: left out"),
+            (PEOPLE_TABLE, f"lines of {PEOPLE_TABLE} can't be read: left out"),
+            (NAMES_TABLE, f"lines of {NAMES_TABLE} can't be read: left out"),
         ):
             if self.counts[count]:
                 self.notes.append(f"{self.counts[count]} {sentence}")

@@ -42,6 +42,7 @@ MAX_FRAME = 100_000
 _VIDEO = re.compile(r"LeftVideo(SN[0-9]{1,6})_comp\.avi", re.IGNORECASE)
 _OTHER_VIDEO = re.compile(r"RightVideo(SN[0-9]{1,6})_comp\.avi", re.IGNORECASE)
 _PERSON = re.compile(r"SN[0-9]{1,6}", re.IGNORECASE)
+_LABELS = re.compile(r"SN[0-9]{1,6}_au([0-9]{1,2})\.txt", re.IGNORECASE)
 _LINE = re.compile(r"\s*([0-9]{1,6})\s*,\s*([0-5])\s*")
 _MAX_INTENSITY = 5
 
@@ -113,7 +114,7 @@ class Disfa(FaceBuilder):
             dropped.update(each.dropped)
         return Source(
             tuple(row for each in people for row in each.rows),
-            (*_notes(source, dropped), *(note for each in people for note in each.notes)),
+            (*_notes(source, dropped, coded), *(note for each in people for note in each.notes)),
             tuple(rejection for each in people for rejection in each.left_out),
             facts={
                 "videos": sum(bool(each.rows) for each in people),
@@ -186,8 +187,7 @@ def _read_person(person: str, video: Path | None, coded: Path | None) -> _Person
 
 def _label_names(coded: Path | None) -> dict[int, str]:
     """Return the name of each unit's label file, by FACS number."""
-    named = re.compile(r"SN[0-9]{1,6}_au([0-9]{1,2})\.txt", re.IGNORECASE)
-    matches = map(named.fullmatch, list_names(coded) if coded else ())
+    matches = map(_LABELS.fullmatch, list_names(coded) if coded else ())
     return {int(match[1]): match[0] for match in matches if match}
 
 
@@ -248,11 +248,14 @@ def _count_present(course: Mapping[int, int]) -> int:
     return sum(grade >= labels.DISFA_PRESENT_FROM for grade in course.values())
 
 
-def _notes(source: Path, dropped: Mapping[int, int]) -> Sequence[str]:
+def _notes(source: Path, dropped: Mapping[int, int], coded: Mapping[str, Path]) -> Sequence[str]:
     notes = [
         f"AU{unit} is none of the 15: dropped, present in {count} frames"
         for unit, count in sorted(dropped.items())
     ]
+    strays = (name for folder in coded.values() for name in list_names(folder))
+    if ignored := sum(not _LABELS.fullmatch(name) for name in strays):
+        notes.append(f"{ignored} files beside the label files are none: ignored")
     others = [_list_people(source / name, _OTHER_VIDEO, 1) for name in OTHER_VIDEO_FOLDERS]
     if count := len({person for found in others for person in found}):
         notes.append(f"{count} videos of the right camera are not read: the same moments again")

@@ -36,6 +36,7 @@ from emojax.data.builders.media_files import Problem, find_problem
 from emojax.data.builders.mmi_sessions import (
     UNITS_SUFFIX,
     Recording,
+    count_strays,
     find_recordings,
     person_name,
 )
@@ -115,7 +116,7 @@ class Mmi(FaceBuilder):
         given = [_read_recording(each, home, own_numbers, request.clips) for each in found]
         return Source(
             tuple(row for each in given for row in each.rows),
-            tuple(_notes(found, given)),
+            tuple(_notes(found, given, count_strays(home))),
             tuple(rejection for each in given for rejection in each.left_out),
             facts=_facts(found, given),
         )
@@ -277,7 +278,7 @@ def _facts(found: Sequence[Recording], given: Sequence[_Given]) -> dict[str, Any
     }
 
 
-def _notes(found: Sequence[Recording], given: Sequence[_Given]) -> Iterator[str]:
+def _notes(found: Sequence[Recording], given: Sequence[_Given], ignored: int) -> Iterator[str]:
     if dropped := _dropped(given):
         listed = ", ".join(f"AU{number} in {count}" for number, count in dropped.items())
         yield f"action units outside the 15 are dropped (recordings that show it): {listed}"
@@ -288,3 +289,5 @@ def _notes(found: Sequence[Recording], given: Sequence[_Given]) -> Iterator[str]
         yield f"{letters} action units with letters beside the number (one-sided) are unknown"
     if unsaid := sum(not each.session.person and not each.problem for each in found):
         yield f"{unsaid} recordings have no session.xml that names a person: their names do"
+    if ignored:
+        yield f"{ignored} files in the sessions' folders are neither recordings nor labels: ignored"

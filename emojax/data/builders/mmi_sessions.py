@@ -52,6 +52,21 @@ def person_name(number: str) -> str:
     return f"S{int(number):03d}" if number.isdecimal() else number
 
 
+def count_strays(home: Path) -> int:
+    """Return how many files in the sessions' folders are neither recordings nor labels."""
+    return sum(
+        not (name == "session.xml" or _is_recording(name) or _LABELS.fullmatch(name))
+        for session in list_names(home)
+        if _SESSION.fullmatch(session)
+        for name in list_names(home / session)
+    )
+
+
+def _is_recording(name: str) -> re.Match[str] | None:
+    match = _RECORDING.fullmatch(name)
+    return match if match and match[3].lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES else None
+
+
 def find_recordings(home: Path) -> Iterator[Recording]:
     """Yield the recordings of all sessions, and those of which only labels are there."""
     sessions = [name for name in list_names(home) if _SESSION.fullmatch(name)]
@@ -59,8 +74,7 @@ def find_recordings(home: Path) -> Iterator[Recording]:
         names = list_names(home / name)
         suffixes: dict[tuple[str, str], list[str]] = {}
         for file in names:
-            match = _RECORDING.fullmatch(file)
-            if match and match[3].lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES:
+            if match := _is_recording(file):
                 suffixes.setdefault((match[1], match[2]), []).append(match[3])
         for file in names:
             if match := _LABELS.fullmatch(file):

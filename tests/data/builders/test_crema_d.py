@@ -249,8 +249,15 @@ def test_broken_lines_of_the_tables_are_counted(source: Path) -> None:
         "processedResults/tabulatedVotes.csv",
         content=(VOTES + '"100004",-1,0,0,0,0,0,"1003_MTI_SAD_XX",0\n').encode(),
     )
+    put(
+        source,
+        "SentenceFilenames.csv",
+        content=b"Stimulus_Number,Filename\n1,1001_IEO_NEU_XX\n2,1001_IEO_NEU\n3\n4,x,y\n",
+    )
     put(source, "AudioWAV/1004_DFA_ANG_XX.wav")
     found = read(source)
+    assert found.facts["clips_named"] == 1
+    assert "3 lines of SentenceFilenames.csv can't be read: left out" in found.notes
     assert set(found.people) == {"1001", "1002", "1003"}
     assert "2 lines of VideoDemographics.csv can't be read: left out" in found.notes
     assert any(note.startswith("1 rows of the votes are left out") for note in found.notes)

@@ -77,6 +77,16 @@ def test_au25_is_dropped_and_counted(tmp_path: Path) -> None:
     assert source.notes == ("AU25 is none of the 15: dropped, present in 2 frames",)
 
 
+def test_foreign_files_are_counted(tmp_path: Path) -> None:
+    folder = _write_person(tmp_path)
+    for name in ("Thumbs.db", "-SN001_au1.txt", "SN001_au1.txt.bak"):
+        (folder / name).touch()
+    source = _read(tmp_path)
+    assert len(source.rows) == 3
+    assert source.left_out == ()
+    assert "3 files beside the label files are none: ignored" in source.notes
+
+
 def test_a_frame_that_a_file_does_not_label_is_unknown_there(tmp_path: Path) -> None:
     folder = _write_person(tmp_path, frames=3)
     _write_course(folder, 4, [5, 5], first=2)

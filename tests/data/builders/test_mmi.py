@@ -98,6 +98,20 @@ def test_a_clip_gives_its_neutral_frame_and_its_apex(tmp_path: Path) -> None:
     )
 
 
+def test_foreign_files_are_counted(tmp_path: Path) -> None:
+    folder = _write_session(tmp_path, units=SMILE)
+    for name in ("Thumbs.db", "-S001-001-oao_aucs.xml", "S001-001.avi.txt", "S001-001.exe"):
+        (folder / name).touch()
+    (tmp_path / "Sessions" / "readme").mkdir()
+    (tmp_path / "Sessions" / "readme" / "a.txt").touch()
+    source = _read(tmp_path)
+    assert len(source.rows) == 4
+    assert source.left_out == ()
+    assert source.notes == (
+        "4 files in the sessions' folders are neither recordings nor labels: ignored",
+    )
+
+
 def test_a_unit_that_comes_or_goes_at_the_apex_of_others_is_unknown(tmp_path: Path) -> None:
     _write_session(
         tmp_path, units={**SMILE, 6: (1, 11, 21, 41), 4: (1, 15), 1: (1, 5, 8, 12, 61), 9: (1, 61)}

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from emojax.commands.data import record as command
-from emojax.data.recording import record as module
 from emojax.data.build import BuildOptions, build_dataset
 from emojax.data.manifest import read_manifest
+from emojax.data.recording import record as module
 from emojax.data.recording.camera import Camera, open_camera
 from emojax.data.recording.clip_file import new_clip
 from emojax.data.recording.prompts import Prompt, check_name, list_prompts

@@ -1,0 +1,64 @@
+"""Which form a convolution takes on a CPU; measured in docs/performance.md."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+from jax import lax
+
+from emojax.models.strided import convolve_squares, with_slope_by_taps
+from emojax.models.winograd import convolve_span, convolve_tiles, is_worthwhile, spans_its_axis
+
+_LEAST_WORK = 1e7
+"""Multiply-accumulates below which a form is not worth the time that compiling it takes."""
+
+
+def has_quick_forms(x: jax.Array, kernel: jax.Array) -> bool:
+    """Return whether there is anything here for a convolution of x.
+
+    Elsewhere nothing that is made of convolutions is quicker than they are, and half precision
+    has no digits to spare for sums. One example at a time is what an artifact sees: it keeps its
+    convolutions, at which LiteRT is quick.
+    """
+    floats = x.dtype == kernel.dtype and x.dtype.itemsize >= 4
+    return x.shape[0] > 1 and floats and jax.default_backend() == "cpu"
+
+
+def convolve_on_cpu(
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Any, settings: dict[str, Any]
+) -> jax.Array:
+    """Return the convolution in the form that is quickest for its shape.
+
+    Args:
+        x: batch, height, width, channels.
+        kernel: height, width, channels, features.
+        strides: of height and width.
+        pads: before and behind, of height and of width.
+        settings: the other arguments of `lax.conv_general_dilated`; no groups, no dilation.
+    """
+
+    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return lax.conv_general_dilated(x, kernel, strides, pads, **settings)
+
+    height, width = (
+        (side + sum(axis) - taps) // stride + 1
+        for side, axis, taps, stride in zip(
+            x.shape[1:3], pads, kernel.shape[:2], strides, strict=True
+        )
+    )
+    if x.shape[0] * height * width * math.prod(kernel.shape) < _LEAST_WORK:
+        return plain(x, kernel)
+    if strides == (2, 2) and kernel.shape[2] == 1:
+        return convolve_squares(x, kernel, pads)
+    if strides == (2, 2) and kernel.shape[:2] == (3, 3):
+        return with_slope_by_taps(plain, strides, pads)(x, kernel)
+    if strides != (1, 1):
+        return plain(x, kernel)
+    axis = spans_its_axis(x.shape, kernel.shape, pads)
+    if axis is not None:
+        return convolve_span(x, kernel, axis)
+    if is_worthwhile(x.shape[0], (height, width), kernel.shape):
+        return convolve_tiles(x, kernel, pads)
+    return plain(x, kernel)

@@ -1,0 +1,132 @@
+"""What a streamed training is fed with: the same values as a resident one, on the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from small_sets import noise_clips, noise_pictures
+
+from emojax.data.feed import (
+    TRAINING_COLUMNS,
+    Usable,
+    find_usable,
+    make_stream,
+    prefetch,
+    to_resident,
+)
+from emojax.data.resident import Resident, keep_labels, put_on_device
+from emojax.data.shards import DatasetInfo, dataset_info, load_split
+from emojax.data.streaming import stream_batches
+from emojax.errors import UserError
+from emojax.sharding import make_mesh, split_batch
+from emojax.spec import InputSpec
+
+EARS_OFF = {"sound": None}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> DatasetInfo:
+    return dataset_info(noise_clips(tmp_path_factory.mktemp("clips")))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, EARS_OFF, {"emotions": ()}, {"action_units": ()} | EARS_OFF],
+    ids=["all", "deaf", "no emotions", "emotions alone"],
+)
+def test_batches_hold_what_the_resident_path_would(
+    clips: DatasetInfo, changes: dict[str, None]
+) -> None:
+    spec = clips.input_spec.replace(**changes)
+    arrays = keep_labels(load_split(clips.folder, "train"), spec)
+    resident = put_on_device(arrays, jax.sharding.SingleDeviceSharding(jax.devices()[0]))
+    row = {name: at for at, name in enumerate(arrays.paths)}
+    usable = find_usable(clips, "train", spec)
+    assert usable.examples == len(arrays.paths) == (17 if spec.sound else 12)
+    assert usable.people == len(np.unique(arrays.subject))
+    columns = (*TRAINING_COLUMNS, "path", *(["spectrogram"] if spec.sound else []))
+    options = {"batch_size": 3, "seed": 0, "epoch": 0, "columns": columns, "keep": usable.keep}
+    seen = set()
+    for batch in stream_batches(clips, "train", **options):
+        at = [row[name] for name in batch["path"].tolist()]
+        seen |= set(at)
+        found = to_resident(batch, spec)
+        for name in Resident._fields:
+            wanted = np.asarray(getattr(resident, name))[at]
+            if name == "spectrograms" and spec.sound is None:
+                # Nobody listens: they are not even read.
+                wanted = wanted[:, :0, :0]
+            np.testing.assert_array_equal(getattr(found, name), wanted, err_msg=name)
+            assert getattr(found, name).dtype == wanted.dtype, name
+    assert len(seen) == usable.examples // 3 * 3
+
+
+def test_sounds_without_a_face_are_told_and_left_out_where_nobody_listens(
+    clips: DatasetInfo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = clips.input_spec
+    assert find_usable(clips, "train", spec).keep is None
+    assert capsys.readouterr().out == ""
+    keep = find_usable(clips, "train", spec.replace(sound=None)).keep
+    assert keep is not None
+    assert capsys.readouterr().out == "5 of 17 examples are sound without a face: left out\n"
+    arrays = load_split(clips.folder, "train")
+    np.testing.assert_array_equal(keep, arrays.num_frames > 0)
+
+
+def test_a_set_of_pictures_is_not_read_to_know_that_all_can_be_used(tmp_path: Path) -> None:
+    info = dataset_info(noise_pictures(tmp_path, train=9))
+    next(info.folder.glob("*-train.tfrecord*")).unlink()
+    assert find_usable(info, "train", info.input_spec) == Usable(None, 9, 7)
+
+
+def test_a_split_of_sounds_alone_is_refused_where_nobody_listens(
+    clips: DatasetInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = {"num_frames": np.zeros(4, np.int32), "subject": np.array(["a"] * 4)}
+    monkeypatch.setattr("emojax.data.feed.read_batches", lambda *_: iter([batch]))
+    with pytest.raises(UserError, match="all 4 examples are sound without a face"):
+        find_usable(clips, "train", clips.input_spec.replace(sound=None))
+
+
+def test_a_stream_goes_on_where_a_run_stopped_and_into_the_next_epoch(clips: DatasetInfo) -> None:
+    spec, sharding = clips.input_spec, split_batch(make_mesh())
+    usable = find_usable(clips, "train", spec)
+    stream = make_stream(clips, "train", spec, usable, batch_size=4, seed=1, sharding=sharding)
+    epochs = [[np.asarray(batch.faces) for batch in stream(step)] for step in (0, 4)]
+    assert [len(epoch) for epoch in epochs] == [4, 4]
+    assert any((first != second).any() for first, second in zip(*epochs, strict=True))
+    for step in range(8):
+        tail = [np.asarray(batch.faces) for batch in stream(step)]
+        np.testing.assert_array_equal(tail, epochs[step // 4][step % 4 :])
+
+
+def test_batches_are_on_their_way_before_they_are_asked_for() -> None:
+    mesh, asked = make_mesh(), []
+
+    def batches():
+        for number in range(4):
+            asked.append(number)
+            yield Resident(*(np.full((4, 2), number, np.float32) for _ in Resident._fields))
+
+    taken = prefetch(batches(), split_batch(mesh))
+    for number in range(4):
+        batch = next(taken)
+        assert asked == list(range(min(number + 2, 4)))
+        assert batch.faces.sharding == split_batch(mesh)
+        assert np.asarray(batch.faces).tolist() == [[number] * 2] * 4
+    assert next(taken, None) is None
+
+
+def test_a_mistake_in_the_shards_comes_through(clips: DatasetInfo, tmp_path: Path) -> None:
+    info = DatasetInfo(**{**vars(clips), "folder": tmp_path})
+    usable = Usable(None, 17, 17)
+    sharding = split_batch(make_mesh())
+    stream = make_stream(
+        info, "train", InputSpec(), usable, batch_size=4, seed=0, sharding=sharding
+    )
+    with pytest.raises(UserError):
+        next(stream(0))
