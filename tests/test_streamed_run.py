@@ -238,7 +238,8 @@ FOUR_DEVICES = """
         # No device needs to see another one's examples.
         assert "all-gather" not in compiled.as_text()
         assert "all-reduce" not in compiled.as_text()
-        found.append([jax.tree.map(np.asarray, take(batch, jax.random.key(0))) for batch in batches])
+        taken = [take(batch, jax.random.key(0)) for batch in batches]
+        found.append(jax.tree.map(np.asarray, taken))
     assert len(found[0]) == len(found[1]) == 5
     jax.tree.map(np.testing.assert_array_equal, *found)
 """

@@ -201,6 +201,10 @@ def test_a_kept_buffer_changes_nothing(info: DatasetInfo) -> None:
     assert paths(info, epoch=4, buffer=buffer) == paths(info, epoch=4)
     assert buffer["path"] is held
     # Another size and other columns take no harm from what lay there before.
+    small: dict[str, np.ndarray] = {}
+    for buffer_bytes in (24 * FACE, 2**28, 1):
+        options = {"buffer_bytes": buffer_bytes}
+        assert paths(info, buffer=small, **options) == paths(info, **options)
     assert paths(info, batch_size=16, buffer=buffer) == paths(info, batch_size=16)
     (batch, *_) = stream_batches(
         info, "train", batch_size=8, seed=0, epoch=0, columns=("emotion",), buffer=buffer
