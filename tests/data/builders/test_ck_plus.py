@@ -263,9 +263,7 @@ def test_foreign_files_are_ignored_and_counted(tmp_path: Path) -> None:
     source = _read(tmp_path)
     assert _numbers(source) == [1, 4, 5, 6]
     assert source.left_out == ()
-    assert source.notes == (
-        "7 files beside the frames and labels of a sequence are ignored",
-    )
+    assert source.notes == ("7 files beside the frames and labels of a sequence are ignored",)
 
 
 def test_a_link_that_leads_out_is_left_out(tmp_path: Path) -> None:
