@@ -54,6 +54,7 @@ _PLAIN_COLUMNS = (
 )
 # A million rows of a hundred bytes are far below.
 _MAX_BYTES = 512 * 2**20
+_MAX_COLUMNS = 4096
 _UNIT_COLUMN = re.compile(r"au0*(\d{1,2})(_i|_confidence)?")
 
 
@@ -195,6 +196,10 @@ def _read_text(path: Path) -> str:
 
 def _read_header(where: str, cells: Sequence[str], own_groups: bool) -> tuple[list[str], list[str]]:
     """Return the columns under their own names, and notes about those that are not used."""
+    if len(cells) > _MAX_COLUMNS:
+        raise UserError(
+            f"{where}: {len(cells)} columns, wanted {_MAX_COLUMNS} at most: give one row per file"
+        )
     header: list[str] = []
     ignored: list[str] = []
     other_units: list[str] = []

@@ -15,7 +15,7 @@ from typing import Any
 
 from build_service import BuildService, Built
 from corruption import Damage, damage, kinds_for
-from hostile_text import LINE_KINDS, damage_line
+from hostile_text import LINE_KINDS, XMLS, damage_line
 from small_sources import LAYOUTS, Layout, read_manifest_rows, write_manifest_rows
 from trap import SECRET, Listener, Trap, make_trap
 
@@ -168,10 +168,21 @@ def choose_file(files: Sequence[Path], fates: Fates, layout: Layout, rng: random
     return min(drawn, key=lambda path: used[f"{layout.name}{path.suffix}"])
 
 
+# What has to be among the damage, however little of it there is.
+FIRST = (*XMLS, "link_outside", "link_to_zero", "fifo", "emptied", "name_not_utf8", "truncated")
+
+
 def damage_files(
-    source: Path, layout: Layout, count: int, rng: random.Random, trap: Trap, fates: Fates
+    source: Path,
+    layout: Layout,
+    count: int,
+    rng: random.Random,
+    trap: Trap,
+    fates: Fates,
+    first: Collection[str] = (),
 ) -> list[Damage]:
-    """Damage one file each of so many groups."""
+    """Damage one file each of so many groups, in the kinds that come first before others."""
+    wanted = list(first)
     groups: dict[str, list[Path]] = {}
     for path in sorted(source.rglob("*")):
         group = layout.group(str(path.relative_to(source)))
@@ -181,7 +192,11 @@ def damage_files(
     done: list[Damage] = []
     for group in rng.sample(sorted(groups), count):
         path = choose_file(groups[group], fates, layout, rng)
-        kind = choose_kind(path, fates, layout, rng)
+        kind = next((kind for kind in wanted if kind in kinds_for(path)), "")
+        if kind:
+            wanted.remove(kind)
+        else:
+            kind = choose_kind(path, fates, layout, rng)
         done.append(damage(source, path, kind, rng, trap))
         fates[f"{layout.name}{path.suffix}", kind, "?"] += 1
     return done
@@ -195,13 +210,14 @@ def fuzz(
     count: int,
     seed: str,
     options: BuildOptions | None = None,
+    first: Collection[str] = (),
 ) -> None:
     """Damage files of a copy of a source, build it, and see what became of each."""
     rng = random.Random(seed)
     folder.mkdir()
     shutil.copytree(pristine, folder / "source")
     trap = make_trap(folder, bench.listener)
-    done = damage_files(folder / "source", layout, count, rng, trap, bench.fates)
+    done = damage_files(folder / "source", layout, count, rng, trap, bench.fates, first)
     if layout.name == "manifest":
         name_anew(folder / "source", done)
     built = build_watched(bench, layout, folder, options)

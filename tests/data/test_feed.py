@@ -104,6 +104,13 @@ def test_a_stream_goes_on_where_a_run_stopped_and_into_the_next_epoch(clips: Dat
         np.testing.assert_array_equal(tail, epochs[step // 4][step % 4 :])
 
 
+def test_a_stream_for_a_network_without_an_ear_shows_a_face_each_time(clips: DatasetInfo) -> None:
+    spec, sharding = clips.input_spec.replace(sound=None), split_batch(make_mesh())
+    usable = find_usable(clips, "train", spec)
+    stream = make_stream(clips, "train", spec, usable, batch_size=4, seed=1, sharding=sharding)
+    assert [np.asarray(batch.num_frames > 0).sum() for batch in stream(0)] == [4, 4, 4]
+
+
 def test_batches_are_on_their_way_before_they_are_asked_for() -> None:
     mesh, asked = make_mesh(), []
 

@@ -210,3 +210,10 @@ def test_what_is_no_file_or_endless_is_refused(
     monkeypatch.setattr(manifest, "_MAX_BYTES", 2**20)
     with pytest.raises(UserError, match="over 1 MiB: too large for a manifest"):
         read_manifest(_write(tmp_path, b"path,subject\n" * 2**17, "large.csv"))
+
+
+def test_a_table_far_too_wide_is_refused_at_once(tmp_path: Path) -> None:
+    header = ",".join(["path", "subject", *(f"c{number}" for number in range(100_000))])
+    path = _write(tmp_path, f"{header}\na.png,Ada\n")
+    with pytest.raises(UserError, match=r"manifest\.csv: line 1: 100002 columns, wanted 4096"):
+        read_manifest(path)

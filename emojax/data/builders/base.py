@@ -44,6 +44,13 @@ class Plan:
     """Of a split: an iterator of `Featured`, or a Beam transform that gives them."""
 
 
+class _OwnInfo(tfds.core.DatasetInfo):
+    """A `DatasetInfo` that is never looked for in TFDS's bucket."""
+
+    def initialize_from_bucket(self) -> None:
+        """Do nothing: TFDS would leave an empty folder in the system's temporary one."""
+
+
 class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A TFDS builder whose examples are faces; subclasses say what set it is."""
 
@@ -87,7 +94,7 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _info(self) -> tfds.core.DatasetInfo:
         spec = self._plan.input_spec
-        return tfds.core.DatasetInfo(
+        return _OwnInfo(
             builder=self,
             description=self.DESCRIPTION,
             features=features(spec, self._plan.max_frames),
