@@ -30,6 +30,7 @@ from presets import PRESETS
 
 from emojax.audio import PRESETS as PRESET_SPECTROGRAMS
 from emojax.cli import run_guarded
+from emojax.compiler import keep_freed_memory
 from emojax.config import TrainConfig
 from emojax.data.find import find_dataset
 from emojax.experiment import train_run
@@ -64,6 +65,7 @@ def _wanted_model(arguments: Sequence[str]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Train, evaluate, report; return the exit status."""
+    keep_freed_memory()
     model = _wanted_model(arguments)
     preset = PRESETS[model] if model in PRESETS else TrainConfig(model=model)
     names = [field.name for field in dataclasses.fields(TrainConfig)]

@@ -36,7 +36,8 @@ OTHER = TrainConfig(
     norm_momentum=0.95,
     dtype="bfloat16",
     seed=11,
-    compiled="epoch",
+    compiled="step",
+    input="streaming",
     checkpoint_minutes=0.5,
     augment=AugmentConfig(
         mirror=0.0,
@@ -178,6 +179,7 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "unknown schedule": (changed(optim__schedule="steps"), "step"),
     "unknown dtype": (changed(dtype="float8"), "float8"),
     "unknown compiled": (changed(compiled="never"), "never"),
+    "unknown input": (changed(input="disk"), "disk"),
     "half a seed": (changed(seed=1.5), "seed=1.5"),
 }
 
