@@ -186,7 +186,7 @@ def build_dataset(
         home = _homes(source, found.rows, options)
         kept_from_before = _fill_cells(jobs, reading, options, say)
         tally = _count(found, jobs, reading, home)
-        people = _people_kept(home, tally, name)
+        people = _people_kept(source, home, tally)
         shards = write_shards(builder, work, reading, divide(jobs, home), people, options.beam)
         report = {
             "name": name,
@@ -308,10 +308,11 @@ def _count(found: Source, jobs: Sequence[Job], reading: Reading, home: Mapping[s
     return tally
 
 
-def _people_kept(home: Mapping[str, str], tally: Tally, name: str) -> dict[str, list[str]]:
+def _people_kept(source: Path, home: Mapping[str, str], tally: Tally) -> dict[str, list[str]]:
     """Return the people of each split that keeps an example; TFDS refuses an empty one."""
     if tally.kept == 0:
-        raise UserError(f"{name}: no example is left: {tally.left_out_text()}")
+        first = f"; the first: {tally.left_out[0].detail}" if tally.left_out else ""
+        raise UserError(f"{source}: no example is left: {tally.left_out_text()}{first}")
     for split in (split for split in SPLITS if split in home.values()):
         if split not in tally.people:
             tally.note(f"no example is left of the split {split}")

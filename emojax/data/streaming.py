@@ -27,7 +27,10 @@ BUFFER_BYTES = 256 * 2**20
 """Faces that are held for shuffling: 34,000 pictures of 98 x 80, or 570 clips of 60."""
 
 _PARSERS = 4
-"""Batches that are parsed at once; one file is read no faster than this many can parse."""
+"""Reads that are parsed at once; one file is read no faster than this many can parse."""
+
+_READ_BYTES, _READ = 4 * 2**20, 256
+"""What is parsed in one go, at most: more than this leaves the processor's cache on its way."""
 
 
 class Stretch(NamedTuple):
@@ -137,7 +140,7 @@ def stream_batches(
         return rng.permutation(min(held, size - window * held))
 
     batches = _through_buffer(
-        shards.read(cut(share, window * held, size), local),
+        shards.read(cut(share, window * held, size)),
         map(order, itertools.count(window)),
         local,
         held,
@@ -145,6 +148,10 @@ def stream_batches(
     )
     behind = first_step - window * held // local
     return itertools.islice(batches, behind, behind + total // batch_size - first_step)
+
+
+def _count(columns: dict[str, np.ndarray]) -> int:
+    return len(next(iter(columns.values())))
 
 
 def _through_buffer(
@@ -157,27 +164,34 @@ def _through_buffer(
     """Yield batches of `size`, window by window, each in its order.
 
     Args:
-        incoming: examples in the order of the windows, `size` at a time.
+        incoming: examples in the order of the windows, some at a time.
         orders: one permutation for each window; all but the last window are full.
         size: of a batch.
         held: examples of a full window, a multiple of `size`.
         buffer: where they lie; filled here.
     """
+    waiting: dict[str, np.ndarray] = {}
 
     def put(places: np.ndarray) -> np.ndarray:
         """Read into the places, return those that are filled now."""
-        columns = next(incoming, None)
-        if columns is None:
-            return places[:0]
-        count = len(next(iter(columns.values())))
-        for name in buffer.keys() - columns.keys():
-            del buffer[name]
-        for name, values in columns.items():
-            if len(buffer.get(name, ())) != held:
-                kind = object if values.dtype.kind == "U" else values.dtype
-                buffer[name] = np.empty((held, *values.shape[1:]), kind)
-            buffer[name][places[:count]] = values
-        return places[:count]
+        nonlocal waiting
+        at = 0
+        while at < len(places):
+            if not (waiting and _count(waiting)):
+                waiting = next(incoming, {})
+                if not waiting:
+                    break
+                for name in buffer.keys() - waiting.keys():
+                    del buffer[name]
+            into = places[at : at + _count(waiting)]
+            for name, values in waiting.items():
+                if len(buffer.get(name, ())) != held:
+                    kind = object if values.dtype.kind == "U" else values.dtype
+                    buffer[name] = np.empty((held, *values.shape[1:]), kind)
+                buffer[name][into] = values[: len(into)]
+            waiting = {name: values[len(into) :] for name, values in waiting.items()}
+            at += len(into)
+        return places[:at]
 
     def take(values: np.ndarray, places: np.ndarray) -> np.ndarray:
         return values[places] if values.dtype != object else values[places].astype(str)
@@ -208,7 +222,7 @@ class _Shards:
         lengths = list(described.shard_lengths)
         every = np.ones(sum(lengths), bool) if keep is None else keep
         self.keep = np.split(every, np.cumsum(lengths)[:-1])
-        self.info, self.split, self.whole = info, split, keep is None
+        self.info, self.split = info, split
         self.lengths = [int(chosen.sum()) for chosen in self.keep]
         self.files = [info.folder / Path(path).name for path in described.filepaths]
         self.templates = _empty_columns(info)
@@ -238,8 +252,8 @@ class _Shards:
             found.append((shard, first, self.keep[shard][first : last + 1]))
         return found
 
-    def read(self, stretches: Sequence[Stretch], size: int) -> Iterator[dict[str, np.ndarray]]:
-        """Yield examples, `size` at a time and at the end what is left.
+    def read(self, stretches: Sequence[Stretch]) -> Iterator[dict[str, np.ndarray]]:
+        """Yield examples, some at a time.
 
         Raises:
             UserError: a shard is missing, truncated or altered.
@@ -247,23 +261,27 @@ class _Shards:
         records = self._records(stretches)
         if not records:
             return
-        kept = np.concatenate([chosen for _, _, chosen in records])
-        parsed, found = self._parse(records, size), 0
-        if not self.whole:
-            parsed = _only(parsed, kept, size)
-        for fields in parsed:
-            found += len(next(iter(fields.values())))
-            yield fields
-        if found != kept.sum():
+        keep = np.concatenate([chosen for _, _, chosen in records])
+        found = 0
+        for fields in self._parse(records):
+            at, found = found, found + _count(fields)
+            chosen = keep[at:found]
+            if chosen.all():
+                yield fields
+            else:
+                yield {name: values[: len(chosen)][chosen] for name, values in fields.items()}
+        if found != len(keep):
             raise UserError(
                 f"{self.info.folder}: the shards of {self.split} hold {found} examples where "
-                f"dataset_info.json says {kept.sum()}: build the data set again"
+                f"dataset_info.json says {len(keep)}: build the data set again"
             )
 
     def _parse(
-        self, records: Sequence[tuple[int, int, np.ndarray]], size: int
+        self, records: Sequence[tuple[int, int, np.ndarray]]
     ) -> Iterator[dict[str, np.ndarray]]:
         tf = load_tensorflow()
+        # Looked up now: a generator that ends with the interpreter finds the module gone.
+        damaged = tf.errors.OpError
         files = [str(self.files[shard]) for shard, _, _ in records]
         skips = np.array([first for _, first, _ in records], np.int64)
         # -1 reads to the end of the file, so that a shard with too many examples is noticed.
@@ -286,37 +304,16 @@ class _Shards:
         batches = (
             tf.data.Dataset.from_tensor_slices((files, skips, takes))
             .flat_map(lambda file, skip, take: tf.data.TFRecordDataset(file).skip(skip).take(take))
-            .batch(size)
+            .batch(max(1, min(_READ, _READ_BYTES // self.example_bytes)))
             .map(parse, num_parallel_calls=_PARSERS)
             .prefetch(2)
         )
         try:
             for batch in batches.as_numpy_iterator():
                 yield {name: _typed(values, self.templates[name]) for name, values in batch.items()}
-        except tf.errors.OpError as error:
+        except damaged as error:
             reason = str(error.message).split("\n")[0][:160]
             raise UserError(
                 f"{self.info.folder}: a shard of {self.split} is missing, truncated or altered "
                 f"({reason}): build the data set again"
             ) from None
-
-
-def _only(
-    batches: Iterator[dict[str, np.ndarray]], keep: np.ndarray, size: int
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the examples that are kept, `size` at a time and at the end what is left."""
-    waiting: dict[str, np.ndarray] = {}
-    at = 0
-    for fields in batches:
-        count = len(next(iter(fields.values())))
-        chosen = np.flatnonzero(keep[at : at + count])
-        at += count
-        waiting = {
-            name: np.concatenate([waiting[name], values[chosen]]) if waiting else values[chosen]
-            for name, values in fields.items()
-        }
-        while len(next(iter(waiting.values()))) >= size:
-            yield {name: values[:size] for name, values in waiting.items()}
-            waiting = {name: values[size:] for name, values in waiting.items()}
-    if waiting and len(next(iter(waiting.values()))):
-        yield waiting

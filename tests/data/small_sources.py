@@ -282,7 +282,7 @@ def _disfa_group(path: str) -> str | None:
 def _write_crema_d(folder: Path, groups: int) -> None:
     drawn = write_crema_d(folder / "drawn", seed=7, people=1, clips=1, progress=False)
     clip = next((drawn / "VideoFlash").iterdir())
-    frames, samples = _shrunk_video(clip, frames=10), _tone(0.4)
+    frames, samples = _shrunk_video(clip, frames=6), _tone(0.3)
     for part in ("VideoFlash", "AudioWAV", "processedResults"):
         (folder / part).mkdir()
     names = [
@@ -315,7 +315,7 @@ def _crema_d_group(path: str) -> str | None:
 def _write_ravdess(folder: Path, groups: int) -> None:
     rng = np.random.default_rng(8)
     frames = [_noise(rng) for _ in range(10)]
-    for actor in range(1, groups // 9 + 1):
+    for actor in range(1, round(groups / 9) + 1):
         part = folder / f"Actor_{actor:02d}"
         part.mkdir()
         for emotion in range(1, 9):
@@ -354,7 +354,7 @@ LAYOUTS: dict[str, Layout] = {
         "crema_d",
         _write_crema_d,
         _crema_d_group,
-        BuildOptions(input_spec=default_spec("crema_d"), clip_frames=10),
+        BuildOptions(input_spec=default_spec("crema_d"), clip_frames=6),
     ),
     "ravdess": Layout(
         "ravdess",

@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import struct
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -63,14 +62,14 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Pristine:
 def test_damaged_files_are_listed_and_the_others_kept(
     bench: Bench, pristine: Pristine, tmp_path: Path, name: str
 ) -> None:
-    source = pristine(name, 28)
-    fuzz(bench, LAYOUTS[name], source, tmp_path / "one", 19, f"1 {name}", first=FIRST)
+    source = pristine(name, 24)
+    fuzz(bench, LAYOUTS[name], source, tmp_path / "one", 17, f"1 {name}", first=FIRST)
 
 
 def test_damaged_lines_are_listed_and_the_others_kept(
     bench: Bench, pristine: Pristine, tmp_path: Path
 ) -> None:
-    fuzz_lines(bench, pristine("fer2013.csv", 28), tmp_path / "one", 19, "1")
+    fuzz_lines(bench, pristine("fer2013.csv", 28), tmp_path / "one", 20, "1")
 
 
 @pytest.mark.slow
@@ -83,26 +82,28 @@ def test_two_thousand_damaged_files(
     name: str,
 ) -> None:
     groups, count, rounds = ROUNDS[name]
-    layout, before = LAYOUTS[name], bench.fates.copy()
+    layout, before, builds = LAYOUTS[name], bench.fates.copy(), []
     for number in range(rounds):
         # MMI gives whole clips too.
         options = dataclasses.replace(layout.options, clips=name == "mmi" and number % 4 == 3)
         folder, seed = tmp_path / str(number), f"2000 {name} {number}"
-        fuzz(bench, layout, pristine(name, groups), folder, count, seed, options)
+        source = pristine(name, groups)
+        builds.append(fuzz(bench, layout, source, folder, count, seed, options))
     with capsys.disabled():
-        print_fates(name, bench.fates - before)
+        print_fates(name, bench.fates - before, builds)
 
 
 @pytest.mark.slow
 def test_two_thousand_damaged_files_and_lines(
     bench: Bench, pristine: Pristine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = bench.fates.copy()
-    for number in range(5):
-        source, seed = pristine("fer2013.csv", 100), f"2000 {number}"
-        fuzz_lines(bench, source, tmp_path / str(number), 60, seed)
+    before, source = bench.fates.copy(), pristine("fer2013.csv", 100)
+    builds = [
+        fuzz_lines(bench, source, tmp_path / str(number), 60, f"2000 {number}")
+        for number in range(5)
+    ]
     with capsys.disabled():
-        print_fates("fer2013.csv", bench.fates - before)
+        print_fates("fer2013.csv", bench.fates - before, builds)
 
 
 # Names of files that a manifest may give and nobody should open, nor call.
@@ -157,7 +158,7 @@ def test_hostile_names_in_a_manifest_are_listed_and_never_called(
         rows.append([f"w{number}.png", "P1", "", "", *((name, "") if number % 2 else ("", name))])
     write_manifest_rows(folder / "source", [*good[10:], *rows])
     built = build_watched(bench, LAYOUTS["manifest"], folder)
-    assert built.error == ""
+    assert built.error == "", built.error
     check_sentences(built)
     left_out = {left["path"] for left in built.report["left_out_files"]}
     assert len(left_out) == len(names)
@@ -166,26 +167,30 @@ def test_hostile_names_in_a_manifest_are_listed_and_never_called(
 
 
 @pytest.mark.parametrize("name", ["manifest", "fer2013.csv"])
-@pytest.mark.parametrize("share", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_damaged_list_of_all_files_is_read_or_refused_in_one_line(
-    bench: Bench, pristine: Pristine, tmp_path: Path, name: str, share: int
+    bench: Bench, pristine: Pristine, tmp_path: Path, name: str, every: bool
 ) -> None:
     layout, file = LAYOUTS[name], "manifest.csv" if name == "manifest" else name
-    kinds = kinds_for(Path(file))
+    kinds: tuple[str, ...] = ("fifo", "link_to_zero", "truncated", "wide_table", "utf16")
+    if every:
+        kinds = kinds_for(Path(file))
     rng = random.Random(name)
     refused = 0
-    for kind in kinds if share else ("fifo", "link_to_zero", "truncated", "wide_table", "utf16"):
+    for kind in kinds:
         folder = tmp_path / kind
         shutil.copytree(pristine(name, 9), folder / "source")
         trap = make_trap(folder, bench.listener)
-        done = damage(folder / "source", folder / "source" / file, kind, rng, trap)
-        built = build_watched(bench, layout, folder, source=file if rng.random() < 0.5 else "")
+        damage(folder / "source", folder / "source" / file, kind, rng, trap)
+        # A link that its user names as the source is followed; one that lies in it is not.
+        named = kind != "link_to_passwd" and rng.random() < 0.5
+        built = build_watched(bench, layout, folder, source=file if named else "")
         if built.error:
             refused += 1
             assert "\n" not in built.error
             assert str(folder / "source") in built.error
         else:
-            assert not done.hopeless or kind in ("link_outside", "many_lines", "not_utf8"), done
+            assert kind not in ("fifo", "link_to_zero", "folder", "emptied", "zeroed", "utf16")
     assert refused >= 3
 
 
@@ -236,7 +241,7 @@ def test_absurd_sizes_do_not_eat_the_memory(bench: Bench, tmp_path: Path) -> Non
     source.mkdir(parents=True)
     make_trap(folder, bench.listener)
     contents = {
-        # As many pixels as are let through, black: 120 KB of them.
+        # Nearly as many pixels as are let through, all black: half a megabyte.
         "black.png": png_bytes(11_000, 11_000),
         "lines.png": png_bytes(2**27, 1),
         # Four hours of sound at 16 kHz, if it were resampled: 64 KB.
@@ -259,10 +264,8 @@ def test_absurd_sizes_do_not_eat_the_memory(bench: Bench, tmp_path: Path) -> Non
     sounds = [name for name in contents if name.endswith(".wav")]
     rows += [["", "P0", "", "", name, ""] for name in sounds]
     write_manifest_rows(source, rows)
-    started = time.monotonic()
     built = build_watched(bench, LAYOUTS["manifest"], folder)
-    assert built.error == ""
-    assert time.monotonic() - started < 100
+    assert built.error == "", built.error
     left_out = {left["path"]: left["reason"] for left in built.report["left_out_files"]}
     assert left_out["slow.wav"] == left_out["years.wav"] == "no sound"
     assert left_out["hole.png"] == "unreadable file"
@@ -279,25 +282,33 @@ def _late_tag() -> bytes:
 # Decoders that take their process down, or never come back.
 
 
+@pytest.mark.parametrize(
+    "patience_s", [900.0, pytest.param(20.0, marks=pytest.mark.slow, id="and hang")]
+)
 def test_readers_that_crash_or_hang_cost_their_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience_s: float
 ) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    names = ["a.png", "crash.png", "b.png", "abort.png", "hang.png", "c.png", "raise.png", "d.png"]
+    names = ["a.png", "crash.png", "b.png", "abort.png", "c.png", "raise.png", "d.png"]
+    told = {
+        "crash.png": "its reader crashed (status -11)",
+        "abort.png": "its reader crashed (status -6)",
+        "raise.png": "its reader crashed (status 1)",
+    }
+    if patience_s < 60:
+        names.insert(2, "hang.png")
+        told["hang.png"] = "its reader did not come back for 20 s"
     for name in names:
         (source / name).write_bytes(png_bytes(48, 48))
     write_manifest_rows(source, [[name, f"P{n}", "", "", "", ""] for n, name in enumerate(names)])
     monkeypatch.setattr(build_module, "read_into_cell", read_or_fail)
-    options = BuildOptions(faces="ready", workers=1, patience_s=4.0)
+    options = BuildOptions(faces="ready", workers=1, patience_s=patience_s)
     out = build_dataset("manifest", source=source, out=tmp_path / "out", options=options)
     report = build_module.read_json(out / "report.json")
     assert report["examples_kept"] == 4
     left_out = {left["path"]: left for left in report["left_out_files"]}
     assert {left["reason"] for left in left_out.values()} == {"broken reader"}
     assert {name: left["detail"] for name, left in left_out.items()} == {
-        "crash.png": f"{source / 'crash.png'}: its reader crashed (status -11)",
-        "abort.png": f"{source / 'abort.png'}: its reader crashed (status -6)",
-        "raise.png": f"{source / 'raise.png'}: its reader crashed (status 1)",
-        "hang.png": f"{source / 'hang.png'}: its reader did not come back for 4 s",
+        name: f"{source / name}: {what}" for name, what in told.items()
     }

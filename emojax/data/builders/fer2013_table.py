@@ -33,7 +33,7 @@ SIDE = 48
 
 _COLUMNS = ("emotion", "pixels", "usage")
 _MAX_LINE = 2**16
-_MAX_LINES = 1_000_000
+_MAX_LINES = 100_000
 _DIGITS = re.compile(r"[0-9 ]*")
 
 
@@ -59,8 +59,8 @@ def read_table(table: Path, work: Path) -> Iterator[TableRow]:
         work: folder for the pictures, `00012.png` for row 12.
 
     Raises:
-        UserError: the file can't be read, lacks a column, or has over a
-            million lines; a picture can't be written.
+        UserError: the file can't be read, lacks a column, or has over a hundred
+            thousand lines; a picture can't be written.
     """
     try:
         file = table.open("rb")

@@ -363,6 +363,13 @@ def test_a_source_that_is_not_fer2013_is_one_line(make, message: str, tmp_path: 
         _read(tmp_path / "nowhere", tmp_path / "work")
 
 
+def test_a_table_of_far_too_many_lines_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "fer2013.csv"
+    table.write_text("emotion,pixels,Usage\n" + "0\n" * 100_001)
+    with pytest.raises(UserError, match=r"fer2013\.csv: over 100000 lines: FER2013 has 35,887"):
+        _read(table, tmp_path)
+
+
 def test_the_set_is_built_from_both_layouts(folders: Path, table: Path, tmp_path: Path) -> None:
     out = build_dataset("fer2013", source=folders, out=tmp_path / "folders")
     info = dataset_info(out)
