@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import itertools
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +44,7 @@ from emojax.data.claim import (
 from emojax.data.examples import CLIP_FRAMES, ReadOptions
 from emojax.data.packing import divide, write_shards
 from emojax.data.pool import PATIENCE_S, work_off
+from emojax.data.quiet import load_tensorflow
 from emojax.data.report_page import write_report_page
 from emojax.data.rows import Request, Row, Source
 from emojax.data.shards import INPUT_SPEC_FILE, PEOPLE_FILE, REPORT_FILE
@@ -292,10 +295,25 @@ def _fill_cells(jobs: Sequence[Job], reading: Reading, options: BuildOptions, sa
         beam.fill_cells(missing, reading, options.beam)
         return known
     work = functools.partial(read_into_cell, reading)
+    start = threading.Thread(target=_start_tensorflow, daemon=True)
     with tqdm(total=total, initial=known, desc="faces", unit="file", disable=None) as bar:
-        for job in work_off(missing, work, options.workers, options.patience_s):
-            bar.update(len(job.rows))
+        try:
+            for job in work_off(missing, work, options.workers, options.patience_s):
+                bar.update(len(job.rows))
+                # Packing needs it, and its five seconds are free while the workers work. Not
+                # before they run: it holds back the stderr that they would inherit.
+                if options.workers and start.ident is None:
+                    start.start()
+        finally:
+            if start.ident is not None:
+                start.join()
     return known
+
+
+def _start_tensorflow() -> None:
+    # Packing asks again, and meets the error of a start that failed.
+    with contextlib.suppress(Exception):
+        load_tensorflow()
 
 
 def _count(found: Source, jobs: Sequence[Job], reading: Reading, home: Mapping[str, str]) -> Tally:

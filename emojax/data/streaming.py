@@ -3,7 +3,8 @@
 The order of an epoch is settled by seed and epoch before anything is read: the shard files in
 a random order, begun at a random place of the first; cut into a share for each process; each
 share into windows of as many examples as the buffer holds, shuffled whole. While the batches
-of one window are handed out, the next one is read into the places that become free. A run
+of one window are handed out, the next one is read into the places that become free. Clips
+are not held at all: each is read from its file when its turn comes, in the same order. A run
 that is resumed starts to read at its window: what came before is not even parsed. TFDS
 writes examples by a hash of their keys, so neighbours in a shard are strangers already, and
 a window is a random part of the set.
@@ -11,14 +12,17 @@ a window is a random part of the set.
 
 from __future__ import annotations
 
+import collections
 import itertools
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from emojax.data.quiet import load_tensorflow
+from emojax.data.records import DamagedError, find_records, read_record, take_apart
 from emojax.data.shards import DatasetInfo, _builder, _empty_columns, _typed
 from emojax.data.splits import SPLITS
 from emojax.errors import UserError
@@ -31,6 +35,12 @@ _PARSERS = 4
 
 _READ_BYTES, _READ = 4 * 2**20, 256
 """What is parsed in one go, at most: more than this leaves the processor's cache on its way."""
+
+LARGE_BYTES = 2**16
+"""Faces of an example that are read straight into a batch: for fewer, finding them costs more."""
+
+_READERS = 2
+"""Threads that read large examples; reading, checksums and copies leave the interpreter free."""
 
 
 class Stretch(NamedTuple):
@@ -106,7 +116,8 @@ def stream_batches(
         process_count: how many processes read; each gets as many batches.
         columns: which to parse; None: all.
         keep: bool [example], in the shards' order: which to stream; None: all.
-        buffer_bytes: faces held for shuffling; a batch at least.
+        buffer_bytes: faces held for shuffling, or for large examples how far apart in the files
+            those of a batch may lie; a batch at least.
         buffer: an empty dictionary that the caller keeps from epoch to epoch, one at a time:
             memory that is asked for anew costs more than what is read into it.
 
@@ -139,15 +150,18 @@ def stream_batches(
         rng = np.random.default_rng((seed, epoch, process_index, window))
         return rng.permutation(min(held, size - window * held))
 
-    batches = _through_buffer(
-        shards.read(cut(share, window * held, size)),
-        map(order, itertools.count(window)),
-        local,
-        held,
-        {} if buffer is None else buffer,
-    )
+    ahead, orders = cut(share, window * held, size), map(order, itertools.count(window))
     behind = first_step - window * held // local
-    return itertools.islice(batches, behind, behind + total // batch_size - first_step)
+    steps = slice(behind, behind + total // batch_size - first_step)
+    if shards.large:
+        windows = range(0, size - window * held, held)
+        places = np.concatenate([at + next(orders) for at in windows])
+        wanted = places[steps.start * local : steps.stop * local]
+        return shards.read_at(ahead, wanted.reshape(-1, local))
+    batches = _through_buffer(
+        shards.read(ahead), orders, local, held, {} if buffer is None else buffer
+    )
+    return itertools.islice(batches, steps.start, steps.stop)
 
 
 def _count(columns: dict[str, np.ndarray]) -> int:
@@ -232,6 +246,7 @@ class _Shards:
             if columns is None or name in columns
         }
         self.example_bytes = int(np.prod(self.templates["faces"].shape[1:]))
+        self.large = "faces" in self.record and self.example_bytes >= LARGE_BYTES
         self._check_files()
 
     def _check_files(self) -> None:
@@ -271,10 +286,107 @@ class _Shards:
             else:
                 yield {name: values[: len(chosen)][chosen] for name, values in fields.items()}
         if found != len(keep):
-            raise UserError(
-                f"{self.info.folder}: the shards of {self.split} hold {found} examples where "
-                f"dataset_info.json says {len(keep)}: build the data set again"
-            )
+            raise self._wrong_count(found, len(keep))
+
+    def read_at(
+        self, stretches: Sequence[Stretch], places: np.ndarray
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yield batches of large examples, the next ones being read meanwhile.
+
+        Args:
+            stretches: examples in order.
+            places: which of them to yield, int64 [batch, example].
+
+        Raises:
+            UserError: a shard is missing, truncated or altered.
+        """
+        tf = load_tensorflow()
+        # Looked up now: a generator that ends with the interpreter finds the module gone.
+        damaged = (DamagedError, OSError, tf.errors.OpError)
+        shape = self.templates["faces"].shape[1:]
+        others = {name: feature for name, feature in self.record.items() if name != "faces"}
+
+        def read_rows(faces: np.ndarray, rows: Sequence[tuple[Path, int, int]]) -> list[bytes]:
+            """Fill the faces of a few rows and return what else is in them."""
+            rests = []
+            for into, (path, start, stop) in zip(faces, rows, strict=True):
+                record = read_record(path, start, stop)
+                parts = take_apart(record, b"faces")
+                if parts.stop - parts.start != self.example_bytes:
+                    raise DamagedError(f"an example of {parts.stop - parts.start} bytes of faces")
+                flat = np.frombuffer(record, np.uint8, self.example_bytes, parts.start)
+                into[...] = flat.reshape(shape)
+                rests.append(parts.rest)
+            return rests
+
+        def begin(wanted: np.ndarray) -> tuple[np.ndarray, list[Future[list[bytes]]]]:
+            """Have a batch read: return its faces, being filled, and what is to be waited for."""
+            faces = np.empty((len(wanted), *shape), np.uint8)
+            parts = np.array_split(np.arange(len(wanted)), min(len(wanted), 2 * _READERS))
+            return faces, [
+                readers.submit(
+                    read_rows, faces[part[0] : part[-1] + 1], [where[i] for i in wanted[part]]
+                )
+                for part in parts
+            ]
+
+        def end(faces: np.ndarray, futures: Sequence[Future[list[bytes]]]) -> dict[str, Any]:
+            rests = [rest for future in futures for rest in future.result()]
+            fields = self._decode(tf.io.parse_example(tf.constant(rests), others)) if others else {}
+            columns = {name: np.asarray(values) for name, values in fields.items()}
+            return {name: faces if name == "faces" else columns[name] for name in self.record}
+
+        try:
+            where = self._whereabouts(stretches)
+            with ThreadPoolExecutor(_READERS) as readers:
+                waiting: collections.deque[Any] = collections.deque()
+                for wanted in places:
+                    waiting.append(begin(wanted))
+                    if len(waiting) > 2:
+                        yield self._as_columns(end(*waiting.popleft()))
+                while waiting:
+                    yield self._as_columns(end(*waiting.popleft()))
+        except damaged as error:
+            raise self._damaged(error) from None
+
+    def _whereabouts(self, stretches: Sequence[Stretch]) -> list[tuple[Path, int, int]]:
+        """Return for each example its file, and where in it its record begins and ends."""
+        found: list[tuple[Path, int, int]] = []
+        tables: dict[int, np.ndarray] = {}
+        for shard, start, length in stretches:
+            if shard not in tables:
+                table = find_records(self.files[shard])
+                if len(table) != len(self.keep[shard]):
+                    raise self._wrong_count(len(table), len(self.keep[shard]))
+                tables[shard] = table[self.keep[shard]]
+            rows = tables[shard][start : start + length].tolist()
+            found += [(self.files[shard], start, stop) for start, stop in rows]
+        return found
+
+    def _as_columns(self, batch: dict[str, Any]) -> dict[str, np.ndarray]:
+        return {name: _typed(values, self.templates[name]) for name, values in batch.items()}
+
+    def _decode(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return parsed fields, pictures as they are in place of their bytes."""
+        tf = load_tensorflow()
+        for name in ("faces", "success", "spectrogram"):
+            if name in fields:
+                flat = tf.io.decode_raw(fields[name], tf.uint8)
+                fields[name] = tf.reshape(flat, (-1, *self.templates[name].shape[1:]))
+        return fields
+
+    def _wrong_count(self, found: int, wanted: int) -> UserError:
+        return UserError(
+            f"{self.info.folder}: the shards of {self.split} hold {found} examples where "
+            f"dataset_info.json says {wanted}: build the data set again"
+        )
+
+    def _damaged(self, error: Exception) -> UserError:
+        reason = str(getattr(error, "message", error)).split("\n")[0][:160]
+        return UserError(
+            f"{self.info.folder}: a shard of {self.split} is missing, truncated or altered "
+            f"({reason}): build the data set again"
+        )
 
     def _parse(
         self, records: Sequence[tuple[int, int, np.ndarray]]
@@ -294,12 +406,7 @@ class _Shards:
         )
 
         def parse(serialized: Any) -> Any:
-            fields = tf.io.parse_example(serialized, self.record)
-            for name in ("faces", "success", "spectrogram"):
-                if name in fields:
-                    flat = tf.io.decode_raw(fields[name], tf.uint8)
-                    fields[name] = tf.reshape(flat, (-1, *self.templates[name].shape[1:]))
-            return fields
+            return self._decode(tf.io.parse_example(serialized, self.record))
 
         batches = (
             tf.data.Dataset.from_tensor_slices((files, skips, takes))
@@ -309,11 +416,6 @@ class _Shards:
             .prefetch(2)
         )
         try:
-            for batch in batches.as_numpy_iterator():
-                yield {name: _typed(values, self.templates[name]) for name, values in batch.items()}
+            yield from map(self._as_columns, batches.as_numpy_iterator())
         except damaged as error:
-            reason = str(error.message).split("\n")[0][:160]
-            raise UserError(
-                f"{self.info.folder}: a shard of {self.split} is missing, truncated or altered "
-                f"({reason}): build the data set again"
-            ) from None
+            raise self._damaged(error) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,63 @@ def test_clips_come_whole_with_their_sound(tmp_path: Path) -> None:
     assert {0, 2, 3, 4, 6} <= set(seen)
 
 
+CLIP_BUFFERS = [1, 2 * 4 * 6 * FACE, 2**28]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seventeen clips in two shards."""
+    whole = noise_clips(tmp_path_factory.mktemp("clips"))
+    return spread(whole, tmp_path_factory.mktemp("spread") / "set", [7, 10])
+
+
+@pytest.mark.parametrize("buffer_bytes", CLIP_BUFFERS)
+@pytest.mark.parametrize("columns", [None, ("num_frames", "faces", "path"), ("faces",)])
+def test_large_examples_read_in_place_are_those_that_go_through_the_buffer(
+    clips: Path, monkeypatch: pytest.MonkeyPatch, buffer_bytes: int, columns: tuple[str, ...] | None
+) -> None:
+    info = dataset_info(clips)
+    for keep, first_step, process_index in itertools.product(
+        (None, np.arange(17) % 3 > 0), (0, 1, 2), (0, 1)
+    ):
+        ways = []
+        for large_bytes in (1, 2**30):
+            monkeypatch.setattr("emojax.data.streaming.LARGE_BYTES", large_bytes)
+            batches = stream_batches(
+                info,
+                "train",
+                batch_size=4,
+                seed=0,
+                epoch=first_step,
+                first_step=first_step,
+                process_index=process_index,
+                process_count=2,
+                columns=columns,
+                keep=keep,
+                buffer_bytes=buffer_bytes,
+            )
+            ways.append(list(batches))
+        in_place, buffered = ways
+        assert len(in_place) == len(buffered) == (17 if keep is None else 11) // 4 - first_step
+        for one, other in zip(in_place, buffered, strict=True):
+            assert one.keys() == other.keys()
+            for name in one:
+                np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+                assert one[name].dtype == other[name].dtype, name
+
+
+def test_large_examples_are_let_go_of_with_the_iterator(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emojax.data.streaming.LARGE_BYTES", 1)
+    before = threading.active_count()
+    batches = stream_batches(dataset_info(clips), "train", batch_size=2, seed=0, epoch=0)
+    next(batches)
+    assert threading.active_count() > before
+    batches.close()  # pyright: ignore[reportAttributeAccessIssue]
+    assert threading.active_count() == before
+
+
 @pytest.mark.parametrize("buffer_bytes", BUFFERS)
 def test_examples_that_are_not_kept_never_come(info: DatasetInfo, buffer_bytes: int) -> None:
     names = np.array(load_split(info.folder, "train").paths)
@@ -283,12 +341,19 @@ def damaged(folder: Path, damage: str) -> Iterator[dict[str, np.ndarray]]:
 
 
 @pytest.mark.parametrize("shards", [[TRAIN], [40, 1, 60, 30]])
+@pytest.mark.parametrize("large_bytes", [1, 2**16])
 @pytest.mark.parametrize(
     "damage", ["truncated", "flipped", "empty", "gone", "a folder", "shorter", "longer"]
 )
 def test_a_damaged_shard_is_an_error_never_fewer_examples(
-    pictures: Path, tmp_path: Path, damage: str, shards: list[int]
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+    large_bytes: int,
+    shards: list[int],
 ) -> None:
+    monkeypatch.setattr("emojax.data.streaming.LARGE_BYTES", large_bytes)
     folder = spread(pictures, tmp_path / "copy", shards)
     with pytest.raises(UserError, match="build the data set again") as caught:
         list(damaged(folder, damage))
