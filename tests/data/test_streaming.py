@@ -197,7 +197,7 @@ def test_large_examples_read_in_place_are_those_that_go_through_the_buffer(
     ):
         ways = []
         for large_bytes in (1, 2**30):
-            monkeypatch.setattr("emojax.data.streaming.LARGE_BYTES", large_bytes)
+            monkeypatch.setattr("emojax.data.shard_files.LARGE_BYTES", large_bytes)
             batches = stream_batches(
                 info,
                 "train",
@@ -224,7 +224,7 @@ def test_large_examples_read_in_place_are_those_that_go_through_the_buffer(
 def test_large_examples_are_let_go_of_with_the_iterator(
     clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emojax.data.streaming.LARGE_BYTES", 1)
+    monkeypatch.setattr("emojax.data.shard_files.LARGE_BYTES", 1)
     before = threading.active_count()
     batches = stream_batches(dataset_info(clips), "train", batch_size=2, seed=0, epoch=0)
     next(batches)
@@ -353,7 +353,7 @@ def test_a_damaged_shard_is_an_error_never_fewer_examples(
     large_bytes: int,
     shards: list[int],
 ) -> None:
-    monkeypatch.setattr("emojax.data.streaming.LARGE_BYTES", large_bytes)
+    monkeypatch.setattr("emojax.data.shard_files.LARGE_BYTES", large_bytes)
     folder = spread(pictures, tmp_path / "copy", shards)
     with pytest.raises(UserError, match="build the data set again") as caught:
         list(damaged(folder, damage))
