@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, UInt8
 
 from emojax import metrics
 from emojax.compiler import compiler_options
-from emojax.data.resident import Batch, middle_frames, normalise, scale_sound
+from emojax.data.resident import Batch, middle_frames, normalise, scale_sound, share_votes
 from emojax.data.shards import FaceArrays
 from emojax.losses import output_losses
 from emojax.models import forward
@@ -89,15 +89,13 @@ def make_predictor(
     num_units = len(spec.action_units)
     sharding = split_batch(mesh)
 
-    def predict(
-        variables: Any, batch: Batch, has_frames: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def predict(variables: Any, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
         inputs = to_inputs(
             looks,
             normalise(batch.frames, spec),
             scale_sound(batch.spectrograms),
             batch.has_sound,
-            has_frames,
+            batch.has_frames,
         )
         logits = forward(model, variables, inputs).logits
         per_output, weights = output_losses(logits, batch, spec)
@@ -111,21 +109,21 @@ def make_predictor(
         count = len(arrays.emotion)
         whole = Batch(
             sampled_faces(arrays, spec.frames),
+            (arrays.num_frames > 0).astype(np.float32) * (modality != "sound"),
             arrays.spectrograms,
             arrays.has_sound.astype(np.float32) * (modality != "video"),
             arrays.action_units.astype(np.int8),
             arrays.action_unit_confidence.astype(np.float32),
             arrays.emotion.astype(np.int32),
             arrays.emotion_confidence.astype(np.float32),
+            share_votes(arrays.votes, "none"),
         )
-        seen = (arrays.num_frames > 0).astype(np.float32) * (modality != "sound")
         parts = []
         for start in range(0, count, batch_size):
             # The last batch repeats the last example; what is surplus is cut off below.
             index = np.minimum(np.arange(start, start + batch_size), count - 1)
             batch = jax.device_put(Batch(*(array[index] for array in whole)), sharding)
-            has_frames = jax.device_put(seen[index], sharding)
-            parts.append(compiled(variables, batch, has_frames))
+            parts.append(compiled(variables, batch))
         scores, loss, weight = (
             np.concatenate([np.asarray(part[k]) for part in parts])[:count] for k in range(3)
         )

@@ -23,10 +23,11 @@ from emojax.checkpoint import open_checkpoints, restore
 from emojax.config import TrainConfig, network_spec
 from emojax.data.feed import Usable, find_usable, make_stream
 from emojax.data.resident import keep_faces, keep_labels, put_on_device
-from emojax.data.shards import DatasetInfo, FaceArrays, dataset_info, load_split
+from emojax.data.shards import DatasetInfo, FaceArrays, dataset_info, load_split, read_batches
 from emojax.errors import UserError
 from emojax.evaluate import Modality, Predictor, make_predictor, score
 from emojax.export import SYNTHETIC_NOTICE, export_artifact, record_examples
+from emojax.losses import balance, count_labels
 from emojax.models import DEFAULT_EXTRACTOR, build_model, looks_at
 from emojax.report import write_report
 from emojax.run import load_run, open_run, provenance, settle_input, write_json
@@ -68,6 +69,7 @@ def _trainer(
     *,
     devices: Sequence[Any] | None = None,
     extractor: Any = None,
+    class_weights: np.ndarray | None = None,
 ) -> Trainer:
     """Return the compiled calls of a run; of ar4's, those of its perceptron.
 
@@ -78,19 +80,48 @@ def _trainer(
         devices: JAX devices, all of them for None.
         extractor: of ar4, the trained variables of its extractor, by collection; None
             where they come from a checkpoint.
+        class_weights: of `losses.balance`.
     """
     if config.model != "ar4":
-        return make_trainer(_network(config, spec), spec, config, num_examples, devices)
+        return make_trainer(
+            _network(config, spec), spec, config, num_examples, devices, class_weights=class_weights
+        )
+    optim = dataclasses.replace(config.optim, learning_rate=config.perceptron_learning_rate)
     return make_trainer(
         _network(config, spec, frozen=True),
         spec,
-        dataclasses.replace(config, epochs=config.perceptron_epochs),
+        dataclasses.replace(config, epochs=config.perceptron_epochs, optim=optim),
         num_examples,
         devices,
         frozen=("extractor",),
         # A network without normalisation has no statistics to hand on.
         trained={name: {"extractor": tree} for name, tree in (extractor or {}).items() if tree},
+        class_weights=class_weights,
     )
+
+
+def _class_weights(
+    config: TrainConfig,
+    spec: InputSpec,
+    info: DatasetInfo,
+    train: FaceArrays | None,
+    usable: Usable,
+) -> np.ndarray | None:
+    """Return what labels weigh, from a loaded training split or, for None, from its shards."""
+    if config.loss.class_weights == "none":
+        return None
+    if train is not None:
+        units, emotion = train.action_units, train.emotion
+    else:
+        wanted = ("action_units", "emotion")
+        parts = [
+            tuple(part[name] for name in wanted) for part in read_batches(info, "train", wanted)
+        ]
+        keep = slice(None) if usable.keep is None else usable.keep
+        units, emotion = (np.concatenate(column)[keep] for column in zip(*parts, strict=True))
+        units = units if spec.action_units else units[:, :0]
+    counts = count_labels(units, emotion, len(spec.emotions))
+    return balance(counts, spec, config.loss.class_weight_limit)
 
 
 def _validation_row(
@@ -169,6 +200,14 @@ def _require_test_people(info: DatasetInfo) -> None:
         )
 
 
+def _require_votes(config: TrainConfig, info: DatasetInfo) -> None:
+    if config.loss.votes != "none" and not info.report.get("examples_with_votes"):
+        raise UserError(
+            f"{info.folder}: no example has raters' votes, which loss.votes={config.loss.votes} "
+            "aims at: leave it out, or use CREMA-D, FER2013 with FER+, or a manifest with votes"
+        )
+
+
 def train_run(
     config: TrainConfig, folder: Path, data: Path, *, fresh: bool = False, baseline: bool = True
 ) -> dict[str, Any]:
@@ -203,7 +242,9 @@ def train_run(
         )
     _require_test_people(info)
     extractor = _train_extractor(config, folder, data) if config.model == "ar4" else None
-    trainer = _trainer(config, spec, usable.examples, extractor=extractor)
+    _require_votes(config, info)
+    weights = _class_weights(config, spec, info, train, usable)
+    trainer = _trainer(config, spec, usable.examples, extractor=extractor, class_weights=weights)
     examples = (
         make_stream(
             info,
@@ -213,9 +254,10 @@ def train_run(
             batch_size=config.batch_size,
             seed=config.seed,
             sharding=split_batch(trainer.mesh),
+            votes=config.loss.votes,
         )
         if train is None
-        else put_on_device(train, replicated(trainer.mesh))
+        else put_on_device(train, replicated(trainer.mesh), config.loss.votes)
     )
     predict = _predictor(config, spec, trainer.mesh)
     checkpoints = open_checkpoints(folder / "checkpoints")

@@ -1,15 +1,73 @@
-"""Losses per example and output; the caller weights, masks, then averages."""
+"""What is aimed at, and the loss per example and output; the caller masks, then averages."""
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any, Literal, NamedTuple, get_args
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
 from emojax.data.resident import Batch
+from emojax.errors import UserError
 from emojax.labels import UNKNOWN
 from emojax.spec import InputSpec
+
+LossKind = Literal["cross_entropy", "absolute", "squared"]
+Votes = Literal["none", "voice", "face", "both"]
+ClassWeights = Literal["none", "balanced"]
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """What training aims at, and how a miss is counted. Evaluation has hard labels only."""
+
+    kind: LossKind = "cross_entropy"
+    """cross_entropy: binary for sigmoids, one over all emotions for softmax; absolute and
+    squared: mean |t - p| and (t - p)^2 of the probabilities p."""
+    label_smoothing: float = 0.0
+    """Share e of every target that is taken from the label: a sigmoid's target becomes
+    (1 - e) t + e / 2, a softmax's (1 - e) t + e / K over K emotions. Source: Szegedy et al.
+    2016, section 7."""
+    class_weights: ClassWeights = "none"
+    """balanced: a rare label counts more. Of n known examples, a present and an absent action unit
+    weigh n / 2 over how many of their kind there are, and an emotion n / K over its examples."""
+    class_weight_limit: float = 10.0
+    """Largest of these weights: one example of a label should not decide a step."""
+    votes: Votes = "none"
+    """Emotions as shares of what raters said of the voice, the face, or both, in place of the hard
+    label, where an example has such votes (CREMA-D; FER+ has `face`)."""
+    confidence: bool = True
+    """Whether a label weighs as much as its annotators were sure of it."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no label can be."""
+        choices = {"kind": LossKind, "class_weights": ClassWeights, "votes": Votes}
+        for name, known in choices.items():
+            if getattr(self, name) not in get_args(known):
+                raise UserError(
+                    f"loss.{name}={getattr(self, name)!r}: use {', '.join(get_args(known))}"
+                )
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise UserError(f"loss.label_smoothing={self.label_smoothing!r}: wanted below 1")
+        if not self.class_weight_limit >= 1.0:
+            raise UserError(
+                f"loss.class_weight_limit={self.class_weight_limit!r}: wanted 1 or more"
+            )
+
+
+HARD = LossConfig()
+"""The hard labels, as sure as their annotators were."""
+
+
+class Targets(NamedTuple):
+    """What a batch should be answered with, action units first, then emotions."""
+
+    values: Any  # batch output, float32, 0..1
+    weights: Any  # batch output, float32: 0 for unknown
 
 
 def binary_targets(
@@ -46,36 +104,144 @@ def binary_cross_entropy(
     return optax.sigmoid_binary_cross_entropy(logits, targets)
 
 
-def cross_entropy(
-    logits: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]
-) -> Float[Array, "batch classes"]:
-    """Return -t log softmax(z) class by class; over the classes they add up to the loss."""
-    return -targets * jax.nn.log_softmax(logits)
+def make_targets(batch: Batch, spec: InputSpec, config: LossConfig = HARD) -> Targets:
+    """Return the targets of a batch.
+
+    Args:
+        batch: its labels; `emotion_shares` where raters' votes are aimed at.
+        spec: which outputs there are.
+        config: smoothing, votes, and whether annotators' confidence counts.
+    """
+    sure = jnp.ones_like
+    values, weights = binary_targets(
+        batch.action_units,
+        batch.action_unit_confidence if config.confidence else sure(batch.action_unit_confidence),
+        batch.emotion,
+        batch.emotion_confidence if config.confidence else sure(batch.emotion_confidence),
+        len(spec.emotions),
+    )
+    units = len(spec.action_units)
+    if config.votes != "none":
+        # An example that nobody voted on has shares of 0 and keeps its label.
+        voted = batch.emotion_shares.sum(axis=1, keepdims=True) > 0
+        shares = jnp.where(voted, batch.emotion_shares, values[:, units:])
+        values = jnp.concatenate([values[:, :units], shares], axis=1)
+        known = jnp.where(voted, 1.0, weights[:, units:])
+        weights = jnp.concatenate([weights[:, :units], known], axis=1)
+    if config.label_smoothing:
+        kinds = jnp.full(values.shape[1], 2.0)
+        if spec.emotion_activation == "softmax":
+            kinds = kinds.at[units:].set(len(spec.emotions))
+        values = (1 - config.label_smoothing) * values + config.label_smoothing / kinds
+    return Targets(values, weights)
+
+
+def count_labels(
+    action_units: Int[np.ndarray, "example units"], emotion: Int[np.ndarray, " example"], kinds: int
+) -> Int[np.ndarray, "2 outputs"]:
+    """Return how many examples have each label, and how many have it or lack it for sure.
+
+    Args:
+        action_units: 1 present, 0 absent, -1 unknown.
+        emotion: index in the emotion set, -1 unknown.
+        kinds: size of the emotion set.
+    """
+    chosen = emotion[:, None] == np.arange(kinds)
+    told = np.broadcast_to((emotion != UNKNOWN)[:, None], chosen.shape)
+    positive = np.concatenate([action_units == 1, chosen], axis=1)
+    known = np.concatenate([action_units != UNKNOWN, told], axis=1)
+    return np.stack([positive.sum(axis=0), known.sum(axis=0)])
+
+
+def balance(
+    counts: Int[np.ndarray, "2 outputs"], spec: InputSpec, limit: float
+) -> Float[np.ndarray, "2 outputs"]:
+    """Return what an absent and a present label of each output weigh, `balanced`.
+
+    Args:
+        counts: from `count_labels`.
+        spec: which outputs there are.
+        limit: the largest weight; also that of a label nobody has.
+    """
+    positive, known = counts.astype(np.float64)
+    kinds = np.full(len(positive), 2.0)
+    if spec.emotion_activation == "softmax":
+        kinds[len(spec.action_units) :] = len(spec.emotions)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weights = known / (kinds * np.stack([known - positive, positive]))
+    return np.minimum(np.nan_to_num(weights, nan=limit), limit).astype(np.float32)
+
+
+def weigh_classes(
+    targets: Targets, weights: Float[np.ndarray, "2 outputs"], spec: InputSpec
+) -> Targets:
+    """Return targets in which rare labels weigh more.
+
+    Args:
+        targets: of a batch.
+        weights: from `balance`.
+        spec: emotions of a softmax share the weight of the emotion that they say.
+    """
+    absent, present = weights
+    own = targets.values * present + (1 - targets.values) * absent
+    if spec.emotion_activation == "softmax":
+        units = len(spec.action_units)
+        shared = (targets.values[:, units:] * present[units:]).sum(axis=1, keepdims=True)
+        own = own.at[:, units:].set(shared)
+    return targets._replace(weights=targets.weights * own)
+
+
+def mix_targets(targets: Targets, others: Targets, share: Float[Array, " batch"]) -> Targets:
+    """Return the targets of mixed examples: what both know, as far as each is in the mixture.
+
+    Args:
+        targets: of a batch.
+        others: of the examples mixed into it.
+        share: how much of each is still its own, 0..1.
+    """
+    own, theirs = share[:, None] * targets.weights, (1 - share[:, None]) * others.weights
+    weights = own + theirs
+    values = (own * targets.values + theirs * others.values) / jnp.maximum(weights, 1e-8)
+    return Targets(values, weights)
+
+
+def target_losses(
+    logits: Float[Array, "batch outputs"],
+    targets: Targets,
+    spec: InputSpec,
+    kind: LossKind = "cross_entropy",
+) -> tuple[Float[Array, "batch outputs"], Float[Array, "batch outputs"]]:
+    """Return the loss of each output, and the weight of each: 0 for unknown.
+
+    Emotions that end in a softmax have one cross-entropy between them: -log p stands at each
+    emotion, weighted by its target, so that a weighted mean is the mean over examples.
+    """
+    units = len(spec.action_units)
+    softmax = spec.emotion_activation == "softmax"
+    values, weights = targets
+    if kind != "cross_entropy":
+        shares = jax.nn.sigmoid(logits)
+        if softmax:
+            own = jax.nn.softmax(logits[:, units:])
+            shares = jnp.concatenate([shares[:, :units], own], axis=1)
+        miss = values - shares
+        return (jnp.abs(miss) if kind == "absolute" else jnp.square(miss)), weights
+    per_output = binary_cross_entropy(logits, values)
+    if softmax:
+        shared = -jax.nn.log_softmax(logits[:, units:])
+        per_output = jnp.concatenate([per_output[:, :units], shared], axis=1)
+        weights = weights.at[:, units:].multiply(values[:, units:])
+    return per_output, weights
 
 
 def output_losses(
     logits: Float[Array, "batch outputs"], batch: Batch, spec: InputSpec
 ) -> tuple[Float[Array, "batch outputs"], Float[Array, "batch outputs"]]:
-    """Return the loss of each output, and the weight of each: 0 for unknown.
+    """Return the cross-entropy of each output against the hard labels, and the weights.
 
-    Binary cross-entropy for each output that ends in a sigmoid. Emotions that end in a
-    softmax have one cross-entropy between them: it stands at the true emotion, whose
-    weight alone is not 0, so that a weighted mean is the mean over examples.
+    This is what evaluation reports, whatever was trained on.
     """
-    targets, weights = binary_targets(
-        batch.action_units,
-        batch.action_unit_confidence,
-        batch.emotion,
-        batch.emotion_confidence,
-        len(spec.emotions),
-    )
-    per_output = binary_cross_entropy(logits, targets)
-    if spec.emotion_activation == "softmax":
-        units = len(spec.action_units)
-        shared = cross_entropy(logits[:, units:], targets[:, units:])
-        per_output = jnp.concatenate([per_output[:, :units], shared], axis=1)
-        weights = weights.at[:, units:].multiply(targets[:, units:])
-    return per_output, weights
+    return target_losses(logits, make_targets(batch, spec), spec)
 
 
 def weighted_mean(

@@ -25,7 +25,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from emojax import losses
-from emojax.augment import augment_batch
+from emojax.augment import augment_batch, draw_shares, mix, neighbours
+from emojax.augment_sound import augment_sounds
 from emojax.checkpoint import Progress, restore, save
 from emojax.compiler import compiler_options
 from emojax.config import TrainConfig
@@ -111,15 +112,45 @@ def draw_masks(
 
 
 def clip_loss(
-    outputs: Outputs, batch: Batch, spec: InputSpec, auxiliary_weight: float
+    outputs: Outputs, targets: losses.Targets, spec: InputSpec, config: TrainConfig
 ) -> Float[Array, ""]:
     """Return the loss of a batch, with the branches' own losses where they have any."""
 
     def mean(logits: jax.Array) -> jax.Array:
-        return losses.weighted_mean(*losses.output_losses(logits, batch, spec))
+        return losses.weighted_mean(*losses.target_losses(logits, targets, spec, config.loss.kind))
 
     own = [mean(logits) for logits in outputs.auxiliary]
-    return mean(outputs.logits) + auxiliary_weight * sum(own, jnp.zeros(()))
+    return mean(outputs.logits) + config.auxiliary_weight * sum(own, jnp.zeros(()))
+
+
+def change_batch(
+    key: PRNGKeyArray, batch: Batch, targets: losses.Targets, spec: InputSpec, config: TrainConfig
+) -> tuple[Batch, losses.Targets]:
+    """Return a batch augmented and, with `augment.mixup`, mixed within itself.
+
+    Args:
+        key: of this batch.
+        batch: as it was taken from the split.
+        targets: of it.
+        spec: a picture is augmented as one: a clip of one frame would be warped another way.
+        config: how far.
+    """
+    picture_key, sound_key, mix_key = jax.random.split(key, 3)
+    frames = batch.frames[:, 0] if spec.frames == 1 else batch.frames
+    frames = augment_batch(picture_key, frames, config.augment)
+    frames = frames[:, None] if spec.frames == 1 else frames
+    spectrograms = batch.spectrograms
+    if spec.sound is not None:
+        spectrograms = augment_sounds(sound_key, spectrograms, config.augment_sound)
+    if config.augment.mixup:
+        whole = batch.has_frames > 0
+        if spec.sound is not None:
+            whole &= batch.has_sound > 0
+        shares = draw_shares(mix_key, whole, config.augment.mixup)
+        frames, spectrograms = mix(frames, shares), mix(spectrograms, shares)
+        others = losses.Targets(*map(neighbours, targets))
+        targets = losses.mix_targets(targets, others, shares)
+    return batch._replace(frames=frames, spectrograms=spectrograms), targets
 
 
 def make_train_step(
@@ -128,13 +159,15 @@ def make_train_step(
     spec: InputSpec,
     config: TrainConfig,
     batch_sharding: jax.sharding.Sharding,
+    class_weights: Float[np.ndarray, "2 outputs"] | None = None,
 ) -> Callable[
     [TrainState, Resident, Int[Array, " batch"] | None, PRNGKeyArray], tuple[TrainState, Metrics]
 ]:
     """Return the update `(state, resident, index, key) -> (state, metrics)`, not yet compiled.
 
     `index` holds the batch's examples, None where `resident` is the batch itself;
-    gathering, decoding, frame choice and augmentation are part of the step.
+    gathering, decoding, frame choice and augmentation are part of the step. `class_weights`
+    are those of `losses.balance`.
     """
     looks = looks_at(config.model)
 
@@ -152,18 +185,14 @@ def make_train_step(
             num_frames = num_frames[index]
         frame = draw_frames(frame_key, num_frames, spec.frames)
         batch = take_batch(resident, index, frame, spec)
-        # A picture is augmented as one: a clip of one frame would be warped another way.
-        frames = batch.frames[:, 0] if spec.frames == 1 else batch.frames
-        frames = augment_batch(augment_key, frames, config.augment)
-        if spec.frames == 1:
-            frames = frames[:, None]
+        targets = losses.make_targets(batch, spec, config.loss)
+        if class_weights is not None:
+            targets = losses.weigh_classes(targets, class_weights, spec)
+        batch, targets = change_batch(augment_key, batch, targets, spec, config)
         has_frames, has_sound = draw_masks(
-            mask_key,
-            (num_frames > 0).astype(jnp.float32),
-            batch.has_sound,
-            config.modality_dropout,
+            mask_key, batch.has_frames, batch.has_sound, config.modality_dropout
         )
-        inputs = to_inputs(looks, frames, batch.spectrograms, has_sound, has_frames)
+        inputs = to_inputs(looks, batch.frames, batch.spectrograms, has_sound, has_frames)
         inputs = spread_inputs(inputs, batch_sharding)
 
         def loss_of(params: Any) -> tuple[jax.Array, Any]:
@@ -174,7 +203,7 @@ def make_train_step(
                 rngs={"dropout": dropout_key},
                 mutable=["batch_stats"],
             )
-            loss = clip_loss(outputs, batch, spec, config.auxiliary_weight)
+            loss = clip_loss(outputs, targets, spec, config)
             return loss, updates.get("batch_stats", {})
 
         (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
@@ -249,6 +278,7 @@ def make_trainer(
     devices: Sequence[Any] | None = None,
     frozen: Sequence[str] = (),
     trained: Mapping[str, Any] | None = None,
+    class_weights: Float[np.ndarray, "2 outputs"] | None = None,
 ) -> Trainer:
     """Return a run's compiled calls over the devices (all of them where none are named).
 
@@ -261,6 +291,7 @@ def make_trainer(
         frozen: parts of the network, by their top name, that stay as they are.
         trained: variables to start from instead of fresh ones, by collection and top name:
             `{"params": {"extractor": ...}, "batch_stats": {"extractor": ...}}`.
+        class_weights: of `losses.balance`; None: all labels weigh alike.
 
     Raises:
         UserError: no examples, or a batch that the devices can't share.
@@ -276,7 +307,7 @@ def make_trainer(
     init_key, order_key, step_key = jax.random.split(jax.random.key(config.seed), 3)
     everywhere = replicated(mesh)
     step_key = jax.device_put(step_key, everywhere)
-    train_step = make_train_step(model, optimiser, spec, config, split_batch(mesh))
+    train_step = make_train_step(model, optimiser, spec, config, split_batch(mesh), class_weights)
 
     def init() -> TrainState:
         return make_state(model, looks_at(config.model), spec, optimiser, init_key)

@@ -66,6 +66,7 @@ def random_pictures(count: int, spec: InputSpec, seed: int = 0) -> Resident:
         action_unit_confidence=np.ones((count, units), np.float32),
         emotion=rng.integers(0, len(spec.emotions), count).astype(np.int32),
         emotion_confidence=np.ones(count, np.float32),
+        emotion_shares=np.zeros((count, 0), np.float32),
     )
 
 

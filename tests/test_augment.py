@@ -8,8 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.stats
 
-from emojax.augment import AugmentConfig, augment_batch, augment_image, draw_affine, warp_affine
+from emojax.augment import (
+    AugmentConfig,
+    augment_batch,
+    augment_image,
+    draw_affine,
+    draw_shares,
+    mix,
+    warp_affine,
+)
 from emojax.errors import UserError
 
 HEIGHT, WIDTH = 98, 80
@@ -360,3 +369,22 @@ def test_all_frames_of_a_clip_are_covered_in_the_same_place(noisy: np.ndarray) -
     assert covered[0].any()
     np.testing.assert_array_equal(covered[0], covered[1])
     np.testing.assert_array_equal(covered[0], covered[2])
+
+
+def test_mixup_shares_are_drawn_from_the_beta_distribution() -> None:
+    shares = np.asarray(draw_shares(jax.random.key(0), jnp.ones(4000, bool), 0.4))
+    assert scipy.stats.kstest(shares, scipy.stats.beta(0.4, 0.4).cdf).pvalue > 0.01
+    # One that may not be mixed is left alone, and so is the one that it would go into.
+    mixable = jnp.arange(12) != 5
+    shares = np.asarray(draw_shares(jax.random.key(0), mixable, 0.4))
+    assert (np.flatnonzero(shares == 1.0) == [5, 6]).all()
+
+
+@pytest.mark.parametrize("shape", [(98, 80), (3, 8, 8)])
+def test_a_mixture_is_a_weighted_sum_with_the_example_before(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    batch, shares = rng.normal(size=(4, *shape)), np.array([1.0, 0.0, 0.25, 0.5])
+    found = np.asarray(mix(jnp.asarray(batch), jnp.asarray(shares)))
+    for at in range(4):
+        wanted = shares[at] * batch[at] + (1 - shares[at]) * batch[at - 1]
+        np.testing.assert_allclose(found[at], wanted, rtol=1e-5, atol=1e-6)

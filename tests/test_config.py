@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from emojax.augment import AugmentConfig
+from emojax.augment_sound import SoundAugmentConfig
 from emojax.config import TrainConfig, config_from_dict, differences, network_spec
 from emojax.errors import UserError
+from emojax.losses import LossConfig
 from emojax.optim import OptimConfig
 from emojax.spec import InputSpec, SpectrogramSpec
 
@@ -25,6 +27,7 @@ OTHER = TrainConfig(
     emotion_activation="softmax",
     extractor="ar1",
     perceptron_epochs=9,
+    perceptron_learning_rate=0.02,
     video_features=128,
     sound_features=0,
     auxiliary_weight=0.0,
@@ -49,6 +52,23 @@ OTHER = TrainConfig(
         noise=0.0,
         erase=0.5,
         erase_area=0.1,
+        mixup=0.3,
+    ),
+    augment_sound=SoundAugmentConfig(
+        time_masks=1,
+        time_mask=0.2,
+        frequency_masks=0,
+        frequency_mask=0.3,
+        shift=0.0,
+        noise=0.1,
+    ),
+    loss=LossConfig(
+        kind="squared",
+        label_smoothing=0.1,
+        class_weights="balanced",
+        class_weight_limit=4.0,
+        votes="face",
+        confidence=False,
     ),
     optim=OptimConfig(
         name="sgd",
@@ -133,6 +153,8 @@ def test_one_changed_setting_is_named_alone(name: str) -> None:
         ("checkpoint_minutes", 0.0),
         ("checkpoint_minutes", math.nan),
         ("perceptron_epochs", 0),
+        ("perceptron_learning_rate", 0.0),
+        ("perceptron_learning_rate", math.nan),
         ("video_features", -1),
         ("sound_features", -8),
         ("auxiliary_weight", -0.1),
@@ -176,6 +198,10 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "null": (None, ""),
     "an empty list": ([], ""),
     "unknown rule": (changed(optim__name="lamb"), "lamb"),
+    "unknown loss": (changed(loss__kind="hinge"), "hinge"),
+    "unknown votes": (changed(loss__votes="smell"), "smell"),
+    "unknown class weights": (changed(loss__class_weights="some"), "some"),
+    "bad sound augmentation": (changed(augment_sound__noise=2.0), "augment_sound.noise=2.0"),
     "unknown schedule": (changed(optim__schedule="steps"), "step"),
     "unknown dtype": (changed(dtype="float8"), "float8"),
     "unknown compiled": (changed(compiled="never"), "never"),

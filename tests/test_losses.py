@@ -1,16 +1,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 from sklearn.metrics import log_loss
+from sklearn.utils.class_weight import compute_class_weight
 
 from emojax.data.resident import Batch
+from emojax.errors import UserError
 from emojax.labels import UNKNOWN
-from emojax.losses import binary_cross_entropy, binary_targets, output_losses, weighted_mean
+from emojax.losses import (
+    LossConfig,
+    Targets,
+    balance,
+    binary_cross_entropy,
+    binary_targets,
+    count_labels,
+    make_targets,
+    mix_targets,
+    output_losses,
+    target_losses,
+    weigh_classes,
+    weighted_mean,
+)
 from emojax.spec import InputSpec
 
 EXAMPLES = 12
@@ -48,12 +65,14 @@ def batch() -> Batch:
     emotion[:2] = UNKNOWN, 3
     return Batch(
         frames=jnp.zeros((EXAMPLES, 1, SPEC.height, SPEC.width)),
+        has_frames=jnp.ones(EXAMPLES),
         spectrograms=jnp.zeros((EXAMPLES, 0, 0)),
         has_sound=jnp.zeros(EXAMPLES),
         action_units=jnp.asarray(rng.integers(-1, 2, (EXAMPLES, UNITS)), jnp.int8),
         action_unit_confidence=jnp.asarray(rng.uniform(0, 1, (EXAMPLES, UNITS)), jnp.float32),
         emotion=jnp.asarray(emotion),
         emotion_confidence=jnp.asarray(rng.uniform(0, 1, EXAMPLES), jnp.float32),
+        emotion_shares=jnp.zeros((EXAMPLES, 0)),
     )
 
 
@@ -68,7 +87,7 @@ def loss_of(logits: jax.Array, batch: Batch) -> jax.Array:
 
 
 def test_targets_and_weights(batch: Batch) -> None:
-    targets, weights = binary_targets(*batch[3:], num_emotions=EMOTIONS)
+    targets, weights = binary_targets(*batch[4:8], num_emotions=EMOTIONS)
     expected_targets, expected_weights = targets_in_numpy(batch)
     known = expected_weights > 0
     assert 0.5 < known.mean() < 0.9
@@ -214,3 +233,143 @@ def test_softmax_leaves_the_action_units_as_they_were(batch: Batch, logits: jax.
     np.testing.assert_array_equal(weights[:, :UNITS], expected_weights[:, :UNITS])
     # One number an example, at the true emotion.
     assert ((np.asarray(weights[:, UNITS:]) > 0).sum(axis=1) <= 1).all()
+
+
+SOFTMAX = SPEC.replace(emotion_activation="softmax")
+
+
+def training_loss(logits: jax.Array, batch: Batch, spec: InputSpec, config: LossConfig) -> float:
+    targets = make_targets(batch, spec, config)
+    return float(weighted_mean(*target_losses(logits, targets, spec, config.kind)))
+
+
+@pytest.mark.parametrize("spec", [SPEC, SOFTMAX], ids=["sigmoid", "softmax"])
+def test_label_smoothing_is_the_papers(batch: Batch, logits: jax.Array, spec: InputSpec) -> None:
+    # Section 7: the loss becomes (1 - e) H(label, p) + e H(uniform, p).
+    config = LossConfig(label_smoothing=0.2, confidence=False)
+    sure = batch._replace(
+        emotion=jnp.maximum(batch.emotion, 0),
+        action_units=jnp.full((EXAMPLES, UNITS), UNKNOWN, jnp.int8),
+    )
+    z = np.asarray(logits[:, UNITS:], np.float64)
+    hot = np.eye(EMOTIONS)[np.asarray(sure.emotion)]
+    if spec is SOFTMAX:
+        log_p = scipy.special.log_softmax(z, axis=1)
+        wanted = -(0.8 * (hot * log_p).sum(axis=1) + 0.2 * log_p.mean(axis=1)).mean()
+    else:
+        log_p, log_not = scipy.special.log_expit(z), scipy.special.log_expit(-z)
+        hard = -(hot * log_p + (1 - hot) * log_not)
+        wanted = (0.8 * hard - 0.2 * (log_p + log_not) / 2).mean()
+    assert training_loss(logits, sure, spec, config) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("spec", [SPEC, SOFTMAX], ids=["sigmoid", "softmax"])
+@pytest.mark.parametrize(("kind", "power"), [("absolute", 1), ("squared", 2)])
+def test_absolute_and_squared_errors_of_the_probabilities(
+    batch: Batch, logits: jax.Array, spec: InputSpec, kind: str, power: int
+) -> None:
+    z = np.asarray(logits, np.float64)
+    shares = 1 / (1 + np.exp(-z))
+    if spec is SOFTMAX:
+        raised = np.exp(z[:, UNITS:])
+        shares[:, UNITS:] = raised / raised.sum(axis=1, keepdims=True)
+    targets, weights = targets_in_numpy(batch)
+    wanted = (weights * np.abs(targets - shares) ** power).sum() / weights.sum()
+    config = LossConfig(kind=kind)  # pyright: ignore[reportArgumentType]
+    assert training_loss(logits, batch, spec, config) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_confidence_can_be_left_out(batch: Batch) -> None:
+    _, weights = make_targets(batch, SPEC, LossConfig(confidence=False))
+    _, doubted = targets_in_numpy(batch)
+    np.testing.assert_array_equal(weights, (doubted > 0).astype(np.float32))
+
+
+@pytest.mark.parametrize("spec", [SPEC, SOFTMAX], ids=["sigmoid", "softmax"])
+def test_votes_stand_in_for_the_label_where_there_are_any(
+    batch: Batch, logits: jax.Array, spec: InputSpec
+) -> None:
+    shares = np.zeros((EXAMPLES, EMOTIONS), np.float32)
+    shares[::2] = np.random.default_rng(5).dirichlet(np.ones(EMOTIONS), EXAMPLES // 2)
+    voted = batch._replace(emotion_shares=jnp.asarray(shares))
+    values, weights = make_targets(voted, spec, LossConfig(votes="both"))
+    plain, plain_weights = make_targets(batch, spec)
+    np.testing.assert_array_equal(values[::2, UNITS:], shares[::2])
+    assert (np.asarray(weights[::2, UNITS:]) == 1).all()
+    np.testing.assert_array_equal(values[1::2], plain[1::2])
+    np.testing.assert_array_equal(weights[1::2], plain_weights[1::2])
+    np.testing.assert_array_equal(values[:, :UNITS], plain[:, :UNITS])
+    # -sum over emotions of share log p, for each example that was voted on.
+    z = np.asarray(logits[::2, UNITS:], np.float64)
+    if spec is SOFTMAX:
+        log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+        wanted = -(shares[::2] * log_p).sum(axis=1)
+        found = target_losses(logits, Targets(values, weights), spec)
+        each = np.asarray(found[0] * found[1])[::2, UNITS:].sum(axis=1)
+        np.testing.assert_allclose(each, wanted, rtol=2e-5)
+        np.testing.assert_allclose(np.asarray(found[1])[::2, UNITS:].sum(axis=1), 1, rtol=1e-5)
+    # Without votes asked for, they do nothing.
+    assert float(loss_of(logits, voted)) == float(loss_of(logits, batch))
+
+
+def test_balanced_weights_are_scikit_learns(batch: Batch) -> None:
+    units, emotion = np.asarray(batch.action_units), np.asarray(batch.emotion)
+    counts = count_labels(units, emotion, EMOTIONS)
+    known = units[:, 3][units[:, 3] != UNKNOWN]
+    wanted = compute_class_weight("balanced", classes=np.array([0, 1]), y=known)
+    found = balance(counts, SPEC, 1e6)
+    np.testing.assert_allclose(found[:, 3], wanted, rtol=1e-6)
+    told = emotion[emotion != UNKNOWN]
+    present = np.unique(told)
+    wanted = compute_class_weight("balanced", classes=present, y=told)
+    # scikit-learn counts the classes that occur, we those of the set.
+    wanted = wanted * len(present) / EMOTIONS
+    found = balance(counts, SOFTMAX, 1e6)
+    np.testing.assert_allclose(found[1, UNITS + present], wanted, rtol=1e-6)
+    assert balance(counts, SPEC, 1.5).max() == 1.5
+    nobody = count_labels(np.full((4, UNITS), UNKNOWN), np.full(4, UNKNOWN), EMOTIONS)
+    assert (balance(nobody, SPEC, 3.0) == 3.0).all()
+
+
+def test_weighed_classes_are_as_many_copies(logits: jax.Array, batch: Batch) -> None:
+    # Present labels weigh 3, absent ones 1: as if each present label stood there three times.
+    weights = np.stack([np.ones(UNITS + EMOTIONS), np.full(UNITS + EMOTIONS, 3.0)])
+    for spec in (SPEC, SOFTMAX):
+        targets = make_targets(batch, spec)
+        found = weighted_mean(*target_losses(logits, weigh_classes(targets, weights, spec), spec))
+        values, plain = (np.asarray(part, np.float64) for part in targets)
+        times = np.where(values == 1, 3.0, 1.0)
+        if spec is SOFTMAX:
+            times[:, UNITS:] = 3.0
+        each, own = target_losses(
+            logits, Targets(targets.values, jnp.asarray(plain * times, jnp.float32)), spec
+        )
+        assert float(found) == pytest.approx(float((each * own).sum() / own.sum()), rel=1e-5)
+
+
+def test_a_mixture_has_the_losses_of_both_by_its_shares(batch: Batch, logits: jax.Array) -> None:
+    targets = make_targets(batch, SPEC)
+    others = Targets(*(jnp.roll(part, 1, axis=0) for part in targets))
+    share = jnp.asarray(np.random.default_rng(4).random(EXAMPLES), jnp.float32)
+
+    def total(of: Targets, weight: jax.Array) -> np.ndarray:
+        per_output, weights = target_losses(logits, of, SPEC)
+        return np.asarray(per_output * weights * weight[:, None])
+
+    mixed = total(mix_targets(targets, others, share), jnp.ones(EXAMPLES))
+    np.testing.assert_allclose(mixed, total(targets, share) + total(others, 1 - share), rtol=1e-4)
+    whole = mix_targets(targets, others, jnp.ones(EXAMPLES))
+    np.testing.assert_allclose(whole.weights, targets.weights)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"label_smoothing": 1.0},
+        {"label_smoothing": float("nan")},
+        {"class_weight_limit": 0.5},
+    ],
+)
+def test_settings_that_no_label_can_have_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=rf"loss\.{next(iter(bad))}="):
+        LossConfig(**bad)

@@ -56,6 +56,7 @@ def random_resident(count=64, seed=0):
         action_unit_confidence=np.ones((count, 15), np.float32),
         emotion=rng.integers(-1, 7, count).astype(np.int32),
         emotion_confidence=np.ones(count, np.float32),
+        emotion_shares=np.zeros((count, 0), np.float32),
     )
 
 
@@ -335,6 +336,7 @@ def clips(num_frames, has_sound, emotion, filler=0):
         action_unit_confidence=np.ones((count, 0), np.float32),
         emotion=np.asarray(emotion, np.int32),
         emotion_confidence=np.ones(count, np.float32),
+        emotion_shares=np.zeros((count, 0), np.float32),
     )
 
 

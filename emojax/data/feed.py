@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from emojax.data.resident import Resident
+from emojax.data.resident import Resident, share_votes
 from emojax.data.shards import DatasetInfo, read_batches
 from emojax.data.streaming import stream_batches
 from emojax.errors import UserError
@@ -24,7 +24,8 @@ TRAINING_COLUMNS = (
     "emotion_confidence",
     "has_sound",
 )
-"""What a training step needs; `spectrogram` too where the network listens."""
+"""What a training step needs; `spectrogram` too where the network listens, `votes` where they
+are what it aims at."""
 
 Batches = Callable[[int], Iterator[Resident]]
 """`step -> the batches from that step of the run to the end of its epoch`, on the device."""
@@ -68,7 +69,9 @@ def find_usable(info: DatasetInfo, split: str, spec: InputSpec) -> Usable:
     return Usable(seen if without else None, count - without, len(people))
 
 
-def to_resident(columns: Mapping[str, np.ndarray], spec: InputSpec) -> Resident:
+def to_resident(
+    columns: Mapping[str, np.ndarray], spec: InputSpec, votes: str = "none"
+) -> Resident:
     """Return a batch in the form that the training step takes, still on the host.
 
     All frames of a clip go to the device, where the step chooses among them with its key:
@@ -77,6 +80,7 @@ def to_resident(columns: Mapping[str, np.ndarray], spec: InputSpec) -> Resident:
     Args:
         columns: `TRAINING_COLUMNS` of a batch.
         spec: what the network sees and answers; labels that no output is about are left out.
+        votes: whose shares are the targets of emotions, as `resident.share_votes` has it.
     """
     count = len(columns["num_frames"])
     units = slice(None) if spec.action_units else slice(0, 0)
@@ -90,6 +94,7 @@ def to_resident(columns: Mapping[str, np.ndarray], spec: InputSpec) -> Resident:
         action_unit_confidence=columns["action_unit_confidence"][:, units].astype(np.float32),
         emotion=emotion if spec.emotions else np.full_like(emotion, UNKNOWN),
         emotion_confidence=columns["emotion_confidence"].astype(np.float32),
+        emotion_shares=share_votes(columns.get("votes", np.zeros((count, 0, 0), np.int32)), votes),
     )
 
 
@@ -125,6 +130,7 @@ def make_stream(
     batch_size: int,
     seed: int,
     sharding: jax.sharding.Sharding,
+    votes: str = "none",
 ) -> Batches:
     """Return `step -> batches on the device`, from that step of a run to its epoch's end.
 
@@ -136,8 +142,10 @@ def make_stream(
         batch_size: examples of a step, over all processes together.
         seed: of the run.
         sharding: of a batch.
+        votes: whose shares are the targets of emotions, as `resident.share_votes` has it.
     """
-    columns = (*TRAINING_COLUMNS, *(["spectrogram"] if spec.sound else []))
+    heard, voted = ["spectrogram"] * (spec.sound is not None), ["votes"] * (votes != "none")
+    columns = (*TRAINING_COLUMNS, *heard, *voted)
     buffer: dict[str, np.ndarray] = {}
 
     def batches(step: int) -> Iterator[Resident]:
@@ -155,6 +163,6 @@ def make_stream(
             keep=usable.keep,
             buffer=buffer,
         )
-        return prefetch((to_resident(columns, spec) for columns in streamed), sharding)
+        return prefetch((to_resident(columns, spec, votes) for columns in streamed), sharding)
 
     return batches

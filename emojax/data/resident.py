@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 from emojax.errors import UserError
-from emojax.labels import UNKNOWN
+from emojax.labels import MODALITIES, UNKNOWN
 from emojax.spec import InputSpec
 
 if TYPE_CHECKING:
@@ -31,18 +31,21 @@ class Resident(NamedTuple):
     action_unit_confidence: Any  # example unit, float32, 0..1
     emotion: Any  # example, int32: index, -1 unknown
     emotion_confidence: Any  # example, float32, 0..1
+    emotion_shares: Any  # example emotion, float32: what raters said; example 0 if not asked for
 
 
 class Batch(NamedTuple):
     """What a step computes on."""
 
     frames: Any  # batch time height width, float32, normalised; time is 1 for pictures
+    has_frames: Any  # batch, float32: 1 where there is a face, 0 where there is only sound
     spectrograms: Any  # batch frequency time, float32, 0..1
     has_sound: Any  # batch, float32: 1 or 0
     action_units: Any  # batch unit
     action_unit_confidence: Any  # batch unit
     emotion: Any  # batch
     emotion_confidence: Any  # batch
+    emotion_shares: Any  # batch emotion; batch 0 if not asked for
 
 
 def check_fits(needed_bytes: int, devices: Iterable[Any]) -> None:
@@ -66,8 +69,30 @@ def check_fits(needed_bytes: int, devices: Iterable[Any]) -> None:
             )
 
 
-def put_on_device(arrays: FaceArrays, sharding: jax.sharding.Sharding) -> Resident:
+def share_votes(
+    votes: Int[np.ndarray, "example modality emotion"], modality: str
+) -> Float[np.ndarray, "example emotions"]:
+    """Return the share of each emotion in what raters said, 0 everywhere where nobody did.
+
+    Args:
+        votes: how many raters chose each emotion, by `labels.MODALITIES`.
+        modality: what they were given; `none`: no shares at all.
+    """
+    if modality == "none":
+        return np.zeros((len(votes), 0), np.float32)
+    counts = votes[:, MODALITIES.index(modality)].astype(np.float32)
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def put_on_device(
+    arrays: FaceArrays, sharding: jax.sharding.Sharding, votes: str = "none"
+) -> Resident:
     """Return the split in device memory, copied once.
+
+    Args:
+        arrays: the split.
+        sharding: where it goes.
+        votes: whose shares are the targets of emotions: one of `labels.MODALITIES`, or `none`.
 
     Raises:
         UserError: a device has no room for the faces.
@@ -82,6 +107,7 @@ def put_on_device(arrays: FaceArrays, sharding: jax.sharding.Sharding) -> Reside
         action_unit_confidence=arrays.action_unit_confidence.astype(np.float32),
         emotion=arrays.emotion.astype(np.int32),
         emotion_confidence=arrays.emotion_confidence.astype(np.float32),
+        emotion_shares=share_votes(arrays.votes, votes),
     )
     return jax.device_put(host, sharding)
 
@@ -155,12 +181,14 @@ def take_batch(
     rows = slice(None) if index is None else index
     return Batch(
         frames=normalise(faces, spec),
+        has_frames=(resident.num_frames[rows] > 0).astype(jnp.float32),
         spectrograms=scale_sound(resident.spectrograms[rows]),
         has_sound=resident.has_sound[rows],
         action_units=resident.action_units[rows],
         action_unit_confidence=resident.action_unit_confidence[rows],
         emotion=resident.emotion[rows],
         emotion_confidence=resident.emotion_confidence[rows],
+        emotion_shares=resident.emotion_shares[rows],
     )
 
 
