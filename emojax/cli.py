@@ -48,6 +48,7 @@ _EXTRA_OF_PACKAGE: dict[str, str] = {
             "sklearn",
             "matplotlib",
             "tensorboardX",
+            "google_crc32c",
         ),
         "train",
     ),

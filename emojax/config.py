@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from emojax.augment import AugmentConfig
 from emojax.augment_sound import SoundAugmentConfig
 from emojax.errors import UserError
+from emojax.finetune import read_rates
 from emojax.losses import LossConfig
 from emojax.models import check_extractor, check_model_key, looks_at
 from emojax.models.inputs import fit_spec
@@ -21,6 +22,18 @@ InputPath = Literal["auto", "resident", "streaming"]
 CallSize = Literal["auto", "step", "epoch"]
 OutputChoice = Literal["all", "action_units", "emotions"]
 Activations = Literal["sigmoid", "softmax"]
+Watched = Literal["validation_loss", "emotion_uar", "action_unit_f1", "action_unit_roc_area"]
+
+NETWORK_FIELDS = (
+    "activation",
+    "dropout",
+    "norm_momentum",
+    "video_features",
+    "sound_features",
+    "emotion_activation",
+    "outputs",
+)
+"""Settings that a run takes over from the one it starts from."""
 
 _CHOICES: dict[str, Any] = {
     "activation": Activation,
@@ -29,6 +42,7 @@ _CHOICES: dict[str, Any] = {
     "input": InputPath,
     "outputs": OutputChoice,
     "emotion_activation": Activations,
+    "watch": Watched,
 }
 
 
@@ -73,6 +87,20 @@ class TrainConfig:
     modality_dropout: float = 0.0
     """Of ar5: share of the training clips that lose their frames or their sound, half each, so
     that one set of weights serves video, sound, and both."""
+    init: str = ""
+    """Folder of a trained run of the same network to start from, as runs/resnet18-fer2013-0. Where
+    the labels are others, the head is a new one. Unset: random parameters."""
+    frozen: tuple[str, ...] = ()
+    """Stages that stay as they are, by name or pattern, as `stem` or `stage[12]_*`; their
+    normalisation follows the new data."""
+    stage_rates: tuple[str, ...] = ()
+    """Factors of the learning rate by stage, NAME=FACTOR, as `stage*=0.1`; the last that fits
+    holds."""
+    patience: int = 0
+    """Epochs without a better `watch` after which training stops; the best epoch's parameters are
+    kept. 0: all epochs are run and the last one's are kept."""
+    watch: Watched = "validation_loss"
+    """What `patience` looks at, on the validation people."""
     dtype: ComputeType = "auto"
     """Compute type. auto: bfloat16 where the device computes in it, float32 on a CPU."""
     seed: int = 0
@@ -121,6 +149,14 @@ class TrainConfig:
             raise UserError(f"auxiliary_weight={self.auxiliary_weight}: wanted 0 or more")
         if not 0.0 <= self.modality_dropout <= 1.0:
             raise UserError(f"modality_dropout={self.modality_dropout}: wanted a share, 0..1")
+        read_rates(self.stage_rates)
+        if self.patience < 0:
+            raise UserError(f"patience={self.patience}: wanted 0 or more epochs")
+        if self.model == "ar4" and (self.init or self.frozen or self.stage_rates):
+            raise UserError(
+                "ar4 is trained in two stages of its own: fine-tune its extractor by itself, "
+                "or choose another --model"
+            )
         if self.extractor is not None:
             check_extractor(self.extractor)
         if self.model == "ar4" and self.outputs != "all":
@@ -173,6 +209,9 @@ def config_from_dict(fields: Any, source: str) -> TrainConfig:
         raise UserError(f"{source}: lacks the setting {missing[0]!r} of a training run")
     try:
         values = dict(fields)
+        for name in ("frozen", "stage_rates"):
+            # JSON has no tuples.
+            values[name] = tuple(values[name])
         values["augment"] = AugmentConfig(**values["augment"])
         values["augment_sound"] = SoundAugmentConfig(**values["augment_sound"])
         values["loss"] = LossConfig(**values["loss"])

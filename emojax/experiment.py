@@ -6,7 +6,7 @@ import dataclasses
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,14 +27,26 @@ from emojax.data.shards import DatasetInfo, FaceArrays, dataset_info, load_split
 from emojax.errors import UserError
 from emojax.evaluate import Modality, Predictor, make_predictor, score
 from emojax.export import SYNTHETIC_NOTICE, export_artifact, record_examples
+from emojax.finetune import take_over
 from emojax.losses import balance, count_labels
 from emojax.models import DEFAULT_EXTRACTOR, build_model, looks_at
 from emojax.report import write_report
 from emojax.run import load_run, open_run, provenance, settle_input, write_json
 from emojax.sharding import make_mesh, replicated, split_batch
 from emojax.spec import InputSpec, read_json
-from emojax.train import Trainer, TrainState, compute_dtype, fit, make_trainer
+from emojax.train import (
+    Trainer,
+    TrainState,
+    best_epoch,
+    compute_dtype,
+    fit,
+    init_variables,
+    make_trainer,
+)
 from emojax.weights import averaged
+
+BEST = "best"
+"""Folder of the best epoch's state in a run with `patience`."""
 
 
 def variables_of(state: TrainState) -> dict[str, Any]:
@@ -70,6 +82,7 @@ def _trainer(
     devices: Sequence[Any] | None = None,
     extractor: Any = None,
     class_weights: np.ndarray | None = None,
+    trained: Mapping[str, Any] | None = None,
 ) -> Trainer:
     """Return the compiled calls of a run; of ar4's, those of its perceptron.
 
@@ -81,10 +94,17 @@ def _trainer(
         extractor: of ar4, the trained variables of its extractor, by collection; None
             where they come from a checkpoint.
         class_weights: of `losses.balance`.
+        trained: variables to start from, of `finetune.take_over`.
     """
     if config.model != "ar4":
         return make_trainer(
-            _network(config, spec), spec, config, num_examples, devices, class_weights=class_weights
+            _network(config, spec),
+            spec,
+            config,
+            num_examples,
+            devices,
+            trained=trained,
+            class_weights=class_weights,
         )
     optim = dataclasses.replace(config.optim, learning_rate=config.perceptron_learning_rate)
     return make_trainer(
@@ -200,11 +220,23 @@ def _require_test_people(info: DatasetInfo) -> None:
         )
 
 
+def _start(config: TrainConfig, spec: InputSpec) -> dict[str, Any] | None:
+    """Return the variables of the run that this one starts from, None where it has none."""
+    if not config.init:
+        return None
+    old = load_network(Path(config.init))
+    if old.config.model != config.model:
+        raise UserError(f"{config.init}: is a {old.config.model}: use --model={old.config.model}")
+    network, looks = _network(config, spec), looks_at(config.model)
+    fresh = jax.eval_shape(lambda: init_variables(network, looks, spec, jax.random.key(0)))
+    return take_over(old.variables, old.spec, fresh, spec, config.init)
+
+
 def _require_votes(config: TrainConfig, info: DatasetInfo) -> None:
     if config.loss.votes != "none" and not info.report.get("examples_with_votes"):
         raise UserError(
             f"{info.folder}: no example has raters' votes, which loss.votes={config.loss.votes} "
-            "aims at: leave it out, or use CREMA-D, FER2013 with FER+, or a manifest with votes"
+            "aims at: leave it out, or build CREMA-D, or FER2013 beside FER+'s fer2013new.csv"
         )
 
 
@@ -228,6 +260,9 @@ def train_run(
     info = dataset_info(data)
     config = settle_input(config, folder, info, fresh)
     spec = network_spec(config, info.input_spec)
+    # Not needed any more by a run that goes on.
+    begun = (folder / "checkpoints").is_dir() and not fresh
+    trained = None if begun else _start(config, spec)
     open_run(folder, config, spec, data, info.report["fingerprint"], fresh)
     if config.input == "streaming":
         train, usable = None, find_usable(info, "train", spec)
@@ -244,7 +279,14 @@ def train_run(
     extractor = _train_extractor(config, folder, data) if config.model == "ar4" else None
     _require_votes(config, info)
     weights = _class_weights(config, spec, info, train, usable)
-    trainer = _trainer(config, spec, usable.examples, extractor=extractor, class_weights=weights)
+    trainer = _trainer(
+        config,
+        spec,
+        usable.examples,
+        extractor=extractor,
+        class_weights=weights,
+        trained=trained,
+    )
     examples = (
         make_stream(
             info,
@@ -261,6 +303,7 @@ def train_run(
     )
     predict = _predictor(config, spec, trainer.mesh)
     checkpoints = open_checkpoints(folder / "checkpoints")
+    best = open_checkpoints(folder / BEST) if config.patience else None
     done = checkpoints.latest_step() or 0
     if done >= trainer.total_steps:
         print(f"{folder}: already trained for {trainer.config.epochs} epochs")
@@ -275,11 +318,16 @@ def train_run(
     started = time.monotonic()
     try:
         state, history = fit(
-            trainer, examples, checkpoints, on_steps=watcher.steps, on_epoch=on_epoch
+            trainer, examples, checkpoints, on_steps=watcher.steps, on_epoch=on_epoch, best=best
         )
     finally:
         watcher.close()
         checkpoints.close()
+        if best is not None:
+            best.close()
+    if config.patience:
+        epoch = best_epoch(history, config.watch) + 1
+        print(f"kept: epoch {epoch} of {len(history)}, the best {config.watch}", flush=True)
     pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
     results = {
         "model": config.model,
@@ -299,6 +347,8 @@ def _train_extractor(config: TrainConfig, folder: Path, data: Path) -> Any:
     """Return the variables of ar4's extractor, trained on action units into a run of its own."""
     key = config.extractor or DEFAULT_EXTRACTOR
     chosen = dataclasses.replace(config, model=key, extractor=None, outputs="action_units")
+    # It has no emotions to be watched.
+    chosen = dataclasses.replace(chosen, watch="validation_loss")
     print(f"1/2: {key} reads action units, trained into {folder / 'extractor'}", flush=True)
     train_run(chosen, folder / "extractor", data, baseline=False)
     print("2/2: the perceptron, from 15 action units to emotions", flush=True)
@@ -415,7 +465,7 @@ def load_network(folder: Path) -> TrainedNetwork:
     model = _network(dataclasses.replace(config, dtype="float32"), spec)
     # The state's form does not depend on how many examples it was trained on.
     trainer = _trainer(config, spec, config.batch_size, devices=jax.devices()[:1])
-    with open_checkpoints(folder / "checkpoints") as checkpoints:
+    with open_checkpoints(folder / (BEST if config.patience else "checkpoints")) as checkpoints:
         state, _ = restore(checkpoints, trainer.init())
     return TrainedNetwork(model, variables_of(state), config, spec, data)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 import optax
 
 from emojax.errors import UserError
+from emojax.finetune import scale_stages
 from emojax.weights import add_l1, average_weights, keep_within, matrices
 
 Rule = Literal["sgd", "adam", "adamw", "rmsprop"]
@@ -109,10 +111,21 @@ def _make_rule(config: OptimConfig, rate: optax.Schedule) -> optax.GradientTrans
     )
 
 
-def make_optimiser(config: OptimConfig, total_steps: int) -> optax.GradientTransformation:
-    """Return the update rule over `total_steps` steps."""
+def make_optimiser(
+    config: OptimConfig, total_steps: int, factors: Mapping[str, float] | None = None
+) -> optax.GradientTransformation:
+    """Return the update rule over `total_steps` steps.
+
+    Args:
+        config: rule, rate, and what holds for gradients and weights.
+        total_steps: of the run.
+        factors: what the updates of each stage are multiplied with, as
+            `finetune.stage_factors` has it; None: nothing. Decoupled decay is multiplied too.
+    """
     rate = make_schedule(config, max(1, total_steps // config.accumulate))
     parts = [_make_rule(config, rate)]
+    if factors is not None:
+        parts.append(scale_stages(factors))
     # The loss's own terms and the clipping come before the rule, what holds for the weights
     # themselves after it.
     if config.clip_gradient:

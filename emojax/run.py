@@ -4,6 +4,7 @@
 runs/ar1-synthetic-0/
   config.json      settings, and the data set they were used on
   checkpoints/     the last two
+  best/            the best epoch's, with --patience
   tensorboard/     curves while it runs
   history.csv      one row per epoch
   results.json     settings, commit, versions, device, figures

@@ -33,6 +33,7 @@ from emojax.config import TrainConfig
 from emojax.data.feed import Batches
 from emojax.data.resident import Batch, Resident, draw_frames, take_batch
 from emojax.errors import UserError
+from emojax.finetune import read_rates, stage_factors
 from emojax.models import looks_at
 from emojax.models.inputs import Looks, spread_inputs, to_inputs, zero_inputs
 from emojax.models.layers import Outputs
@@ -160,6 +161,7 @@ def make_train_step(
     config: TrainConfig,
     batch_sharding: jax.sharding.Sharding,
     class_weights: Float[np.ndarray, "2 outputs"] | None = None,
+    still: Sequence[str] = (),
 ) -> Callable[
     [TrainState, Resident, Int[Array, " batch"] | None, PRNGKeyArray], tuple[TrainState, Metrics]
 ]:
@@ -167,7 +169,8 @@ def make_train_step(
 
     `index` holds the batch's examples, None where `resident` is the batch itself;
     gathering, decoding, frame choice and augmentation are part of the step. `class_weights`
-    are those of `losses.balance`.
+    are those of `losses.balance`; parameters that are `still`, by their top name, get no
+    gradient, while their normalisation goes on to follow the data.
     """
     looks = looks_at(config.model)
 
@@ -196,6 +199,10 @@ def make_train_step(
         inputs = spread_inputs(inputs, batch_sharding)
 
         def loss_of(params: Any) -> tuple[jax.Array, Any]:
+            params = {
+                stage: jax.lax.stop_gradient(tree) if stage in still else tree
+                for stage, tree in params.items()
+            }
             outputs, updates = model.apply(
                 {"params": params, "batch_stats": state.batch_stats},
                 inputs,
@@ -288,7 +295,8 @@ def make_trainer(
         config: the run's settings.
         num_examples: length of the training split.
         devices: JAX devices.
-        frozen: parts of the network, by their top name, that stay as they are.
+        frozen: parts of the network, by their top name, that stay as they are, beside those
+            of `config.frozen`.
         trained: variables to start from instead of fresh ones, by collection and top name:
             `{"params": {"extractor": ...}, "batch_stats": {"extractor": ...}}`.
         class_weights: of `losses.balance`; None: all labels weigh alike.
@@ -301,9 +309,18 @@ def make_trainer(
     mesh = make_mesh(devices)
     check_batch_size(config.batch_size, mesh)
     steps_per_epoch = max(1, num_examples // config.batch_size)
-    optimiser = make_optimiser(config.optim, steps_per_epoch * config.epochs)
-    if frozen:
-        optimiser = hold_still(optimiser, frozen)
+    factors, still = None, ()
+    if frozen or config.frozen or config.stage_rates:
+        shapes = jax.eval_shape(
+            lambda: init_variables(model, looks_at(config.model), spec, jax.random.key(0))
+        )
+        rates = read_rates(config.stage_rates)
+        found = stage_factors(sorted(shapes["params"]), (*frozen, *config.frozen), rates)
+        still = tuple(stage for stage, factor in found.items() if factor == 0)
+        factors = found if rates else None
+    optimiser = make_optimiser(config.optim, steps_per_epoch * config.epochs, factors)
+    if still:
+        optimiser = hold_still(optimiser, still)
     init_key, order_key, step_key = jax.random.split(jax.random.key(config.seed), 3)
     everywhere = replicated(mesh)
     step_key = jax.device_put(step_key, everywhere)
@@ -423,6 +440,26 @@ def _to_host(losses: Sequence[jax.Array | float], last_step: int) -> list[float]
     return values.tolist()
 
 
+def best_epoch(history: Sequence[Mapping[str, Any]], watch: str) -> int:
+    """Return the row whose figure is best, the first one of equals; 0 where none has it.
+
+    Args:
+        history: rows of the epochs.
+        watch: which figure; a loss is better the smaller it is.
+    """
+    sign = -1.0 if watch.endswith("loss") else 1.0
+    figures = [row.get(watch) for row in history]
+    worth = [-np.inf if figure is None else sign * figure for figure in figures]
+    return int(np.argmax(worth))
+
+
+def out_of_patience(config: TrainConfig, history: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the figure that is watched has been no better for `patience` epochs."""
+    if not config.patience or not history:
+        return False
+    return len(history) - 1 - best_epoch(history, config.watch) >= config.patience
+
+
 def fit(
     trainer: Trainer,
     examples: Resident | Batches,
@@ -430,8 +467,11 @@ def fit(
     *,
     on_steps: Callable[[int, float], None],
     on_epoch: Callable[[TrainState, dict[str, Any]], None],
+    best: ocp.CheckpointManager | None = None,
 ) -> tuple[TrainState, list[dict[str, Any]]]:
     """Return the final state and one history row per epoch, going on where a run stopped.
+
+    With `config.patience` the final state is that of the best epoch.
 
     Args:
         trainer: from `make_trainer`.
@@ -439,6 +479,7 @@ def fit(
         checkpoints: of this run; the newest one is where it goes on.
         on_steps: told how many steps are newly done and a loss, a step or two behind.
         on_epoch: told the state and the epoch's row, to which it may add its own figures.
+        best: where the best epoch's state is kept; wanted with `config.patience`.
 
     Raises:
         StopTraining: SIGTERM or Ctrl-C; a checkpoint of the last step is on the disk.
@@ -454,7 +495,7 @@ def fit(
     done = int(state.step)
     saved_at = time.monotonic()
     with stop_signals() as stopping:
-        while done < trainer.total_steps:
+        while done < trainer.total_steps and not out_of_patience(trainer.config, progress.history):
             started, first = time.monotonic(), done
             losses: list[jax.Array | float] = list(progress.losses)
             for new_state, metrics, steps in run_epoch(trainer, state, examples, done):
@@ -483,10 +524,22 @@ def fit(
             }
             on_epoch(state, row)
             progress = Progress([*progress.history, row])
+            if best is not None and _is_best(trainer.config, progress.history):
+                # On the disk before the epoch counts as done. One that a killed run had got so
+                # far with comes out the same again.
+                if done not in best.all_steps():
+                    save(best, done, state, progress)
+                best.wait_until_finished()
             save(checkpoints, done, state, progress)
             saved_at = time.monotonic()
             if stopping and done < trainer.total_steps:
                 checkpoints.wait_until_finished()
                 raise StopTraining(done, stopping[0])
     checkpoints.wait_until_finished()
+    if best is not None and best.latest_step() is not None:
+        state, _ = restore(best, state)
     return state, progress.history
+
+
+def _is_best(config: TrainConfig, history: Sequence[Mapping[str, Any]]) -> bool:
+    return best_epoch(history, config.watch) == len(history) - 1

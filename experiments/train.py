@@ -12,6 +12,8 @@ Examples:
   python experiments/train.py --model=ar5 --data=clips/manifest.csv
   python experiments/train.py --model=ar1 --data=faces/manifest.csv --out=runs/mine
   python experiments/train.py --model=ar1 --optim.learning-rate=3e-4 --augment.noise=0
+  python experiments/train.py --init=runs/resnet18-fer2013-0 --data=faces/manifest.csv --patience=3
+  python experiments/train.py --init=runs/ar1-synthetic-0 --data=faces/manifest.csv --frozen "conv*"
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ from presets import PRESETS
 from emojax.audio import PRESETS as PRESET_SPECTROGRAMS
 from emojax.cli import run_guarded
 from emojax.compiler import keep_freed_memory
-from emojax.config import TrainConfig
+from emojax.config import NETWORK_FIELDS, TrainConfig
 from emojax.data.find import find_dataset
 from emojax.experiment import train_run
 from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
+from emojax.run import load_run
 from emojax.train import StopTraining
 
 
@@ -53,21 +56,38 @@ class TrainOptions(TrainConfig):
     """Processes that find faces when a data set has to be built."""
 
 
-def _wanted_model(arguments: Sequence[str]) -> str:
-    # The preset is chosen before the flags are read, because it is their default.
+def _given(arguments: Sequence[str], flag: str) -> str | None:
     for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if word.startswith("--model="):
-            return word.removeprefix("--model=")
-        if word == "--model":
+        if word.startswith(f"{flag}="):
+            return word.removeprefix(f"{flag}=")
+        if word == flag:
             return following
-    return "ar1"
+    return None
+
+
+def _preset(arguments: Sequence[str]) -> TrainConfig:
+    # Chosen before the flags are read, because it is their default.
+    model, start = _given(arguments, "--model"), _given(arguments, "--init")
+    if not start:
+        model = model or "ar1"
+        return PRESETS[model] if model in PRESETS else TrainConfig(model=model)
+    # The network that one starts from, as it was built.
+    old = load_run(Path(start))[0]
+    preset = PRESETS.get(model or old.model, TrainConfig())
+    # A trained network's rate is a tenth of a new one's, or it forgets before it learns.
+    rate = preset.optim.learning_rate / 10
+    return dataclasses.replace(
+        preset,
+        model=model or old.model,
+        optim=dataclasses.replace(preset.optim, learning_rate=rate),
+        **{name: getattr(old, name) for name in NETWORK_FIELDS},
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
     """Train, evaluate, report; return the exit status."""
     keep_freed_memory()
-    model = _wanted_model(arguments)
-    preset = PRESETS[model] if model in PRESETS else TrainConfig(model=model)
+    preset = _preset(arguments)
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     options = tyro.cli(
         TrainOptions,

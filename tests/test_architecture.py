@@ -49,11 +49,15 @@ LAYERS: dict[str, Layer] = {
         "data.*",
         sees="vocabulary signal",
         packages=(
-            "numpy cv2 av jax jaxtyping librosa tqdm tensorflow tensorflow_datasets apache_beam"
+            "numpy cv2 av jax jaxtyping librosa tqdm tensorflow tensorflow_datasets apache_beam "
+            "google_crc32c"
         ),
     ),
     "training": Layer(
-        "augment augment_sound checkpoint compiler config losses optim run sharding train weights",
+        (
+            "augment augment_sound checkpoint compiler config finetune losses optim run sharding "
+            "train weights"
+        ),
         sees="vocabulary signal models data",
         packages="numpy jax jaxtyping flax optax orbax",
     ),

@@ -14,10 +14,14 @@ import numpy as np
 import pytest
 
 from emojax import experiment, labels
-from emojax.config import TrainConfig
+from emojax.config import TrainConfig, network_spec
 from emojax.data.build import BuildOptions, build_dataset
+from emojax.data.feed import find_usable
+from emojax.data.resident import keep_labels
+from emojax.data.shards import dataset_info, load_split
 from emojax.errors import UserError
 from emojax.experiment import evaluate_run, export_run, load_network, train_run
+from emojax.losses import LossConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -273,3 +277,22 @@ def test_a_split_without_people_is_refused_before_training(missing, tmp_path):
     )
     with pytest.raises(UserError, match=f"nobody is in the split `{missing}`"):
         train_run(TrainConfig(batch_size=1, epochs=1), tmp_path / "run", data)
+
+
+def test_votes_are_refused_where_nobody_voted(shards, tmp_path):
+    config = TrainConfig(epochs=1, batch_size=16, loss=LossConfig(votes="face"))
+    with pytest.raises(UserError, match=r"no example has raters' votes, which loss\.votes=face"):
+        train_run(config, tmp_path / "run", shards)
+
+
+@pytest.mark.parametrize("outputs", ["all", "emotions", "action_units"])
+def test_class_weights_are_the_same_resident_and_streamed(shards, outputs):
+    config = TrainConfig(outputs=outputs, loss=LossConfig(class_weights="balanced"))
+    info = dataset_info(shards)
+    spec = network_spec(config, info.input_spec)
+    usable = find_usable(info, "train", spec)
+    train = keep_labels(load_split(shards, "train"), spec)
+    kept = experiment._class_weights(config, spec, info, train, usable)
+    streamed = experiment._class_weights(config, spec, info, None, usable)
+    assert kept.shape == (2, spec.num_outputs)
+    np.testing.assert_array_equal(kept, streamed)

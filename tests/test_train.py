@@ -1,5 +1,6 @@
 """Training: steps, order, devices, resuming, compilations."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,10 +15,12 @@ import numpy as np
 import pytest
 
 from emojax.augment import AugmentConfig
+from emojax.augment_sound import SoundAugmentConfig
 from emojax.checkpoint import open_checkpoints
 from emojax.config import TrainConfig
-from emojax.data.resident import Resident, check_fits, take_batch
+from emojax.data.resident import Batch, Resident, check_fits, take_batch
 from emojax.errors import UserError
+from emojax.losses import LossConfig, make_targets
 from emojax.models import build_model
 from emojax.models.ar5 import AR5
 from emojax.optim import OptimConfig
@@ -25,6 +28,7 @@ from emojax.sharding import replicated
 from emojax.spec import InputSpec, SpectrogramSpec
 from emojax.train import (
     StopTraining,
+    change_batch,
     draw_masks,
     epoch_order,
     fit,
@@ -375,3 +379,92 @@ def test_a_clip_without_a_face_trains_by_its_sound_alone():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((params, batch_stats)))
     assert_same(params["video"], start.params["video"])
     assert_same(batch_stats["video"], start.batch_stats["video"])
+
+
+AIMS = {
+    "absolute": {"loss": LossConfig(kind="absolute")},
+    "squared": {"loss": LossConfig(kind="squared")},
+    "smoothing": {"loss": LossConfig(label_smoothing=0.1)},
+    "votes": {"loss": LossConfig(votes="face")},
+    "no confidence": {"loss": LossConfig(confidence=False)},
+    "mixup": {"augment": dataclasses.replace(STILL, mixup=0.4)},
+}
+
+
+def one_update(config, resident, class_weights=None):
+    model = build_model(config.model, SPEC.num_outputs, dropout=0.0)
+    trainer = make_trainer(model, SPEC, config, 32, class_weights=class_weights)
+    placed = jax.device_put(resident, replicated(trainer.mesh))
+    state, metrics = trainer.step(trainer.init(), placed, trainer.order(0))
+    assert np.isfinite(float(metrics["loss"]))
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.params)])
+
+
+@pytest.fixture(scope="module")
+def voted():
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.ones(7), 32).astype(np.float32)
+    return random_resident(32)._replace(
+        emotion_shares=shares, action_unit_confidence=rng.random((32, 15)).astype(np.float32)
+    )
+
+
+@pytest.fixture(scope="module")
+def plain_update(voted):
+    return one_update(TrainConfig(batch_size=32, augment=STILL), voted)
+
+
+@pytest.mark.parametrize("name", AIMS)
+def test_each_aim_moves_the_parameters_another_way(name, voted, plain_update):
+    config = TrainConfig(**{"batch_size": 32, "augment": STILL} | AIMS[name])
+    found = one_update(config, voted)
+    assert np.isfinite(found).all()
+    assert np.abs(found - plain_update).max() > 1e-6
+    np.testing.assert_array_equal(found, one_update(config, voted))
+
+
+def test_class_weights_of_one_change_nothing_and_others_do(voted, plain_update):
+    config = TrainConfig(batch_size=32, augment=STILL)
+    ones = np.ones((2, SPEC.num_outputs), np.float32)
+    np.testing.assert_allclose(one_update(config, voted, ones), plain_update, atol=1e-6)
+    ones[1] = 3.0
+    assert np.abs(one_update(config, voted, ones) - plain_update).max() > 1e-4
+
+
+def test_spectrograms_are_augmented_and_mixed_where_the_network_listens():
+    batch = Batch(
+        frames=jnp.zeros((4, 20, 32, 32)),
+        has_frames=jnp.array([1.0, 1, 0, 1]),
+        spectrograms=jnp.full((4, 16, 16), 0.5) * jnp.arange(4)[:, None, None] / 2,
+        has_sound=jnp.ones(4),
+        action_units=jnp.zeros((4, 0), jnp.int8),
+        action_unit_confidence=jnp.ones((4, 0)),
+        emotion=jnp.arange(4),
+        emotion_confidence=jnp.ones(4),
+        emotion_shares=jnp.zeros((4, 0)),
+    )
+    targets = make_targets(batch, CLIP_SPEC)
+    silent = SoundAugmentConfig(
+        time_masks=0, frequency_masks=0, time_mask=0.0, frequency_mask=0.0, shift=0.0, noise=0.0
+    )
+
+    def changed(augment, sound):
+        config = TrainConfig(model="ar5", augment=augment, augment_sound=sound)
+        return change_batch(jax.random.key(0), batch, targets, CLIP_SPEC, config)
+
+    same, same_targets = changed(STILL, silent)
+    np.testing.assert_allclose(same.spectrograms, batch.spectrograms, atol=1e-6)
+    np.testing.assert_array_equal(same_targets.values, targets.values)
+    noisy, _ = changed(STILL, dataclasses.replace(silent, noise=0.1))
+    assert (np.asarray(noisy.spectrograms) != np.asarray(batch.spectrograms)).mean() > 0.5
+    mixed, mixed_targets = changed(dataclasses.replace(STILL, mixup=1.0), silent)
+    # Neither the clip without a face nor the one that would have it mixed in.
+    np.testing.assert_array_equal(mixed_targets.values[2:], targets.values[2:])
+    np.testing.assert_allclose(mixed.spectrograms[2:], batch.spectrograms[2:], atol=1e-6)
+    for at in (0, 1):
+        share = float(mixed_targets.values[at, at])
+        assert 0 < share < 1
+        assert float(mixed_targets.values[at, (at - 1) % 4]) == pytest.approx(1 - share, abs=1e-6)
+        own, other = (float(batch.spectrograms[i, 0, 0]) for i in (at, (at - 1) % 4))
+        wanted = share * own + (1 - share) * other
+        np.testing.assert_allclose(mixed.spectrograms[at], wanted, rtol=1e-5)

@@ -32,6 +32,10 @@ _LEAST_CHANNELS = 32
 """Of input and output, likewise."""
 _LEAST_TILES = 64
 """Tiles of a batch below which summing the weights costs more than the products save."""
+_MANY_WEIGHTS = 2**16
+"""Of a tap, from which on their sums are made place by place."""
+_FEW_TILES = 4
+"""Times as many channels as tiles, from which on the products of all places are one."""
 
 
 class Tiles(NamedTuple):
@@ -137,12 +141,13 @@ def _outputs(x: jax.Array, kernel: jax.Array, pads: Sides, *, turned: bool) -> j
     down, across = tiles.filters
     order = slice(None, None, -1 if turned else 1)
     sums = _both(down.weights, across.weights, kernel.dtype)[:, order]
-    weights = (sums @ kernel.reshape(sums.shape[1], -1)).reshape(*tiles.reach, *kernel.shape[2:])
     contracted = (((2,), (2 if turned else 1,)), ((0,), (0,)))
     products = jnp.stack(
         [
-            lax.dot_general(values, weights[place], contracted)
-            for place, values in enumerate(_inputs(x, tiles, pads))
+            lax.dot_general(values, weights, contracted)
+            for values, weights in zip(
+                _inputs(x, tiles, pads), _weights(kernel, sums, tiles), strict=True
+            )
         ]
     )
     sums = _both(down.outputs, across.outputs, x.dtype)
@@ -151,6 +156,16 @@ def _outputs(x: jax.Array, kernel: jax.Array, pads: Sides, *, turned: bool) -> j
     sides = [count * size for count, size in zip(tiles.counts, tiles.size, strict=True)]
     y = y.transpose(2, 3, 0, 4, 1, 5).reshape(x.shape[0], *sides, y.shape[-1])
     return y[:, : tiles.outputs[0], : tiles.outputs[1]]
+
+
+def _weights(kernel: jax.Array, sums: jax.Array, tiles: Tiles) -> list[jax.Array]:
+    """Return what inputs are multiplied with, for each place down: places across x channels."""
+    down, across = tiles.reach
+    flat, shape = kernel.reshape(sums.shape[1], -1), (across, *kernel.shape[2:])
+    if math.prod(kernel.shape[2:]) >= _MANY_WEIGHTS:
+        # A slice of all sums would be a copy, of megabytes here.
+        return [(sums[i * across : (i + 1) * across] @ flat).reshape(shape) for i in range(down)]
+    return list((sums @ flat).reshape(down, *shape))
 
 
 def _kernel_slope(
@@ -169,12 +184,15 @@ def _kernel_slope(
     sums = _both(down.outputs, across.outputs, slope.dtype).T
     slopes = (sums @ parts.reshape(sums.shape[1], -1)).reshape(*tiles.reach, -1, slope.shape[-1])
     summed = (((1,), (1,)), ((0,), (0,)))
-    products = jnp.stack(
-        [
-            lax.dot_general(values, slopes[place], summed)
-            for place, values in enumerate(_inputs(x, tiles, pads))
-        ]
-    )
+    values = _inputs(x, tiles, pads)
+    if _FEW_TILES * slopes.shape[2] <= min(x.shape[-1], slope.shape[-1]):
+        # The products are the larger part here, and stacking them would be a copy.
+        slopes = slopes.reshape(-1, *slopes.shape[2:])
+        products = lax.dot_general(jnp.concatenate(values), slopes, summed)
+    else:
+        products = jnp.stack(
+            [lax.dot_general(row, slopes[place], summed) for place, row in enumerate(values)]
+        )
     sums = _both(down.weights, across.weights, x.dtype).T
     return (sums @ products.reshape(sums.shape[1], -1)).reshape(*taps, x.shape[-1], -1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -21,7 +22,8 @@ from emojax.data.resident import Resident, keep_labels, put_on_device
 from emojax.data.shards import DatasetInfo, dataset_info, load_split
 from emojax.data.streaming import stream_batches
 from emojax.errors import UserError
-from emojax.sharding import make_mesh, split_batch
+from emojax.labels import MODALITIES
+from emojax.sharding import make_mesh, replicated, split_batch
 from emojax.spec import InputSpec
 
 EARS_OFF = {"sound": None}
@@ -137,3 +139,27 @@ def test_a_mistake_in_the_shards_comes_through(clips: DatasetInfo, tmp_path: Pat
     )
     with pytest.raises(UserError):
         next(stream(0))
+
+
+def test_shares_of_votes_are_the_same_resident_and_streamed(clips: DatasetInfo) -> None:
+    arrays = load_split(clips.folder, "train")
+    votes = np.random.default_rng(0).integers(0, 5, arrays.votes.shape).astype(np.int32)
+    votes[3] = 0
+    arrays = dataclasses.replace(arrays, votes=votes)
+    everywhere = replicated(make_mesh())
+    columns = {
+        name: getattr(arrays, "spectrograms" if name == "spectrogram" else name)
+        for name in (*TRAINING_COLUMNS, "spectrogram", "votes")
+    }
+    for modality in MODALITIES:
+        kept = np.asarray(put_on_device(arrays, everywhere, modality).emotion_shares)
+        fed = to_resident(columns, clips.input_spec, modality).emotion_shares
+        np.testing.assert_array_equal(kept, fed)
+        counts = votes[:, MODALITIES.index(modality)]
+        told = counts.sum(axis=1) > 0
+        np.testing.assert_allclose(kept[told].sum(axis=1), 1, rtol=1e-6)
+        wanted = counts[told] / counts[told].sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(kept[told], wanted, rtol=1e-6)
+        assert (kept[~told] == 0).all()
+    assert put_on_device(arrays, everywhere).emotion_shares.shape == (17, 0)
+    assert to_resident(columns, clips.input_spec).emotion_shares.shape == (17, 0)
