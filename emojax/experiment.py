@@ -55,7 +55,8 @@ def variables_of(state: TrainState) -> dict[str, Any]:
     return {"params": params, "batch_stats": state.batch_stats}
 
 
-def _network(config: TrainConfig, spec: InputSpec, *, frozen: bool | None = None) -> nn.Module:
+def build_network(config: TrainConfig, spec: InputSpec, *, frozen: bool | None = None) -> nn.Module:
+    """Return the network of a run's settings; `frozen`: of ar4, with its extractor held still."""
     return build_model(
         config.model,
         spec.num_outputs,
@@ -70,8 +71,9 @@ def _network(config: TrainConfig, spec: InputSpec, *, frozen: bool | None = None
     )
 
 
-def _predictor(config: TrainConfig, spec: InputSpec, mesh: jax.sharding.Mesh) -> Predictor:
-    return make_predictor(_network(config, spec), looks_at(config.model), spec, mesh)
+def make_run_predictor(config: TrainConfig, spec: InputSpec, mesh: jax.sharding.Mesh) -> Predictor:
+    """Return the compiled predictor of a run's network."""
+    return make_predictor(build_network(config, spec), looks_at(config.model), spec, mesh)
 
 
 def _trainer(
@@ -98,7 +100,7 @@ def _trainer(
     """
     if config.model != "ar4":
         return make_trainer(
-            _network(config, spec),
+            build_network(config, spec),
             spec,
             config,
             num_examples,
@@ -108,7 +110,7 @@ def _trainer(
         )
     optim = dataclasses.replace(config.optim, learning_rate=config.perceptron_learning_rate)
     return make_trainer(
-        _network(config, spec, frozen=True),
+        build_network(config, spec, frozen=True),
         spec,
         dataclasses.replace(config, epochs=config.perceptron_epochs, optim=optim),
         num_examples,
@@ -227,7 +229,7 @@ def _start(config: TrainConfig, spec: InputSpec) -> dict[str, Any] | None:
     old = load_network(Path(config.init))
     if old.config.model != config.model:
         raise UserError(f"{config.init}: is a {old.config.model}: use --model={old.config.model}")
-    network, looks = _network(config, spec), looks_at(config.model)
+    network, looks = build_network(config, spec), looks_at(config.model)
     fresh = jax.eval_shape(lambda: init_variables(network, looks, spec, jax.random.key(0)))
     return take_over(old.variables, old.spec, fresh, spec, config.init)
 
@@ -301,7 +303,7 @@ def train_run(
         if train is None
         else put_on_device(train, replicated(trainer.mesh), config.loss.votes)
     )
-    predict = _predictor(config, spec, trainer.mesh)
+    predict = make_run_predictor(config, spec, trainer.mesh)
     checkpoints = open_checkpoints(folder / "checkpoints")
     best = open_checkpoints(folder / BEST) if config.patience else None
     done = checkpoints.latest_step() or 0
@@ -462,7 +464,7 @@ def load_network(folder: Path) -> TrainedNetwork:
     config, spec, data = load_run(folder)
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder}: no checkpoint yet: train first")
-    model = _network(dataclasses.replace(config, dtype="float32"), spec)
+    model = build_network(dataclasses.replace(config, dtype="float32"), spec)
     # The state's form does not depend on how many examples it was trained on.
     trainer = _trainer(config, spec, config.batch_size, devices=jax.devices()[:1])
     with open_checkpoints(folder / (BEST if config.patience else "checkpoints")) as checkpoints:

@@ -398,7 +398,21 @@ def run_epoch(
             yield state, metrics, 1
         return
     epoch, first = divmod(start, trainer.steps_per_epoch)
-    order = trainer.order(epoch)
+    yield from run_order(trainer, state, examples, trainer.order(epoch), first)
+
+
+def run_order(
+    trainer: Trainer, state: TrainState, examples: Resident, order: jax.Array, first: int
+) -> Iterator[tuple[TrainState, Metrics, int]]:
+    """Yield `(state, metrics, steps done)` from step `first` of an epoch to its end.
+
+    Args:
+        trainer: the compiled calls.
+        state: before that step; its buffers are given away.
+        examples: in device memory.
+        order: which of them each step takes, `steps batch`.
+        first: step of the epoch to begin at.
+    """
     if trainer.by_epoch and first == 0:
         state, metrics = trainer.epoch(state, examples, order)
         yield state, metrics, trainer.steps_per_epoch

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 
-from emojax.config import TrainConfig
+from emojax.config import NETWORK_FIELDS, TrainConfig
 from emojax.optim import OptimConfig
+from emojax.run import load_run
 
 # The deep networks: few epochs, because on two CPU cores one of them takes a minute. On the
 # synthetic set's validation people `inception_resnet` reaches a macro F1 of the action units of
@@ -41,3 +44,31 @@ PRESETS: dict[str, TrainConfig] = {
     "inception_resnet_v1": dataclasses.replace(_PUBLISHED_INCEPTION, model="inception_resnet_v1"),
     "inception_resnet_v2": dataclasses.replace(_PUBLISHED_INCEPTION, model="inception_resnet_v2"),
 }
+
+
+def _given(arguments: Sequence[str], flag: str) -> str | None:
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word.startswith(f"{flag}="):
+            return word.removeprefix(f"{flag}=")
+        if word == flag:
+            return following
+    return None
+
+
+def preset_for(arguments: Sequence[str]) -> TrainConfig:
+    """Return the settings that are the defaults of a command line, by its --model or --init."""
+    model, start = _given(arguments, "--model"), _given(arguments, "--init")
+    if not start:
+        model = model or "ar1"
+        return PRESETS[model] if model in PRESETS else TrainConfig(model=model)
+    # The network that one starts from, as it was built.
+    old = load_run(Path(start))[0]
+    preset = PRESETS.get(model or old.model, TrainConfig())
+    # A trained network's rate is a tenth of a new one's, or it forgets before it learns.
+    rate = preset.optim.learning_rate / 10
+    return dataclasses.replace(
+        preset,
+        model=model or old.model,
+        optim=dataclasses.replace(preset.optim, learning_rate=rate),
+        **{name: getattr(old, name) for name in NETWORK_FIELDS},
+    )

@@ -28,17 +28,16 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tyro
-from presets import PRESETS
+from presets import preset_for
 
 from emojax.audio import PRESETS as PRESET_SPECTROGRAMS
 from emojax.cli import run_guarded
 from emojax.compiler import keep_freed_memory
-from emojax.config import NETWORK_FIELDS, TrainConfig
+from emojax.config import TrainConfig
 from emojax.data.find import find_dataset
 from emojax.experiment import train_run
 from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
-from emojax.run import load_run
 from emojax.train import StopTraining
 
 
@@ -56,38 +55,10 @@ class TrainOptions(TrainConfig):
     """Processes that find faces when a data set has to be built."""
 
 
-def _given(arguments: Sequence[str], flag: str) -> str | None:
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if word.startswith(f"{flag}="):
-            return word.removeprefix(f"{flag}=")
-        if word == flag:
-            return following
-    return None
-
-
-def _preset(arguments: Sequence[str]) -> TrainConfig:
-    # Chosen before the flags are read, because it is their default.
-    model, start = _given(arguments, "--model"), _given(arguments, "--init")
-    if not start:
-        model = model or "ar1"
-        return PRESETS[model] if model in PRESETS else TrainConfig(model=model)
-    # The network that one starts from, as it was built.
-    old = load_run(Path(start))[0]
-    preset = PRESETS.get(model or old.model, TrainConfig())
-    # A trained network's rate is a tenth of a new one's, or it forgets before it learns.
-    rate = preset.optim.learning_rate / 10
-    return dataclasses.replace(
-        preset,
-        model=model or old.model,
-        optim=dataclasses.replace(preset.optim, learning_rate=rate),
-        **{name: getattr(old, name) for name in NETWORK_FIELDS},
-    )
-
-
 def main(arguments: Sequence[str]) -> int:
     """Train, evaluate, report; return the exit status."""
     keep_freed_memory()
-    preset = _preset(arguments)
+    preset = preset_for(arguments)
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     options = tyro.cli(
         TrainOptions,

@@ -1,0 +1,219 @@
+"""Folds: who is trained on and tested, one compilation, going on, and the table over everybody."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_sets import noise_pictures
+
+from emojax import cross_validation
+from emojax.config import TrainConfig, network_spec
+from emojax.cross_validation import fold_order, train_folds
+from emojax.data.folds import make_folds
+from emojax.data.resident import put_on_device
+from emojax.data.shards import dataset_info, load_split, load_whole
+from emojax.errors import UserError
+from emojax.experiment import build_network
+from emojax.files import write_json
+from emojax.sharding import replicated
+from emojax.train import StopTraining, make_trainer
+
+if TYPE_CHECKING:
+    from conftest import RunPython
+
+CONFIG = TrainConfig(batch_size=8, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven people train, three are tested: 2, 3 or 4 pictures each."""
+    return noise_pictures(tmp_path_factory.mktemp("set"), train=23, test=9)
+
+
+@pytest.fixture(scope="module")
+def folds_file(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("folds") / "folds.json"
+    write_json(path, make_folds(dataset_info(shards), k=4))
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(
+    shards: Path, folds_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("runs") / "folds"
+    return folder, train_folds(CONFIG, folder, shards, folds_file)
+
+
+def test_the_whole_set_is_its_splits_put_together(shards: Path) -> None:
+    whole = load_whole(shards)
+    parts = [load_split(shards, split) for split in ("train", "validation", "test")]
+    assert whole.paths == tuple(path for part in parts for path in part.paths)
+    named = [part.subjects[index] for part in parts for index in part.subject]
+    assert [whole.subjects[index] for index in whole.subject] == named
+    np.testing.assert_array_equal(whole.faces, np.concatenate([part.faces for part in parts]))
+
+
+def test_everybody_is_tested_once_and_never_trained_on(
+    shards: Path, folds_file: Path, done: tuple[Path, dict[str, Any]], monkeypatch: Any
+) -> None:
+    folder, results = done
+    whole = load_whole(shards)
+    asked: list[tuple[int, np.ndarray]] = []
+    whole_order = fold_order
+
+    def watched(train: Any, seed: int, fold: int, *rest: int) -> np.ndarray:
+        order = whole_order(train, seed, fold, *rest)
+        asked.append((fold, order))
+        return order
+
+    monkeypatch.setattr(cross_validation, "fold_order", watched)
+    train_folds(CONFIG, folder.with_name("again"), shards, folds_file)
+    assert [fold for fold, _ in asked] == [0, 0, 1, 1, 2, 2, 3, 3]
+    tested: list[int] = []
+    folds = json.loads(folds_file.read_text())["folds"]
+    for number, fold in enumerate(folds):
+        with np.load(folder / "folds" / f"{number:04d}.npz", allow_pickle=False) as kept:
+            mine = kept["tested"]
+            assert kept["emotions"].shape == (len(mine), 7)
+        assert {whole.subjects[index] for index in whole.subject[mine]} == set(fold["test"])
+        trained = np.unique([order for at, order in asked if at == number])
+        assert {whole.subjects[i] for i in whole.subject[trained]} <= set(fold["train"])
+        tested += mine.tolist()
+    assert sorted(tested) == list(range(32))
+    assert results["test"]["overall"]["examples"] == 32
+    assert results["test"]["overall"]["people"] == len(whole.subjects)
+
+
+def test_a_fold_is_the_training_that_one_would_do_by_hand(
+    shards: Path, done: tuple[Path, dict[str, Any]]
+) -> None:
+    folder, _ = done
+    spec = network_spec(CONFIG, dataset_info(shards).input_spec)
+    whole = load_whole(shards)
+    with np.load(folder / "folds" / "0002.npz", allow_pickle=False) as kept:
+        mine, scores = kept["tested"], kept["emotions"]
+    train = np.setdiff1d(np.arange(32), mine)
+    steps = json.loads((folder / "folds.json").read_text())["folds"]
+    smallest = min(sum(whole.subjects[i] in fold["train"] for i in whole.subject) for fold in steps)
+    network = build_network(CONFIG, spec)
+    trainer = make_trainer(network, spec, CONFIG, smallest)
+    assert trainer.steps_per_epoch == smallest // 8
+    resident = put_on_device(whole, replicated(trainer.mesh))
+    state = trainer.init()
+    for epoch in range(2):
+        order = fold_order(train, 0, 2, epoch, trainer.steps_per_epoch, 8)
+        for _ in range(trainer.steps_per_epoch):
+            state, _ = trainer.step(state, resident, jax.device_put(order))
+    faces = jnp.asarray((whole.faces[mine, 0].astype(np.float32) - spec.offset) / spec.scale)
+    outputs = network.apply(
+        {"params": state.params, "batch_stats": state.batch_stats}, faces[..., None], train=False
+    )
+    wanted = jax.nn.sigmoid(outputs.logits[:, 15:])
+    np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_step_is_compiled_once_for_all_folds(done: tuple[Path, dict[str, Any]]) -> None:
+    _, results = done
+    assert results["compilations"][0] > 0
+    assert results["compilations"][1:] == [0, 0, 0]
+    assert results["cost_over_median"] > 0.5
+
+
+def test_figures_stand_in_a_table_a_line_a_fold(done: tuple[Path, dict[str, Any]]) -> None:
+    folder, results = done
+    with (folder / "folds.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["fold"] for line in lines] == ["fold_00", "fold_01", "fold_02", "fold_03"]
+    assert sum(int(line["examples"]) for line in lines) == 32
+    right = sum(float(line["emotion_accuracy"]) * int(line["examples"]) for line in lines)
+    overall = results["test"]["overall"]["emotion"]["accuracy"]["value"]
+    assert right / 32 == pytest.approx(overall, abs=1e-6)
+    assert json.loads((folder / "results.json").read_text()) == results
+
+
+def test_a_run_goes_on_with_the_folds_that_are_missing(
+    shards: Path, folds_file: Path, done: tuple[Path, dict[str, Any]]
+) -> None:
+    folder, results = done
+    files = sorted((folder / "folds").iterdir())
+    content = [path.read_bytes() for path in files]
+    with np.load(files[1], allow_pickle=False) as kept:
+        scores = kept["emotions"]
+    files[1].unlink()
+    (folder / "folds" / "0001.part").write_bytes(b"half a file")
+    again = train_folds(CONFIG, folder, shards, folds_file)
+    assert [path.read_bytes() == old for path, old in zip(files, content, strict=True)] == [
+        *(True, False, True, True)
+    ]
+    with np.load(files[1], allow_pickle=False) as kept:
+        np.testing.assert_array_equal(kept["emotions"], scores)
+    assert again["test"] == results["test"]
+
+
+def test_a_stopped_run_keeps_its_folds(
+    shards: Path, folds_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = cross_validation._save_fold
+
+    def stop_after(path: Path, row: Any) -> None:
+        whole(path, row)
+        if path.stem == "0001":
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(cross_validation, "_save_fold", stop_after)
+    with pytest.raises(StopTraining):
+        train_folds(CONFIG, tmp_path / "run", shards, folds_file)
+    names = [path.name for path in sorted((tmp_path / "run" / "folds").iterdir())]
+    assert names == ["0000.npz", "0001.npz"]
+
+
+def test_a_run_never_goes_on_with_other_folds(
+    shards: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    folder, _ = done
+    other = tmp_path / "folds.json"
+    write_json(other, make_folds(dataset_info(shards), k=3))
+    with pytest.raises(UserError, match="holds a run with other folds"):
+        train_folds(CONFIG, folder, shards, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": "ar4"}, "ar4 is trained in two stages"),
+        ({"patience": 2}, "no people to be watched on"),
+        ({"input": "streaming"}, "use --input=resident"),
+        ({"init": "runs/a"}, "its people may be tested here"),
+    ],
+)
+def test_settings_that_folds_cannot_have_are_refused(
+    shards: Path, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    config = dataclasses.replace(CONFIG, **change)
+    with pytest.raises(UserError, match=words):
+        train_folds(config, tmp_path / "run", shards)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_script_leaves_one_person_out_at_a_time(
+    shards: Path, tmp_path: Path, run_python: RunPython, repository: Path
+) -> None:
+    script = repository / "experiments" / "folds.py"
+    out = tmp_path / "run"
+    arguments = [f"--data={shards}", "--epochs=1", "--batch-size=8", f"--out={out}"]
+    done = run_python(script, *arguments)
+    assert done.returncode == 0, done.stderr
+    people = len(load_whole(shards).subjects)
+    assert f"{people} folds in" in done.stdout
+    assert "emotion UAR" in done.stdout
+    assert len(list((out / "folds").iterdir())) == people
