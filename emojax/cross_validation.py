@@ -197,8 +197,8 @@ class _Compilations:
     def __init__(self) -> None:
         self.count = 0
 
-    def _note(self, event: str, duration: float, **_: Any) -> None:
-        del duration
+    def _note(self, event: str, duration_secs: float, **_: Any) -> None:
+        del duration_secs
         self.count += event == _COMPILED
 
     def __enter__(self) -> _Compilations:
