@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -35,6 +36,24 @@ def held_back_stderr() -> Iterator[None]:
             os.close(kept)
 
 
+@contextlib.contextmanager
+def _keras_left_out() -> Iterator[None]:
+    """Return a context in which TensorFlow starts without Keras: half of its four seconds.
+
+    It looks for the Keras that is asked for, and goes on where there is none. Whoever wants
+    `tf.keras` beside emojax imports TensorFlow first, or Keras itself.
+    """
+    name = "TF_USE_LEGACY_KERAS"
+    if name in os.environ or importlib.util.find_spec("tf_keras") is not None:
+        yield
+        return
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
 def load_tensorflow() -> ModuleType:
     """Return the module `tensorflow`, started on the CPU with its log held back.
 
@@ -44,7 +63,7 @@ def load_tensorflow() -> ModuleType:
     if "tensorflow" in sys.modules and hasattr(sys.modules["tensorflow"], "constant"):
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with held_back_stderr():
+    with held_back_stderr(), _keras_left_out():
         import tensorflow as tf
 
         tf.config.set_visible_devices([], "GPU")
