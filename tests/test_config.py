@@ -60,7 +60,7 @@ OTHER = TrainConfig(
         mixup=0.3,
     ),
     augment_sound=SoundAugmentConfig(
-        time_masks=1,
+        time_masks=3,
         time_mask=0.2,
         frequency_masks=0,
         frequency_mask=0.3,
