@@ -70,12 +70,14 @@ def alone(config: AugmentConfig) -> dict[str, AugmentConfig]:
 
 def draw(key: jax.Array, face: jax.Array, other: jax.Array, config: AugmentConfig) -> np.ndarray:
     """Return a normalised face, as it is and then changed in many ways."""
-    changed = augment_batch(key, jnp.repeat(face[None], _COLUMNS - 1, axis=0), config)
+    copies = jnp.repeat(face[None], _COLUMNS - 1, axis=0)
     if config.mixup:
         # From all of its own to half; a training step draws the share.
         shares = jnp.linspace(1.0, 0.5, _COLUMNS - 1)
-        pairs = [mix(jnp.stack([other, face]), jnp.full(2, share))[1] for share in shares]
-        changed = augment_batch(key, jnp.stack(pairs), config)
+        copies = jnp.stack(
+            [mix(jnp.stack([other, face]), jnp.full(2, share))[1] for share in shares]
+        )
+    changed = augment_batch(key, copies, config)
     return np.concatenate([np.asarray(face)[None], np.asarray(changed)])
 
 
