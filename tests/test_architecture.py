@@ -37,7 +37,9 @@ class Layer(NamedTuple):
 
 LAYERS: dict[str, Layer] = {
     "vocabulary": Layer("__init__ errors files html labels spec", sees="", packages=""),
-    "signal": Layer("audio face picture video", sees="vocabulary", packages="numpy cv2 av"),
+    "signal": Layer(
+        "audio face following picture video", sees="vocabulary", packages="numpy cv2 av"
+    ),
     # Training, from here down to `experiment`. Networks never see TensorFlow or a data set,
     "models": Layer(
         "models.*",
