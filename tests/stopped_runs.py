@@ -25,7 +25,8 @@ from emojax.run import load_run
 ROOT = Path(__file__).resolve().parents[1]
 EPOCHS, STEPS = 4, 12
 """Of a run: 48 steps, a checkpoint in every third or so and at each epoch's end."""
-_PATIENCE_S = 300
+PATIENCE_S = 1800
+"""How long a process may take: twenty seconds, where nothing else runs."""
 
 
 def make_set(folder: Path) -> Path:
@@ -72,7 +73,7 @@ class Command:
     def finish(self) -> str:
         """Run it to its end and return what it said on stderr."""
         with self.start() as process:
-            _, errors = process.communicate(timeout=_PATIENCE_S)
+            _, errors = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, errors
         return errors
 
@@ -121,13 +122,13 @@ def stop_at(command: Command, kind: str, number: int, delay: float, with_signal:
     """Start a training, send a signal at a moment, return what it said; it must have got it."""
     has_come = moment(kind, command.out, number)
     with command.start() as process:
-        end = time.monotonic() + _PATIENCE_S
+        end = time.monotonic() + PATIENCE_S
         while not has_come() and process.poll() is None:
             assert time.monotonic() < end
             time.sleep(0.0005)
         time.sleep(delay)
         process.send_signal(with_signal)
-        _, errors = process.communicate(timeout=_PATIENCE_S)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     wanted = -signal.SIGKILL if with_signal == signal.SIGKILL else 128 + with_signal
     assert process.returncode == wanted, (kind, number, process.returncode, errors)
     assert not (command.out / "results.json").exists()

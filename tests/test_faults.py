@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import tensorboardX.record_writer
@@ -62,21 +63,37 @@ def fitted(shards: Path, trainer: Trainer) -> Callable[..., Any]:
     return run
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("moment", ["compile", "step", "save", "evaluation", "last evaluation"])
+@pytest.fixture(scope="module")
+def straight(fitted: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return fitted(tmp_path_factory.mktemp("straight"))
+
+
+@pytest.mark.parametrize(
+    ("moment", "number", "wanted"),
+    [
+        ("compile", signal.SIGTERM, 1),
+        ("compile", signal.SIGINT, 1),
+        ("save", signal.SIGTERM, 2),
+        ("save", signal.SIGINT, 2),
+        ("evaluation", signal.SIGTERM, 3),
+        ("step", signal.SIGINT, 5),
+        ("last evaluation", signal.SIGTERM, 6),
+    ],
+)
 def test_a_stop_waits_for_the_step_and_its_checkpoint(
     moment: str,
     number: signal.Signals,
+    wanted: int,
     fitted: Callable[..., Any],
+    straight: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    straight, history = fitted(tmp_path / "straight")
     done, saved = [0], train.save
 
     def step(count: int, _: float) -> None:
         done[0] += count
-        if (moment, done[0]) in (("compile", 1), ("step", 2)):
+        if (moment, done[0]) in (("compile", 1), ("step", 5)):
             os.kill(os.getpid(), number)
 
     def evaluate(state: Any, row: dict[str, Any]) -> None:
@@ -90,16 +107,14 @@ def test_a_stop_waits_for_the_step_and_its_checkpoint(
 
     monkeypatch.setattr(train, "save", save)
     with pytest.raises(StopTraining) as stop:
-        fitted(tmp_path / "stopped", step, evaluate)
+        fitted(tmp_path, step, evaluate)
     assert stop.value.number == number
-    wanted = {"compile": 1, "step": 2, "save": 3, "evaluation": 3, "last evaluation": 6}[moment]
     assert stop.value.step == wanted
-    names = {path.name for path in (tmp_path / "stopped").iterdir()}
-    assert names == {str(max(0, wanted - 1)), str(wanted)}
+    assert {path.name for path in tmp_path.iterdir()} == {str(wanted - 1), str(wanted)}
     monkeypatch.undo()
-    resumed, again = fitted(tmp_path / "stopped")
-    leaves = [np.asarray(leaf).tobytes() for leaf in train.jax.tree.leaves(straight)]
-    assert [np.asarray(leaf).tobytes() for leaf in train.jax.tree.leaves(resumed)] == leaves
+    (state, history), (resumed, again) = straight, fitted(tmp_path)
+    for left, right in zip(jax.tree.leaves(state), jax.tree.leaves(resumed), strict=True):
+        assert np.asarray(left).tobytes() == np.asarray(right).tobytes()
     assert [row["loss"] for row in again] == [row["loss"] for row in history]
 
 

@@ -7,12 +7,21 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from stopped_runs import Command, assert_ends_alike, half_written, make_set, stop_at, written
+from stopped_runs import (
+    PATIENCE_S,
+    Command,
+    assert_ends_alike,
+    half_written,
+    make_set,
+    stop_at,
+    written,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -93,10 +102,33 @@ def test_stopped_at_any_moment_has_its_own_status_and_goes_on(
     assert_ends_alike(straight.out, command.out)
 
 
+def test_killed_folds_end_with_the_same_figures(shards: Path, runs: Path) -> None:
+    def start(out: Path) -> subprocess.Popen[str]:
+        script = Path(__file__).resolve().parents[1] / "experiments" / "folds.py"
+        arguments = [f"--data={shards}", f"--out={out}", "--epochs=1", "--batch-size=16"]
+        return subprocess.Popen([sys.executable, str(script), *arguments], text=True)
+
+    ends = []
+    for name, kept in (("folds", 0), ("killed folds", 2)):
+        out = runs / name
+        if kept:
+            with start(out) as process:
+                while len(list((out / "folds").glob("*.npz"))) < kept:
+                    assert process.poll() is None
+                    time.sleep(0.001)
+                process.kill()
+            assert not (out / "results.json").exists()
+        with start(out) as process:
+            assert process.wait(timeout=PATIENCE_S) == 0
+        results = json.loads((out / "results.json").read_text())
+        ends.append({key: results[key] for key in ("folds", "test", "data", "config")})
+    assert ends[0] == ends[1]
+
+
 FULL_DISK = """
     import json, os, sys, time
     from pathlib import Path
-    from stopped_runs import Command, moment
+    from stopped_runs import PATIENCE_S, Command, moment
 
     data, disk, cache, *more = map(str, sys.argv[1:])
     command = Command(Path(data), Path(disk) / "run", Path(cache), tuple(more))
@@ -136,7 +168,7 @@ def test_a_full_disk_keeps_the_checkpoint_and_goes_on_when_there_is_room(
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     if "unshare" in done.stderr or "mount" in done.stderr:
         pytest.skip(f"no disk of one's own to be had here: {done.stderr}")
