@@ -20,7 +20,7 @@ import dataclasses
 import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ from emojax.errors import UserError
 from emojax.evaluate import Predictions, score
 from emojax.experiment import build_network, drop_nan, make_run_predictor, variables_of
 from emojax.files import write_json
-from emojax.run import open_run, provenance
+from emojax.finite import finite_losses, name_examples
+from emojax.run import full_disk_is_told, open_run, provenance
 from emojax.sharding import make_mesh, replicated
 from emojax.spec import InputSpec, read_json
 from emojax.train import StopTraining, Trainer, TrainState, make_trainer, run_order, stop_signals
@@ -46,6 +47,7 @@ from emojax.train import StopTraining, Trainer, TrainState, make_trainer, run_or
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
+@full_disk_is_told
 def train_folds(
     config: TrainConfig,
     folder: Path,
@@ -95,7 +97,19 @@ def train_folds(
             row = _load_fold(path, fold)
             if row is None:
                 before, started = compiled.count, time.monotonic()
-                state = _train_fold(trainer, resident, train, number, stopping)
+
+                def describe(step: int, number: int = number, train: np.ndarray = train) -> str:
+                    order = _order_of(trainer, train, number, (step - 1) // trainer.steps_per_epoch)
+                    seen = order[(step - 1) % trainer.steps_per_epoch]
+                    named = name_examples(
+                        [whole.paths[index] for index in seen], folder / "not_finite.json", step
+                    )
+                    return (
+                        f"{named}; {number} folds are kept: look at the batch, or try a smaller "
+                        "--optim.learning-rate and another --out"
+                    )
+
+                state = _train_fold(trainer, resident, train, number, stopping, describe)
                 tested = _examples_of(whole, fold.test)
                 answers = predict(variables_of(state), select(whole, _mask(whole, tested)))
                 seconds = time.monotonic() - started
@@ -170,24 +184,33 @@ def fold_order(
     return np.resize(order, (steps, batch_size)).astype(np.int32)
 
 
+def _order_of(trainer: Trainer, train: np.ndarray, fold: int, epoch: int) -> np.ndarray:
+    config = trainer.config
+    return fold_order(train, config.seed, fold, epoch, trainer.steps_per_epoch, config.batch_size)
+
+
 def _train_fold(
-    trainer: Trainer, resident: Any, train: np.ndarray, fold: int, stopping: Sequence[int]
+    trainer: Trainer,
+    resident: Any,
+    train: np.ndarray,
+    fold: int,
+    stopping: Sequence[int],
+    describe: Callable[[int], str],
 ) -> TrainState:
-    config, everywhere = trainer.config, replicated(trainer.mesh)
-    state, losses = trainer.init(), []
-    for epoch in range(config.epochs):
-        order = fold_order(
-            train, config.seed, fold, epoch, trainer.steps_per_epoch, config.batch_size
-        )
-        placed = jax.device_put(order, everywhere)
+    everywhere = replicated(trainer.mesh)
+    state, losses, norms = trainer.init(), [], []
+    for epoch in range(trainer.config.epochs):
+        placed = jax.device_put(_order_of(trainer, train, fold, epoch), everywhere)
         for new_state, metrics, _ in run_order(trainer, state, resident, placed, 0):
             state = new_state
             losses.append(metrics["loss"])
+            norms.append(metrics["gradient_norm"])
             if stopping:
                 raise StopTraining(int(state.step), stopping[0])
-    last = float(np.ravel(np.asarray(losses[-1]))[-1])
-    if not np.isfinite(last):
-        raise UserError(f"fold {fold}: the loss became {last}: try a smaller learning rate")
+    try:
+        finite_losses(losses, norms, state, trainer.total_steps, describe)
+    except UserError as error:
+        raise UserError(f"fold {fold}: {error}") from None
     return state
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import signal
 import threading
 import time
@@ -32,8 +33,9 @@ from emojax.compiler import compiler_options
 from emojax.config import TrainConfig
 from emojax.data.feed import Batches
 from emojax.data.resident import Batch, Resident, draw_frames, take_batch
-from emojax.errors import UserError
+from emojax.errors import Terminated, UserError
 from emojax.finetune import read_rates, stage_factors
+from emojax.finite import finite_losses
 from emojax.models import looks_at
 from emojax.models.inputs import Looks, spread_inputs, to_inputs, zero_inputs
 from emojax.models.layers import Outputs
@@ -442,16 +444,25 @@ def stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _to_host(losses: Sequence[jax.Array | float], last_step: int) -> list[float]:
-    values = np.concatenate([np.atleast_1d(np.asarray(loss)) for loss in losses])
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        step = last_step - values.size + int(bad[0]) + 1
-        raise UserError(
-            f"the loss became {values[bad[0]]} at step {step}: try a smaller "
-            "--optim.learning-rate (the last checkpoint is from before that step)"
-        )
-    return values.tolist()
+@contextlib.contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end what is done now as Ctrl-C does, with its own status.
+
+    Raises:
+        Terminated: it came; `stop_signals` inside of this waits for the step instead.
+    """
+
+    def end(*_: Any) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def best_epoch(history: Sequence[Mapping[str, Any]], watch: str) -> int:
@@ -482,6 +493,7 @@ def fit(
     on_steps: Callable[[int, float], None],
     on_epoch: Callable[[TrainState, dict[str, Any]], None],
     best: ocp.CheckpointManager | None = None,
+    name_batch: Callable[[int], str] | None = None,
 ) -> tuple[TrainState, list[dict[str, Any]]]:
     """Return the final state and one history row per epoch, going on where a run stopped.
 
@@ -494,10 +506,11 @@ def fit(
         on_steps: told how many steps are newly done and a loss, a step or two behind.
         on_epoch: told the state and the epoch's row, to which it may add its own figures.
         best: where the best epoch's state is kept; wanted with `config.patience`.
+        name_batch: says which examples the update from a step on sees, where one goes wrong.
 
     Raises:
         StopTraining: SIGTERM or Ctrl-C; a checkpoint of the last step is on the disk.
-        UserError: the loss is no longer finite.
+        UserError: the loss or the state is no longer finite; no such state is ever saved.
     """
     state, progress = trainer.init(), Progress()
     if checkpoints.latest_step() is not None:
@@ -508,21 +521,36 @@ def fit(
         checkpoints.wait_until_finished()
     done = int(state.step)
     saved_at = time.monotonic()
+
+    def describe(step: int) -> str:
+        checkpoints.wait_until_finished()
+        batch = f"{name_batch(step - 1)}; " if name_batch else ""
+        return (
+            f"{batch}the last good checkpoint is {checkpoints.directory}/"
+            f"{checkpoints.latest_step()}: look at the batch, or try a smaller "
+            "--optim.learning-rate and another --out"
+        )
+
     with stop_signals() as stopping:
         while done < trainer.total_steps and not out_of_patience(trainer.config, progress.history):
             started, first = time.monotonic(), done
             losses: list[jax.Array | float] = list(progress.losses)
+            norms: list[jax.Array] = []
             for new_state, metrics, steps in run_epoch(trainer, state, examples, done):
                 state, done = new_state, done + steps
                 losses.append(metrics["loss"])
+                norms.append(metrics["gradient_norm"])
                 # Waiting for the loss before last keeps the host close behind the
                 # device without ever letting the device run dry.
-                on_steps(steps, float(np.ravel(losses[max(-3, -len(losses))])[-1]))
+                loss = float(np.ravel(losses[max(-3, -len(losses))])[-1])
+                if not math.isfinite(loss):
+                    finite_losses(losses, norms, state, done, describe)
+                on_steps(steps, loss)
                 if done % trainer.steps_per_epoch == 0:
                     break
                 minutes = (time.monotonic() - saved_at) / 60
                 if stopping or minutes > trainer.config.checkpoint_minutes:
-                    progress.losses = _to_host(losses, done)
+                    progress.losses = finite_losses(losses, norms, state, done, describe)
                     save(checkpoints, done, state, progress)
                     saved_at = time.monotonic()
                 if stopping:
@@ -531,7 +559,7 @@ def fit(
             row = {
                 "epoch": done // trainer.steps_per_epoch,
                 "step": done,
-                "loss": float(np.mean(_to_host(losses, done))),
+                "loss": float(np.mean(finite_losses(losses, norms, state, done, describe))),
                 "examples_per_second": (done - first)
                 * trainer.config.batch_size
                 / (time.monotonic() - started),
@@ -546,10 +574,12 @@ def fit(
                 best.wait_until_finished()
             save(checkpoints, done, state, progress)
             saved_at = time.monotonic()
-            if stopping and done < trainer.total_steps:
-                checkpoints.wait_until_finished()
-                raise StopTraining(done, stopping[0])
-    checkpoints.wait_until_finished()
+            if stopping:
+                break
+        checkpoints.wait_until_finished()
+        if stopping:
+            # After the last epoch too: the test figures can take as long as an epoch.
+            raise StopTraining(done, stopping[0])
     if best is not None and best.latest_step() is not None:
         state, _ = restore(best, state)
     return state, progress.history

@@ -30,7 +30,7 @@ from emojax.cross_validation import train_folds
 from emojax.data.find import find_dataset
 from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
-from emojax.train import StopTraining
+from emojax.train import StopTraining, sigterm_interrupts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,8 @@ def main(arguments: Sequence[str]) -> int:
     data = find_dataset(options.data, sound=PRESET_SPECTROGRAMS["log_mel"] if hears else None)
     folder = options.out or Path("runs") / f"folds-{config.model}-{data.name}-{config.seed}"
     try:
-        results = train_folds(config, folder, data, options.folds, fresh=options.fresh)
+        with sigterm_interrupts():
+            results = train_folds(config, folder, data, options.folds, fresh=options.fresh)
     except StopTraining as stop:
         print(f"stopped: the same command goes on with the next fold in {folder}", file=sys.stderr)
         return 128 + stop.number

@@ -38,7 +38,7 @@ from emojax.data.find import find_dataset
 from emojax.experiment import train_run
 from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
-from emojax.train import StopTraining
+from emojax.train import StopTraining, sigterm_interrupts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,10 @@ def main(arguments: Sequence[str]) -> int:
     data = find_dataset(options.data, workers=options.workers, sound=sound)
     folder = options.out or Path("runs") / f"{config.model}-{data.name}-{config.seed}"
     try:
-        results = train_run(config, folder, data, fresh=options.fresh, baseline=options.baseline)
+        with sigterm_interrupts():
+            results = train_run(
+                config, folder, data, fresh=options.fresh, baseline=options.baseline
+            )
     except StopTraining as stop:
         print(f"{stop}, saved in {folder}: the same command goes on from there", file=sys.stderr)
         return 128 + stop.number

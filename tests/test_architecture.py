@@ -57,8 +57,8 @@ LAYERS: dict[str, Layer] = {
     ),
     "training": Layer(
         (
-            "augment augment_sound checkpoint compiler config finetune losses optim run sharding "
-            "train weights"
+            "augment augment_sound checkpoint compiler config finetune finite losses optim run "
+            "sharding train weights"
         ),
         sees="vocabulary signal models data",
         packages="numpy jax jaxtyping flax optax orbax",
@@ -69,9 +69,9 @@ LAYERS: dict[str, Layer] = {
         packages="numpy jax flax optax",
     ),
     "evaluation": Layer(
-        "baseline evaluate metrics plots report",
+        "baseline curves evaluate metrics plots report",
         sees="vocabulary signal models data training",
-        packages="numpy cv2 jax jaxtyping flax sklearn matplotlib",
+        packages="numpy cv2 jax jaxtyping flax sklearn matplotlib tensorboardX",
     ),
     "export": Layer(
         "export",
@@ -81,7 +81,7 @@ LAYERS: dict[str, Layer] = {
     "experiment": Layer(
         "experiment cross_validation",
         sees="vocabulary signal models data training evaluation export",
-        packages="numpy jax flax pandas tqdm tensorboardX",
+        packages="numpy jax flax pandas tqdm",
     ),
     # Use, beside all that: it starts from the signal again and needs no training package.
     "runtime": Layer(
