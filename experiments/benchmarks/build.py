@@ -27,6 +27,7 @@ from emojax.data.synthetic.files import write_avi
 from emojax.data.synthetic.people import make_person
 from emojax.errors import UserError
 from emojax.face import HaarDetector
+from emojax.following import make_follower
 from emojax.picture import to_gray
 from emojax.video import read_frames
 
@@ -37,8 +38,9 @@ class BuildOptions(Options):
 
     The limit is what nothing can do without: decode each clip, find the face in the frames
     that are kept, with OpenCV at one thread. Beside it stand the same loop in two processes
-    at once (what this machine gives to two), and the whole command `emojax data build` with
-    one and with two workers, its start and its packing included.
+    at once (what this machine gives to two), the loops looking near the last face first, as a
+    build does, and the whole command `emojax data build` with one and with two workers, its start
+    and its packing included.
     """
 
     clips: int = 120
@@ -99,21 +101,22 @@ def write_set(folder: Path, originals: Sequence[Path], count: int) -> list[Path]
     return paths
 
 
-def bare_loop(paths: Sequence[Path]) -> None:
+def bare_loop(paths: Sequence[Path], follow: bool) -> None:
     """Decode each clip, keep its gray frames, and find the faces in those that count."""
     cv2.setNumThreads(1)
     detect = HaarDetector()
     for path in paths:
         grays = [to_gray(frame.picture) for frame in read_frames(path)]
+        find = make_follower(detect) if follow else detect
         for index in equally_spaced(len(grays), CLIP_FRAMES):
-            detect(grays[index])
+            find(grays[index])
 
 
-def run_loops(paths: Sequence[Path], processes: int) -> None:
+def run_loops(paths: Sequence[Path], processes: int, *, follow: bool = False) -> None:
     """Run the bare loop, shared out to so many processes that are started for it."""
     context = multiprocessing.get_context("spawn")
     loops = [
-        context.Process(target=bare_loop, args=(paths[number::processes],))
+        context.Process(target=bare_loop, args=(paths[number::processes], follow))
         for number in range(processes)
     ]
     for loop in loops:
@@ -154,6 +157,8 @@ def measure_speed(options: BuildOptions, folder: Path) -> dict[str, Any]:
     ways: dict[str, Callable[[], object]] = {
         "loop": lambda: run_loops(paths, 1),
         "two loops at once": lambda: run_loops(paths, 2),
+        "loop that follows": lambda: run_loops(paths, 1, follow=True),
+        "two that follow": lambda: run_loops(paths, 2, follow=True),
         "build, 1 worker": lambda: run_build(folder / "set", folder / "out", 1),
         "build, 2 workers": lambda: run_build(folder / "set", folder / "out", 2),
     }
@@ -165,6 +170,7 @@ def measure_speed(options: BuildOptions, folder: Path) -> dict[str, Any]:
             "frames/s": CLIP_FRAMES * len(paths) / median(times, way),
             "of one loop's speed": speed_ratio(times, way, "loop"),
             "of two loops'": speed_ratio(times, way, "two loops at once"),
+            "of one that follows": speed_ratio(times, way, "loop that follows"),
         }
         for way in ways
     ]
