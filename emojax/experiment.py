@@ -72,6 +72,7 @@ def build_network(config: TrainConfig, spec: InputSpec, *, frozen: bool | None =
         dropout=config.dropout,
         activation=config.activation,
         norm_momentum=config.norm_momentum,
+        blocks=config.blocks,
         dtype=compute_dtype(config.dtype),
         extractor=config.extractor,
         frozen=frozen,

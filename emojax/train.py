@@ -158,21 +158,21 @@ def change_batch(
 
 def make_train_step(
     model: nn.Module,
-    optimiser: optax.GradientTransformation,
+    optimiser: optax.GradientTransformationExtraArgs,
     spec: InputSpec,
     config: TrainConfig,
-    batch_sharding: jax.sharding.Sharding,
+    batch_sharding: jax.sharding.Sharding | None,
     class_weights: Float[np.ndarray, "2 outputs"] | None = None,
     still: Sequence[str] = (),
-) -> Callable[
-    [TrainState, Resident, Int[Array, " batch"] | None, PRNGKeyArray], tuple[TrainState, Metrics]
-]:
+) -> Callable[..., tuple[TrainState, Metrics]]:
     """Return the update `(state, resident, index, key) -> (state, metrics)`, not yet compiled.
 
     `index` holds the batch's examples, None where `resident` is the batch itself;
     gathering, decoding, frame choice and augmentation are part of the step. `class_weights`
     are those of `losses.balance`; parameters that are `still`, by their top name, get no
-    gradient, while their normalisation goes on to follow the data.
+    gradient, while their normalisation goes on to follow the data. The batch is spread by
+    `batch_sharding`; None: it stays where it is. An optimiser with the learning rate as an
+    argument wants it as the update's fifth, `rate`.
     """
     looks = looks_at(config.model)
 
@@ -181,12 +181,14 @@ def make_train_step(
         resident: Resident,
         index: Int[Array, " batch"] | None,
         key: PRNGKeyArray,
+        rate: Float[Array, ""] | None = None,
     ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
         frame_key, augment_key, dropout_key, mask_key = jax.random.split(key, 4)
         num_frames = resident.num_frames
         if index is not None:
-            index = jax.lax.with_sharding_constraint(index, batch_sharding)
+            if batch_sharding is not None:
+                index = jax.lax.with_sharding_constraint(index, batch_sharding)
             num_frames = num_frames[index]
         frame = draw_frames(frame_key, num_frames, spec.frames)
         batch = take_batch(resident, index, frame, spec)
@@ -198,7 +200,8 @@ def make_train_step(
             mask_key, batch.has_frames, batch.has_sound, config.modality_dropout
         )
         inputs = to_inputs(looks, batch.frames, batch.spectrograms, has_sound, has_frames)
-        inputs = spread_inputs(inputs, batch_sharding)
+        if batch_sharding is not None:
+            inputs = spread_inputs(inputs, batch_sharding)
 
         def loss_of(params: Any) -> tuple[jax.Array, Any]:
             params = {
@@ -216,7 +219,8 @@ def make_train_step(
             return loss, updates.get("batch_stats", {})
 
         (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
+        chosen = {} if rate is None else {"rate": rate}
+        updates, opt_state = optimiser.update(gradients, state.opt_state, state.params, **chosen)
         params = optax.apply_updates(state.params, updates)
         metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradients)}
         return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
@@ -226,7 +230,7 @@ def make_train_step(
 
 def hold_still(
     optimiser: optax.GradientTransformation, parts: Sequence[str]
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Return the update rule for all but some parts of the parameters, by their top name."""
 
     def label(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,6 +252,56 @@ def epoch_order(
     order = jax.random.permutation(jax.random.fold_in(key, epoch), num_examples)
     order = jnp.resize(order, (max(num_examples, steps * batch_size),))
     return order[: steps * batch_size].reshape(steps, batch_size)
+
+
+def make_update_rule(
+    model: nn.Module,
+    spec: InputSpec,
+    config: TrainConfig,
+    steps_per_epoch: int,
+    frozen: Sequence[str] = (),
+    *,
+    rate_is_argument: bool = False,
+) -> tuple[optax.GradientTransformationExtraArgs, tuple[str, ...]]:
+    """Return a run's optimiser, and the parts of the network that it holds still.
+
+    Args:
+        model: the network.
+        spec: what it sees and answers.
+        config: the run's settings.
+        steps_per_epoch: updates in one epoch.
+        frozen: parts that stay as they are, beside those of `config.frozen`.
+        rate_is_argument: as in `make_optimiser`.
+    """
+    factors, still = None, ()
+    if frozen or config.frozen or config.stage_rates:
+        shapes = jax.eval_shape(
+            lambda: init_variables(model, looks_at(config.model), spec, jax.random.key(0))
+        )
+        rates = read_rates(config.stage_rates)
+        found = stage_factors(sorted(shapes["params"]), (*frozen, *config.frozen), rates)
+        still = tuple(stage for stage, factor in found.items() if factor == 0)
+        factors = found if rates else None
+    optimiser = make_optimiser(
+        config.optim, steps_per_epoch * config.epochs, factors, rate_is_argument=rate_is_argument
+    )
+    return (hold_still(optimiser, still) if still else optimiser), still
+
+
+def run_keys(seed: Any) -> tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]:
+    """Return the keys of a run's first parameters, of its epochs' orders, and of its steps.
+
+    Args:
+        seed: of the run; on the device too.
+    """
+    init_key, order_key, step_key = jax.random.split(jax.random.key(seed), 3)
+    return init_key, order_key, step_key
+
+
+def runs_by_epoch(config: TrainConfig) -> bool:
+    """Return whether an epoch is one compiled call."""
+    by_default = config.compiled == "auto" and jax.default_backend() != "cpu"
+    return config.compiled == "epoch" or by_default
 
 
 @dataclasses.dataclass(frozen=True)
@@ -311,22 +365,13 @@ def make_trainer(
     mesh = make_mesh(devices)
     check_batch_size(config.batch_size, mesh)
     steps_per_epoch = max(1, num_examples // config.batch_size)
-    factors, still = None, ()
-    if frozen or config.frozen or config.stage_rates:
-        shapes = jax.eval_shape(
-            lambda: init_variables(model, looks_at(config.model), spec, jax.random.key(0))
-        )
-        rates = read_rates(config.stage_rates)
-        found = stage_factors(sorted(shapes["params"]), (*frozen, *config.frozen), rates)
-        still = tuple(stage for stage, factor in found.items() if factor == 0)
-        factors = found if rates else None
-    optimiser = make_optimiser(config.optim, steps_per_epoch * config.epochs, factors)
-    if still:
-        optimiser = hold_still(optimiser, still)
-    init_key, order_key, step_key = jax.random.split(jax.random.key(config.seed), 3)
+    optimiser, still = make_update_rule(model, spec, config, steps_per_epoch, frozen)
+    init_key, order_key, step_key = run_keys(config.seed)
     everywhere = replicated(mesh)
     step_key = jax.device_put(step_key, everywhere)
-    train_step = make_train_step(model, optimiser, spec, config, split_batch(mesh), class_weights)
+    train_step = make_train_step(
+        model, optimiser, spec, config, split_batch(mesh), class_weights, still
+    )
 
     def init() -> TrainState:
         return make_state(model, looks_at(config.model), spec, optimiser, init_key)
@@ -376,8 +421,7 @@ def make_trainer(
         config=config,
         mesh=mesh,
         steps_per_epoch=steps_per_epoch,
-        by_epoch=config.compiled == "epoch"
-        or (config.compiled == "auto" and jax.default_backend() != "cpu"),
+        by_epoch=runs_by_epoch(config),
         init=start,
         order=lambda epoch: compiled_order(np.int32(epoch)),
         step=lambda state, resident, order: compiled_step(state, resident, order, step_key),

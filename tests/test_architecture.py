@@ -79,7 +79,7 @@ LAYERS: dict[str, Layer] = {
         packages="numpy jax jaxtyping flax tensorflow ai_edge_litert",
     ),
     "experiment": Layer(
-        "experiment cross_validation",
+        "experiment cross_validation lanes stacking sweep trainings",
         sees="vocabulary signal models data training evaluation export",
         packages="numpy jax flax pandas tqdm",
     ),
