@@ -175,6 +175,7 @@ def test_a_large_batch_is_named_by_its_first_and_a_file(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "all.json").read_text())["examples"] == names
 
 
+@pytest.mark.slow
 def test_a_fold_names_its_step_and_batch(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,7 +187,7 @@ def test_a_fold_names_its_step_and_batch(
         )
 
     monkeypatch.setattr(cross_validation, "put_on_device", placed)
-    with pytest.raises(UserError, match=r"fold \d+: the loss became nan at step \d+; ") as error:
+    with pytest.raises(UserError, match=r"fold \w+: the loss became nan at step \d+ \(and") as error:
         cross_validation.train_folds(CONFIG, tmp_path / "run", shards)
     assert whole.paths[BAD] in str(error.value)
     assert "folds are good" in str(error.value)

@@ -210,6 +210,7 @@ print(json.dumps(ends))
 """
 
 
+@pytest.mark.slow
 def test_runs_spread_over_devices_are_those_on_one(run_python: RunPython, tmp_path: Path) -> None:
     done = run_python(
         *("-c", ON_FOUR, tmp_path),
