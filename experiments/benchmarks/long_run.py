@@ -85,20 +85,19 @@ def summarise(
         readings: seconds passed, bytes of the host, bytes of the device.
         steps: of the training.
     """
-    whole = readings[-1][0]
-    tenths: list[list[tuple[int, int | None]]] = [[] for _ in range(10)]
-    for passed, host, device in readings:
-        tenths[min(9, int(10 * passed / whole))].append((host, device))
-    if not all(tenths):
-        raise UserError(f"{len(readings)} steps are too few for ten tenths: give more --minutes")
-    hosts = [statistics.fmean(host for host, _ in tenth) / 2**20 for tenth in tenths]
+    count = len(readings)
+    if count < 10:
+        raise UserError(f"{count} readings are too few for ten tenths: give more --minutes")
+    # By their number: a machine that stands still for a while would leave a tenth empty.
+    tenths = [readings[count * tenth // 10 : count * (tenth + 1) // 10] for tenth in range(10)]
+    hosts = [statistics.fmean(host for _, host, _ in tenth) / 2**20 for tenth in tenths]
     devices = [
-        statistics.fmean(device or 0 for _, device in tenth) / 2**20
+        statistics.fmean(device or 0 for _, _, device in tenth) / 2**20
         for tenth in tenths
-        if tenth[0][1] is not None
+        if tenth[0][2] is not None
     ]
     row = {
-        "minutes": whole / 60,
+        "minutes": readings[-1][0] / 60,
         "steps": steps,
         "host MiB first": hosts[0],
         "last": hosts[-1],
