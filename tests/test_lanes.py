@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 TOLERANCE = 5e-5
 CONFIG = TrainConfig(batch_size=8, epochs=2, augment=STILL)
 EXAMPLES, STEPS = 64, 8
-RUNS = ((0, 1e-3), (1, 1e-3), (2**32 - 1, 1e-4))
+RUNS = ((0, 1e-3), (2**32 - 1, 1e-4))
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +56,14 @@ def alone(resident):
     return [train_alone(seed, rate, resident) for seed, rate in RUNS]
 
 
-def train_lanes(width: int, runs, orders, resident, compiled: str = "auto"):
+@functools.cache
+def lanes_of(width: int, compiled: str):
     config = dataclasses.replace(CONFIG, compiled=compiled)
-    lanes = make_lanes(TinyNetwork(), SPEC, config, STEPS, width, 4, jax.devices()[:1])
+    return make_lanes(TinyNetwork(), SPEC, config, STEPS, width, 4, jax.devices()[:1])
+
+
+def train_lanes(width: int, runs, orders, resident, compiled: str = "step"):
+    lanes = lanes_of(width, compiled)
     group = [
         Training(str(place), {}, seed, rate, order.__getitem__, np.arange(3 + place))
         for place, ((seed, rate), order) in enumerate(zip(runs, orders, strict=True))
@@ -86,14 +92,13 @@ def assert_close(found, wanted, lane: int) -> None:
 @pytest.mark.parametrize("compiled", ["step", "epoch"])
 def test_stacked_runs_are_those_that_train_alone(alone, resident, compiled) -> None:
     orders = [orders for _, orders in alone]
-    _, state, losses = train_lanes(3, RUNS, orders, resident, compiled)
-    assert losses.shape == (3, STEPS * CONFIG.epochs)
+    _, state, losses = train_lanes(2, RUNS, orders, resident, compiled)
+    assert losses.shape == (2, STEPS * CONFIG.epochs)
     for lane, (wanted, _) in enumerate(alone):
         assert_close(state, wanted, lane)
     # They are not all the same run.
     kernels = np.asarray(state.params["head"]["logits"]["kernel"])
     assert np.abs(kernels[0] - kernels[1]).max() > 0.01
-    assert np.abs(kernels[0] - kernels[2]).max() > 0.01
 
 
 def test_a_lane_of_its_own_is_the_run_alone(alone, resident) -> None:
@@ -104,24 +109,23 @@ def test_a_lane_of_its_own_is_the_run_alone(alone, resident) -> None:
 
 
 def test_lanes_left_over_change_nothing(alone, resident) -> None:
-    _, state, _ = train_lanes(3, RUNS[:2], [orders for _, orders in alone[:2]], resident)
-    for lane in (0, 1):
-        assert_close(state, alone[lane][0], lane)
+    wanted, orders = alone[1]
+    _, state, _ = train_lanes(2, RUNS[1:], [orders], resident)
+    assert_close(state, wanted, 0)
 
 
 def test_a_run_that_diverges_stops_none_beside_it(alone, resident) -> None:
-    runs = ((0, 1e-3), (1, float("inf")), RUNS[2])
-    _, state, losses = train_lanes(3, runs, [orders for _, orders in alone], resident)
-    assert np.isnan(losses[1]).any()
-    assert np.isfinite(losses[[0, 2]]).all()
-    for lane in (0, 2):
-        assert_close(state, alone[lane][0], lane)
+    runs = ((1, float("inf")), RUNS[1])
+    _, state, losses = train_lanes(2, runs, [orders for _, orders in alone], resident)
+    assert np.isnan(losses[0]).any()
+    assert np.isfinite(losses[1]).all()
+    assert_close(state, alone[1][0], 1)
 
 
 def test_each_lane_answers_its_own_examples(resident, alone) -> None:
-    lanes, state, _ = train_lanes(3, RUNS, [orders for _, orders in alone], resident)
-    # Of one, two and three calls.
-    examples = [np.array([7]), np.arange(5), np.array([3, 63, 0, 1, 2, 9, 8, 11, 60])]
+    lanes, state, _ = train_lanes(2, RUNS, [orders for _, orders in alone], resident)
+    # Of one call and of three.
+    examples = [np.array([7]), np.array([3, 63, 0, 1, 2, 9, 8, 11, 60])]
     found = lanes.predict(state, resident, examples)
     batch = random_examples(EXAMPLES)
     faces = (batch.faces[:, 0].astype(np.float32) - SPEC.offset) / SPEC.scale
@@ -162,11 +166,10 @@ def test_the_rate_as_an_argument_is_the_rate_as_a_setting(name, schedule) -> Non
     for optimiser, extra in ((fixed, {}), (chosen, {"rate": jnp.float32(3e-3)})):
         mine, state = params, optimiser.init(params)
         draw = np.random.default_rng(1)
+        update = jax.jit(optimiser.update)
         for _ in range(20):
-            slope = jax.tree.map(
-                lambda leaf, draw=draw: jnp.asarray(draw.normal(size=leaf.shape)), params
-            )
-            change, state = optimiser.update(slope, state, mine, **extra)
+            slope = {name: draw.normal(size=leaf.shape) for name, leaf in params.items()}
+            change, state = update(slope, state, mine, **extra)
             mine = jax.tree.map(jnp.add, mine, change)
         ends.append(mine)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-7), *ends)
@@ -196,9 +199,9 @@ for count, stacked in ((4, "no"), (4, "yes"), (1, "no")):
     jax.devices = lambda *a: jax_devices(*a)[:count]
     jax.device_count = lambda: count
     resident = jax.device_put(random_examples(64), replicated(make_mesh()))
+    folder = Path(sys.argv[1]) / f"{count}{stacked}"
     rows, stacking = train_all(
-        trainings, TinyNetwork(), CONFIG, SPEC, resident, STEPS,
-        Path(sys.argv[1]) / f"{count}{stacked}", stacked=stacked,
+        trainings, TinyNetwork(), CONFIG, SPEC, resident, STEPS, folder, stacked=stacked
     )
     jax.devices = jax_devices
     ends[f"{count} {stacked}"] = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from emojax import stacking, trainings
 from emojax.config import TrainConfig
 from emojax.errors import UserError
 from emojax.lanes import Training
+from emojax.sharding import make_mesh, replicated
 from emojax.stacking import even_width
 from emojax.train import StopTraining
 from emojax.trainings import train_all
@@ -42,8 +45,16 @@ def wanted() -> list[Training]:
     ]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compile_once() -> Iterator[None]:
+    whole = trainings.make_lanes
+    trainings.make_lanes = functools.cache(whole)
+    yield
+    trainings.make_lanes = whole
+
+
 def do(folder: Path, runs: Any = None, **options: Any) -> Any:
-    resident = jax.device_put(random_examples(40))
+    resident = jax.device_put(random_examples(40), replicated(make_mesh()))
     return train_all(
         runs or wanted(), TinyNetwork(), CONFIG, SPEC, resident, STEPS, folder, **options
     )
@@ -194,12 +205,8 @@ def test_what_does_not_fit_is_not_stacked(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_real_measurement_steps_both_ways() -> None:
-    made: dict[int, Any] = {}
-
     def make(width: int) -> Any:
-        if width not in made:
-            made[width] = trainings.make_lanes(TinyNetwork(), SPEC, CONFIG, STEPS, width, 4)
-        return made[width]
+        return trainings.make_lanes(TinyNetwork(), SPEC, CONFIG, STEPS, width, max(TESTED))
 
     found = stacking.measure_stacking(wanted(), make, jax.device_put(random_examples(40)), 3)
     assert set(found.seconds) == {"1", "3"}
