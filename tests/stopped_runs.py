@@ -90,37 +90,30 @@ def half_written(out: Path) -> set[str]:
     return {name for name in written(out) if "tmp" in name}
 
 
-def _saves(out: Path, half: bool) -> Callable[[], int]:
-    seen: set[str] = set()
-
-    def count() -> int:
-        names = written(out)
-        seen.update(name for name in names if ("tmp" in name) == half)
-        return len(seen)
-
-    return count
-
-
-def moment(kind: str, out: Path, number: int) -> Callable[[], bool]:
+def moment(kind: str, out: Path, step: int) -> Callable[[], bool]:
     """Whether a moment has come, to be asked again and again.
 
     Args:
         kind: `load` the settings are written and the data are read; `save` a checkpoint is
             being written; `step` one is done; `end` training is over and the test begins.
         out: of the run.
-        number: which checkpoint, where it is about one.
+        step: of the checkpoint, or a later one where that step has none.
     """
     if kind == "load":
         return (out / "config.json").exists
     if kind == "end":
         return (out / "history.csv").exists
-    count = _saves(out, half=kind == "save")
-    return lambda: count() >= number
+
+    def has_come() -> bool:
+        names = half_written(out) if kind == "save" else written(out) - half_written(out)
+        return any(int(name.split(".")[0]) >= step for name in names)
+
+    return has_come
 
 
-def stop_at(command: Command, kind: str, number: int, delay: float, with_signal: int) -> str:
+def stop_at(command: Command, kind: str, step: int, delay: float, with_signal: int) -> str:
     """Start a training, send a signal at a moment, return what it said; it must have got it."""
-    has_come = moment(kind, command.out, number)
+    has_come = moment(kind, command.out, step)
     with command.start() as process:
         end = time.monotonic() + PATIENCE_S
         while not has_come() and process.poll() is None:
@@ -130,7 +123,7 @@ def stop_at(command: Command, kind: str, number: int, delay: float, with_signal:
         process.send_signal(with_signal)
         _, errors = process.communicate(timeout=PATIENCE_S)
     wanted = -signal.SIGKILL if with_signal == signal.SIGKILL else 128 + with_signal
-    assert process.returncode == wanted, (kind, number, process.returncode, errors)
+    assert process.returncode == wanted, (kind, step, process.returncode, errors)
     assert not (command.out / "results.json").exists()
     return errors
 
