@@ -127,7 +127,7 @@ def _refuse_diverged(folder: Path, rows: Sequence[Finished]) -> None:
         more = f" (and in {len(bad) - 1} more folds)" if len(bad) > 1 else ""
         raise UserError(
             f"fold {name}: the loss became nan at step {step}{more}; {len(rows) - len(bad)} folds "
-            f"are good, see {folder / 'folds.csv'}: try a smaller --optim.learning-rate and "
+            f"are kept, see {folder / 'folds.csv'}: try a smaller --optim.learning-rate and "
             "another --out"
         )
 

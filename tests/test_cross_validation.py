@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import functools
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,6 +180,32 @@ def test_a_stopped_run_keeps_its_folds(
         train_folds(CONFIG, tmp_path / "run", shards, folds_file)
     names = [path.name for path in sorted((tmp_path / "run" / "folds").iterdir())]
     assert names == ["0000.npz", "0001.npz"]
+
+
+def test_a_fold_that_diverged_is_named_when_the_others_are_done(
+    shards: Path,
+    folds_file: Path,
+    done: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "folds"
+    shutil.copytree(done[0], folder)
+    whole = cross_validation.train_all
+
+    def diverges(*given: Any, **options: Any) -> Any:
+        rows, stacking = whole(*given, **options)
+        rows[1] = dataclasses.replace(rows[1], diverged_at=3)
+        return rows, stacking
+
+    monkeypatch.setattr(cross_validation, "train_all", diverges)
+    words = r"fold fold_01: the loss became nan at step 3; 3 folds are kept, see .*folds.csv"
+    with pytest.raises(UserError, match=words):
+        train_folds(CONFIG, folder, shards, folds_file)
+    with (folder / "folds.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["diverged_at"] for line in lines] == ["", "3", "", ""]
+    assert [line["emotion_accuracy"] == "" for line in lines] == [False, True, False, False]
 
 
 def test_a_run_never_goes_on_with_other_folds(
