@@ -143,7 +143,7 @@ def _refuse_diverged(
         more = f" (and in {len(bad) - 1} more folds)" if len(bad) > 1 else ""
         raise UserError(
             f"fold {name}: the loss became nan at step {step}{more}; {batch_of(number, step)}; "
-            f"{len(rows) - len(bad)} folds are good, see {folder / 'folds.csv'}: try a smaller "
+            f"{len(rows) - len(bad)} folds are kept, see {folder / 'folds.csv'}: try a smaller "
             "--optim.learning-rate and another --out"
         )
 

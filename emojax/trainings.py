@@ -101,9 +101,14 @@ def train_all(
         what: they are called, on the progress bar.
 
     Raises:
-        UserError: a file in the folder is of another training.
+        UserError: a file in the folder is of another training, or there are several processes.
         StopTraining: someone asked to stop; those that are done are kept.
     """
+    if jax.process_count() > 1:
+        raise UserError(
+            f"{jax.process_count()} processes: {what} run on the devices of one: start one, "
+            "or give each its own part and its own --out"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     paths = {training.name: folder / f"{training.name}.npz" for training in trainings}
     left = [

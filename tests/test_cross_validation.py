@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import functools
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,6 +182,32 @@ def test_a_stopped_run_keeps_its_folds(
     assert names == ["0000.npz", "0001.npz"]
 
 
+def test_a_fold_that_diverged_is_named_when_the_others_are_done(
+    shards: Path,
+    folds_file: Path,
+    done: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "folds"
+    shutil.copytree(done[0], folder)
+    whole = cross_validation.train_all
+
+    def diverges(*given: Any, **options: Any) -> Any:
+        rows, stacking = whole(*given, **options)
+        rows[1] = dataclasses.replace(rows[1], diverged_at=3)
+        return rows, stacking
+
+    monkeypatch.setattr(cross_validation, "train_all", diverges)
+    words = r"fold_01: the loss became nan at step 3; its batch was .*; 3 folds are kept, see "
+    with pytest.raises(UserError, match=words):
+        train_folds(CONFIG, folder, shards, folds_file)
+    with (folder / "folds.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["diverged_at"] for line in lines] == ["", "3", "", ""]
+    assert [line["emotion_accuracy"] == "" for line in lines] == [False, True, False, False]
+
+
 def test_a_run_never_goes_on_with_other_folds(
     shards: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -215,7 +242,7 @@ def test_the_script_leaves_one_person_out_at_a_time(
     script = repository / "experiments" / "folds.py"
     out = tmp_path / "run"
     arguments = [f"--data={shards}", "--epochs=1", "--batch-size=8", "--stacked=no", f"--out={out}"]
-    done = run_python(script, *arguments)
+    done = run_python(script, *arguments, timeout=600)
     assert done.returncode == 0, done.stderr
     people = len(load_whole(shards).subjects)
     assert f"{people} folds in" in done.stdout

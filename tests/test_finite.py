@@ -190,4 +190,4 @@ def test_a_fold_names_its_step_and_batch(
     with pytest.raises(UserError, match=r"fold \w+: the loss became nan at step ") as error:
         cross_validation.train_folds(CONFIG, tmp_path / "run", shards)
     assert whole.paths[BAD] in str(error.value)
-    assert "folds are good" in str(error.value)
+    assert "folds are kept" in str(error.value)

@@ -194,7 +194,7 @@ trainings = [
     for n, order in enumerate(orders)
 ]
 ends = {}
-for count, stacked in ((4, "no"), (4, "yes"), (1, "no")):
+for count, stacked in ((4, "yes"), (1, "no")):
     jax_devices = jax.devices
     jax.devices = lambda *a: jax_devices(*a)[:count]
     jax.device_count = lambda: count
@@ -219,14 +219,13 @@ def test_runs_spread_over_devices_are_those_on_one(run_python: RunPython, tmp_pa
         *("-c", ON_FOUR, tmp_path),
         XLA_FLAGS="--xla_force_host_platform_device_count=4",
         JAX_PLATFORMS="cpu",
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     ends = json.loads(done.stdout.splitlines()[-1])
-    assert [end["width"] for end in ends.values()] == [1, 2, 1]
+    # Six runs in four times two lanes.
+    assert [end["width"] for end in ends.values()] == [2, 1]
     answers = np.array([end["answers"] for end in ends.values()])
-    np.testing.assert_allclose(answers[0], answers[2], atol=TOLERANCE)
-    np.testing.assert_allclose(answers[1], answers[2], atol=TOLERANCE)
+    np.testing.assert_allclose(answers[0], answers[1], atol=TOLERANCE)
     assert np.abs(answers[0, 0] - answers[0, 1]).max() > 0.01
-    # Six runs on four devices: two rounds, the second of which compiles nothing.
-    assert ends["4 no"]["compilations"][4:] == [0, 0]
     assert ends["1 no"]["compilations"][1:] == [0] * 5

@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_sets import noise_pictures
@@ -198,7 +199,7 @@ def test_networks_have_the_blocks_that_are_asked_for() -> None:
         key: sorted(
             jax.eval_shape(
                 lambda key=key, blocks=blocks: build_model(key, 7, blocks=blocks).init(
-                    jax.random.key(0), np.zeros((1, 98, 80, 1), np.float32), train=False
+                    jax.random.key(0), jnp.zeros((1, 98, 80, 1)), train=False
                 )
             )["params"]
         )
