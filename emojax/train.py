@@ -28,10 +28,11 @@ from emojax import losses
 from emojax.augment import augment_batch, draw_shares, mix, neighbours
 from emojax.augment_sound import augment_sounds
 from emojax.checkpoint import Progress, restore, save
+from emojax.cluster import Agreement, agree
 from emojax.compiler import compiler_options
 from emojax.config import TrainConfig
 from emojax.data.feed import Batches
-from emojax.data.resident import Batch, Resident, draw_frames, take_batch
+from emojax.data.resident import Batch, Resident, draw_frames, place, take_batch
 from emojax.errors import UserError
 from emojax.finetune import read_rates, stage_factors
 from emojax.models import looks_at
@@ -323,7 +324,8 @@ def make_trainer(
         optimiser = hold_still(optimiser, still)
     init_key, order_key, step_key = jax.random.split(jax.random.key(config.seed), 3)
     everywhere = replicated(mesh)
-    step_key = jax.device_put(step_key, everywhere)
+    # A key is no array of the host: as a result it comes to lie on every process's devices.
+    step_key = jax.jit(lambda key: key, out_shardings=everywhere)(step_key)
     train_step = make_train_step(model, optimiser, spec, config, split_batch(mesh), class_weights)
 
     def init() -> TrainState:
@@ -353,7 +355,7 @@ def make_trainer(
 
     def start() -> TrainState:
         # Steps donate their state: each start gets a copy of its own.
-        parts = jax.device_put(jax.tree.map(np.array, dict(trained or {})), everywhere)
+        parts = place(jax.tree.map(np.array, dict(trained or {})), everywhere)
         state = compiled_init()
         return state._replace(
             params={**state.params, **parts.get("params", {})},
@@ -508,6 +510,7 @@ def fit(
         checkpoints.wait_until_finished()
     done = int(state.step)
     saved_at = time.monotonic()
+    agreement = Agreement(trainer.mesh)
     with stop_signals() as stopping:
         while done < trainer.total_steps and not out_of_patience(trainer.config, progress.history):
             started, first = time.monotonic(), done
@@ -521,13 +524,18 @@ def fit(
                 if done % trainer.steps_per_epoch == 0:
                     break
                 minutes = (time.monotonic() - saved_at) / 60
-                if stopping or minutes > trainer.config.checkpoint_minutes:
+                due = minutes > trainer.config.checkpoint_minutes
+                # A signal's number, or 1: signals that stop a run have larger ones.
+                asked = agreement(stopping[0] if stopping else int(due))
+                if asked:
                     progress.losses = _to_host(losses, done)
                     save(checkpoints, done, state, progress)
                     saved_at = time.monotonic()
-                if stopping:
+                    agreement.forget()
+                if asked > 1:
                     checkpoints.wait_until_finished()
-                    raise StopTraining(done, stopping[0])
+                    raise StopTraining(done, asked)
+            agreement.forget()
             row = {
                 "epoch": done // trainer.steps_per_epoch,
                 "step": done,
@@ -546,9 +554,10 @@ def fit(
                 best.wait_until_finished()
             save(checkpoints, done, state, progress)
             saved_at = time.monotonic()
-            if stopping and done < trainer.total_steps:
+            asked = agree(stopping[0] if stopping else 0)
+            if asked and done < trainer.total_steps:
                 checkpoints.wait_until_finished()
-                raise StopTraining(done, stopping[0])
+                raise StopTraining(done, asked)
     checkpoints.wait_until_finished()
     if best is not None and best.latest_step() is not None:
         state, _ = restore(best, state)

@@ -55,7 +55,7 @@ LAYERS: dict[str, Layer] = {
     ),
     "training": Layer(
         (
-            "augment augment_sound checkpoint compiler config finetune losses optim run sharding "
+            "augment augment_sound checkpoint cluster compiler config finetune losses optim run sharding "
             "train weights"
         ),
         sees="vocabulary signal models data",
