@@ -43,7 +43,8 @@ peers: .venv/ready
 	$(RUN) -m pip install --quiet torch==2.13.0 pyyaml safetensors huggingface_hub
 	$(RUN) -m pip install --quiet --no-deps timm==1.0.31
 	$(RUN) -m pytest -m slow tests/models/test_torch_parity.py
-	$(RUN) experiments/benchmark_torch.py $(BENCHMARK)
+	$(RUN) experiments/benchmark.py step $(BENCHMARK)
+	$(RUN) experiments/benchmark.py infer $(BENCHMARK)
 
 lock: .venv/ready
 	$(RUN) -m pip install --quiet uv

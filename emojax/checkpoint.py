@@ -26,14 +26,22 @@ class Progress:
     """Losses of the steps done in the unfinished epoch."""
 
 
-def open_checkpoints(folder: Path) -> ocp.CheckpointManager:
-    """Return the checkpoints of a folder, which is made where it is missing."""
-    # Orbax logs a dozen lines a save through absl; what matters raises.
-    logging.getLogger("absl").setLevel(logging.ERROR)
+def open_checkpoints(folder: Path, *, clean: bool = False) -> ocp.CheckpointManager:
+    """Return the checkpoints of a folder, which is made where it is missing.
+
+    Args:
+        folder: of the checkpoints.
+        clean: remove what a run that was killed, or found the disk full, left half written. For
+            the one that trains: to another, a checkpoint that is being written looks the same.
+    """
+    # Orbax logs a dozen lines a save through absl, and hundreds about a full disk; what matters
+    # raises.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     return ocp.CheckpointManager(
         folder.absolute(),
         options=ocp.CheckpointManagerOptions(
             preservation_policy=ocp.checkpoint_managers.LatestN(2),
+            cleanup_tmp_directories=clean,
         ),
     )
 
@@ -42,7 +50,7 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any, progress: Progre
     """Start writing a checkpoint; a half-written one is never seen by `restore`.
 
     Raises:
-        OSError: an earlier save met a full disk; the checkpoint before it is whole.
+        ValueError: an earlier save met a full disk; the checkpoint before it is whole.
     """
     # The next step donates the state's buffers while orbax still reads them.
     kept = jax.tree.map(jnp.copy, state)

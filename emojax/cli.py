@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from emojax.errors import MissingExtraError, UserError
+from emojax.errors import MissingExtraError, Terminated, UserError
 
 # name: (module with a `main(arguments) -> int`, extra that it needs, what it does)
 COMMANDS: dict[str, tuple[str, str | None, str]] = {
@@ -71,7 +71,7 @@ def run_guarded(program: str, function: Callable[[], int]) -> int:
 
     Returns:
         2 after a `UserError`, a file that can't be read or written, or a
-        missing extra (one line on stderr); 130 after Ctrl-C.
+        missing extra (one line on stderr); 130 after Ctrl-C, 143 where SIGTERM is taken as one.
     """
     try:
         return function()
@@ -92,9 +92,9 @@ def run_guarded(program: str, function: Callable[[], int]) -> int:
         where = error.filename if error.filename is not None else "the output"
         remedy = "free some space" if error.errno in _NO_ROOM else "check the path and its rights"
         message = f"{where}: {error.strerror or error}: {remedy}"
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"\n{program}: stopped; what was already written is kept", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, Terminated) else 130
     print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
     return 2
 

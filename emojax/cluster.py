@@ -298,6 +298,12 @@ def first_alone(call: Callable[[], Result]) -> Result:
     return result
 
 
+def part() -> None:
+    """Take leave of the other processes, which do the same: this one is alone from here on."""
+    if in_company():
+        jax.distributed.shutdown()
+
+
 class Agreement:
     """A number that all processes agree on after each step, without waiting for the device.
 

@@ -26,6 +26,7 @@ Watched = Literal["validation_loss", "emotion_uar", "action_unit_f1", "action_un
 
 NETWORK_FIELDS = (
     "activation",
+    "blocks",
     "dropout",
     "norm_momentum",
     "video_features",
@@ -70,6 +71,9 @@ class TrainConfig:
     """prelu: ReLU with a learned slope below zero for each channel."""
     norm_momentum: float | None = None
     """Share of BatchNorm's running statistics that a step keeps; unset: the network's own."""
+    blocks: tuple[int, ...] = ()
+    """Of the ResNets and the Inceptions: blocks of each stage, as 2 2 2 2, or 3 5 2 of A, B
+    and C; unset: the network's own."""
     extractor: str | None = None
     """Of ar4: the network that reads action units; unset: resnet18. It is trained first, for
     `epochs`, into the folder `extractor` of the run."""
@@ -209,7 +213,7 @@ def config_from_dict(fields: Any, source: str) -> TrainConfig:
         raise UserError(f"{source}: lacks the setting {missing[0]!r} of a training run")
     try:
         values = dict(fields)
-        for name in ("frozen", "stage_rates"):
+        for name in ("blocks", "frozen", "stage_rates"):
             # JSON has no tuples.
             values[name] = tuple(values[name])
         values["augment"] = AugmentConfig(**values["augment"])

@@ -17,17 +17,13 @@ runs/folds-ar1-crema_d-0/
 from __future__ import annotations
 
 import dataclasses
-import json
 import statistics
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from emojax.config import TrainConfig, network_spec
 from emojax.data.folds import folds_sha256, load_folds
@@ -36,16 +32,18 @@ from emojax.data.shards import FaceArrays, dataset_info, load_whole
 from emojax.data.splits import Fold, leave_one_subject_out
 from emojax.errors import UserError
 from emojax.evaluate import Predictions, score
-from emojax.experiment import build_network, drop_nan, make_run_predictor, variables_of
+from emojax.experiment import build_network, drop_nan
 from emojax.files import write_json
-from emojax.run import open_run, provenance
+from emojax.finite import name_examples
+from emojax.lanes import Training
+from emojax.run import full_disk_is_told, open_run, provenance
 from emojax.sharding import make_mesh, replicated
 from emojax.spec import InputSpec, read_json
-from emojax.train import StopTraining, Trainer, TrainState, make_trainer, run_order, stop_signals
+from emojax.stacking import Stacked, Stacking
+from emojax.trainings import Finished, row_figures, train_all
 
-_COMPILED = "/jax/core/compile/backend_compile_duration"
 
-
+@full_disk_is_told
 def train_folds(
     config: TrainConfig,
     folder: Path,
@@ -53,6 +51,8 @@ def train_folds(
     folds_file: Path | None = None,
     *,
     fresh: bool = False,
+    stacked: Stacked = "auto",
+    stack_size: int = 8,
 ) -> dict[str, Any]:
     """Return the figures of all folds together, having trained those that were not done yet.
 
@@ -65,9 +65,12 @@ def train_folds(
         data: folder of the shards; its splits are put together.
         folds_file: what `emojax data folds` wrote; None: one person is left out at a time.
         fresh: throw away a run that is there.
+        stacked: whether a device trains several folds at once.
+        stack_size: how many at most.
 
     Raises:
-        UserError: settings, folds and data do not fit together, or a loss became NaN.
+        UserError: settings, folds and data do not fit together, or a loss became NaN; the other
+            folds are trained all the same.
         StopTraining: someone asked to stop; the folds that are done are kept.
     """
     _refuse_what_needs_more(config)
@@ -78,42 +81,71 @@ def train_folds(
     people = [whole.subjects[index] for index in whole.subject.tolist()]
     folds = load_folds(folds_file, people) if folds_file else tuple(leave_one_subject_out(people))
     trains = [_examples_of(whole, fold.train) for fold in folds]
-    smallest = min(map(len, trains))
+    steps = max(1, min(map(len, trains)) // config.batch_size)
+    if min(map(len, trains)) == 0:
+        raise UserError(f"{data}: a fold has nobody to train on: use other folds")
     open_run(folder, config, spec, data, info.report["fingerprint"], fresh)
     _settle_folds(folder, folds)
-    mesh = make_mesh()
-    network = build_network(config, spec)
-    trainer = make_trainer(network, spec, config, smallest)
-    predict = make_run_predictor(config, spec, mesh)
-    resident = put_on_device(whole, replicated(mesh), config.loss.votes)
-    rows, compiled = [], _Compilations()
-    with compiled, stop_signals() as stopping:
-        for number, (fold, train) in enumerate(
-            zip(tqdm(folds, desc="folds", disable=None), trains, strict=True)
-        ):
-            path = folder / "folds" / f"{number:04d}.npz"
-            row = _load_fold(path, fold)
-            if row is None:
-                before, started = compiled.count, time.monotonic()
-                state = _train_fold(trainer, resident, train, number, stopping)
-                tested = _examples_of(whole, fold.test)
-                answers = predict(variables_of(state), select(whole, _mask(whole, tested)))
-                seconds = time.monotonic() - started
-                row = {
-                    "fold": fold.name,
-                    "tested": tested,
-                    "answers": answers,
-                    "seconds": seconds,
-                    "compilations": compiled.count - before,
-                }
-                _save_fold(path, row)
-            rows.append(row)
-    results = _put_together(config, spec, whole, rows)
+
+    def order_of(number: int, train: np.ndarray) -> Callable[[int], np.ndarray]:
+        return lambda epoch: fold_order(train, config.seed, number, epoch, steps, config.batch_size)
+
+    trainings = [
+        Training(
+            name=f"{number:04d}",
+            about={"fold": fold.name},
+            seed=config.seed,
+            learning_rate=config.optim.learning_rate,
+            order=order_of(number, train),
+            tested=_examples_of(whole, fold.test),
+        )
+        for number, (fold, train) in enumerate(zip(folds, trains, strict=True))
+    ]
+    rows, stacking = train_all(
+        trainings,
+        build_network(config, spec),
+        config,
+        spec,
+        put_on_device(whole, replicated(make_mesh()), config.loss.votes),
+        steps,
+        folder / "folds",
+        stacked=stacked,
+        stack_size=stack_size,
+        what="folds",
+    )
+    _fold_table(whole, spec, rows).to_csv(folder / "folds.csv", index=False)
+
+    def batch_of(number: int, step: int) -> str:
+        epoch, place = divmod(step - 1, steps)
+        seen = trainings[number].order(epoch)[place]
+        return name_examples(
+            [whole.paths[index] for index in seen], folder / "not_finite.json", step
+        )
+
+    _refuse_diverged(folder, rows, batch_of)
+    results = _put_together(config, spec, whole, rows, stacking)
     results["data"] = {"name": info.name, "folder": str(data), "sha256": folds_sha256(folds)}
     results = drop_nan(results)
-    _fold_table(whole, spec, rows).to_csv(folder / "folds.csv", index=False)
     write_json(folder / "results.json", results)
     return results
+
+
+def _refuse_diverged(
+    folder: Path, rows: Sequence[Finished], batch_of: Callable[[int, int], str]
+) -> None:
+    bad = [
+        (number, row.about["fold"], row.diverged_at)
+        for number, row in enumerate(rows)
+        if row.diverged_at is not None
+    ]
+    if bad:
+        number, name, step = bad[0]
+        more = f" (and in {len(bad) - 1} more folds)" if len(bad) > 1 else ""
+        raise UserError(
+            f"fold {name}: the loss became nan at step {step}{more}; {batch_of(number, step)}; "
+            f"{len(rows) - len(bad)} folds are good, see {folder / 'folds.csv'}: try a smaller "
+            "--optim.learning-rate and another --out"
+        )
 
 
 def _refuse_what_needs_more(config: TrainConfig) -> None:
@@ -170,80 +202,16 @@ def fold_order(
     return np.resize(order, (steps, batch_size)).astype(np.int32)
 
 
-def _train_fold(
-    trainer: Trainer, resident: Any, train: np.ndarray, fold: int, stopping: Sequence[int]
-) -> TrainState:
-    config, everywhere = trainer.config, replicated(trainer.mesh)
-    state, losses = trainer.init(), []
-    for epoch in range(config.epochs):
-        order = fold_order(
-            train, config.seed, fold, epoch, trainer.steps_per_epoch, config.batch_size
-        )
-        placed = jax.device_put(order, everywhere)
-        for new_state, metrics, _ in run_order(trainer, state, resident, placed, 0):
-            state = new_state
-            losses.append(metrics["loss"])
-            if stopping:
-                raise StopTraining(int(state.step), stopping[0])
-    last = float(np.ravel(np.asarray(losses[-1]))[-1])
-    if not np.isfinite(last):
-        raise UserError(f"fold {fold}: the loss became {last}: try a smaller learning rate")
-    return state
-
-
-class _Compilations:
-    """Counts what XLA compiles while it is open."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def _note(self, event: str, duration_secs: float, **_: Any) -> None:
-        del duration_secs
-        self.count += event == _COMPILED
-
-    def __enter__(self) -> _Compilations:
-        jax.monitoring.register_event_duration_secs_listener(self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        jax.monitoring.unregister_event_duration_listener(self._note)
-
-
-def _save_fold(path: Path, row: Mapping[str, Any]) -> None:
-    aside = path.with_suffix(".part")
-    with aside.open("wb") as file:
-        np.savez(
-            file,
-            about=np.array(
-                json.dumps({name: row[name] for name in ("fold", "seconds", "compilations")})
-            ),
-            tested=row["tested"],
-            action_units=row["answers"].action_units,
-            emotions=row["answers"].emotions,
-            loss=np.float64(row["answers"].loss),
-        )
-    aside.replace(path)
-
-
-def _load_fold(path: Path, fold: Fold) -> dict[str, Any] | None:
-    """Return a fold that is done, None for one that is not."""
-    if not path.exists():
-        return None
-    with np.load(path, allow_pickle=False) as kept:
-        row = json.loads(str(kept["about"]))
-        answers = Predictions(kept["action_units"], kept["emotions"], float(kept["loss"]))
-        row |= {"tested": kept["tested"], "answers": answers}
-    if row["fold"] != fold.name:
-        raise UserError(f"{path}: is fold {row['fold']!r}, wanted {fold.name!r}: remove it")
-    return row
-
-
 def _put_together(
-    config: TrainConfig, spec: InputSpec, whole: FaceArrays, rows: Sequence[Mapping[str, Any]]
+    config: TrainConfig,
+    spec: InputSpec,
+    whole: FaceArrays,
+    rows: Sequence[Finished],
+    stacking: Stacking | None,
 ) -> dict[str, Any]:
     """Return the figures over everybody; each person's scores are those of their own fold."""
-    tested = np.concatenate([row["tested"] for row in rows])
-    answers = [row["answers"] for row in rows]
+    tested = np.concatenate([row.tested for row in rows])
+    answers = [row.answers for row in rows]
     # Back into the data set's order: a person's examples were scored in one fold.
     order = np.argsort(tested, kind="stable")
     everybody = Predictions(
@@ -251,36 +219,33 @@ def _put_together(
         np.concatenate([answer.emotions for answer in answers])[order],
         statistics.fmean(answer.loss for answer in answers),
     )
-    seconds = [row["seconds"] for row in rows]
+    seconds = [row.seconds for row in rows]
     return {
         "model": config.model,
         "config": config.to_dict(),
         "provenance": provenance(),
         "folds": len(rows),
         "seconds": seconds,
-        "compilations": [row["compilations"] for row in rows],
+        "compilations": [row.compilations for row in rows],
         "cost_over_median": sum(seconds) / (len(seconds) * statistics.median(seconds)),
+        "stacking": dataclasses.asdict(stacking) if stacking else None,
         "test": score(select(whole, _mask(whole, tested)), everybody, spec),
     }
 
 
-def _fold_table(
-    whole: FaceArrays, spec: InputSpec, rows: Sequence[Mapping[str, Any]]
-) -> pd.DataFrame:
+def _fold_table(whole: FaceArrays, spec: InputSpec, rows: Sequence[Finished]) -> pd.DataFrame:
     lines = []
     for row in rows:
-        tested = select(whole, _mask(whole, row["tested"]))
-        figures = score(tested, row["answers"], spec, replicates=2)["overall"]
+        figures = row_figures(whole, row.tested, row, spec)
         lines.append(
             {
-                "fold": row["fold"],
-                "examples": len(row["tested"]),
-                "emotion_accuracy": figures["emotion"].get("accuracy", {}).get("value"),
-                "action_unit_accuracy": figures["action_units"]
-                .get("macro_accuracy", {})
-                .get("value"),
-                "loss": row["answers"].loss,
-                "seconds": round(row["seconds"], 2),
+                "fold": row.about["fold"],
+                "examples": len(row.tested),
+                "emotion_accuracy": figures["emotion_accuracy"],
+                "action_unit_accuracy": figures["action_unit_accuracy"],
+                "loss": row.answers.loss,
+                "diverged_at": row.diverged_at,
+                "seconds": round(row.seconds, 2),
             }
         )
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines).astype({"diverged_at": "Int64"})

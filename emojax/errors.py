@@ -10,6 +10,10 @@ class UserError(ValueError):
     """A mistake in what was given: names the input, what was found, what to do."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: everything ends as after Ctrl-C, with the status 143."""
+
+
 class MissingExtraError(UserError):
     """A command needs an optional part of emojax that is not installed."""
 

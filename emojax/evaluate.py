@@ -72,6 +72,53 @@ def activation(
     )
 
 
+Answers = tuple[
+    Float[Array, "batch outputs"],  # probabilities
+    Float[Array, " batch"],  # each example's loss, summed over its outputs
+    Float[Array, " batch"],  # what it weighs
+]
+
+
+def make_answer(model: nn.Module, looks: Looks, spec: InputSpec) -> Callable[[Any, Batch], Answers]:
+    """Return `(variables, batch) -> answers` for batches as `take_batch` makes them.
+
+    Args:
+        model: the network.
+        looks: what it looks at.
+        spec: what it sees and answers.
+    """
+
+    def answer(variables: Any, batch: Batch) -> Answers:
+        inputs = to_inputs(
+            looks, batch.frames, batch.spectrograms, batch.has_sound, batch.has_frames
+        )
+        logits = forward(model, variables, inputs).logits
+        per_output, weights = output_losses(logits, batch, spec)
+        return activation(logits, spec), (per_output * weights).sum(axis=1), weights.sum(axis=1)
+
+    return answer
+
+
+def to_predictions(
+    scores: np.ndarray, loss: np.ndarray, weight: np.ndarray, spec: InputSpec
+) -> Predictions:
+    """Return the answers to a split, its batches put together.
+
+    Args:
+        scores: a row an example.
+        loss: of each example.
+        weight: of each example.
+        spec: names the outputs.
+    """
+    units = len(spec.action_units)
+    total = max(float(weight.sum(dtype=np.float64)), 1e-8)
+    return Predictions(
+        action_units=scores[:, :units],
+        emotions=scores[:, units:],
+        loss=float(loss.sum(dtype=np.float64)) / total,
+    )
+
+
 def make_predictor(
     model: nn.Module,
     looks: Looks,
@@ -93,20 +140,13 @@ def make_predictor(
     """
     batch_size = max(1, batch_size // spec.frames)
     batch_size = max(batch_size // mesh.size, 1) * mesh.size
-    num_units = len(spec.action_units)
     sharding = split_batch(mesh)
+    answer = make_answer(model, looks, spec)
 
-    def predict(variables: Any, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
-        inputs = to_inputs(
-            looks,
-            normalise(batch.frames, spec),
-            scale_sound(batch.spectrograms),
-            batch.has_sound,
-            batch.has_frames,
-        )
-        logits = forward(model, variables, inputs).logits
-        per_output, weights = output_losses(logits, batch, spec)
-        return activation(logits, spec), (per_output * weights).sum(axis=1), weights.sum(axis=1)
+    def predict(variables: Any, batch: Batch) -> Answers:
+        spectrograms = scale_sound(batch.spectrograms)
+        frames = normalise(batch.frames, spec)
+        return answer(variables, batch._replace(frames=frames, spectrograms=spectrograms))
 
     compiled = jax.jit(predict, out_shardings=replicated(mesh), compiler_options=compiler_options())
 
@@ -134,12 +174,7 @@ def make_predictor(
         scores, loss, weight = (
             np.concatenate([np.asarray(part[k]) for part in parts])[:count] for k in range(3)
         )
-        total = max(float(weight.sum(dtype=np.float64)), 1e-8)
-        return Predictions(
-            action_units=scores[:, :num_units],
-            emotions=scores[:, num_units:],
-            loss=float(loss.sum(dtype=np.float64)) / total,
-        )
+        return to_predictions(scores, loss, weight, spec)
 
     return predict_split
 

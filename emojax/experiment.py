@@ -14,7 +14,6 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pandas as pd
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from emojax import labels, plots
@@ -22,17 +21,27 @@ from emojax.baseline import pixel_baseline
 from emojax.checkpoint import open_checkpoints, restore
 from emojax.cluster import first_alone, is_first
 from emojax.config import TrainConfig, network_spec
-from emojax.data.feed import Usable, find_usable, make_stream
+from emojax.curves import Curves
+from emojax.data.feed import Usable, find_usable, make_stream, streamed_examples
 from emojax.data.resident import keep_faces, keep_labels, put_on_device
 from emojax.data.shards import DatasetInfo, FaceArrays, dataset_info, load_split, read_batches
 from emojax.errors import UserError
 from emojax.evaluate import Modality, Predictor, make_predictor, score
 from emojax.export import SYNTHETIC_NOTICE, export_artifact, record_examples
 from emojax.finetune import take_over
+from emojax.finite import name_examples
 from emojax.losses import balance, count_labels
 from emojax.models import DEFAULT_EXTRACTOR, build_model, looks_at
 from emojax.report import write_report
-from emojax.run import load_run, open_run, provenance, settle_input, write_json
+from emojax.run import (
+    full_disk_is_told,
+    load_run,
+    newest_checkpoint,
+    open_run,
+    provenance,
+    settle_input,
+    write_json,
+)
 from emojax.sharding import make_mesh, replicated, split_batch
 from emojax.spec import InputSpec, read_json
 from emojax.train import (
@@ -64,6 +73,7 @@ def build_network(config: TrainConfig, spec: InputSpec, *, frozen: bool | None =
         dropout=config.dropout,
         activation=config.activation,
         norm_momentum=config.norm_momentum,
+        blocks=config.blocks,
         dtype=compute_dtype(config.dtype),
         extractor=config.extractor,
         frozen=frozen,
@@ -171,7 +181,7 @@ class _Watcher:
     def __init__(self, trainer: Trainer, folder: Path, done: int) -> None:
         batch, total = trainer.config.batch_size, trainer.total_steps
         self._batch, self._done = batch, done
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done or None)
+        self._curves = Curves(folder / "tensorboard", done)
         self.bar = tqdm(
             total=total * batch,
             initial=done * batch,
@@ -188,13 +198,13 @@ class _Watcher:
         self.bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
         self.bar.update(steps * self._batch)
         if self._done % 10 == 0 or steps > 1:
-            self._writer.add_scalar("train/step_loss", loss, self._done)
+            self._curves.add("train/step_loss", loss, self._done)
 
     def epoch(self, row: dict[str, Any]) -> None:
         for name, value in row.items():
             if value is not None and name not in ("epoch", "step"):
-                self._writer.add_scalar(f"epoch/{name}", value, row["step"])
-        self._writer.flush()
+                self._curves.add(f"epoch/{name}", value, row["step"])
+        self._curves.flush()
         shown = {
             "loss": row["loss"],
             "validation": row["validation_loss"],
@@ -211,7 +221,7 @@ class _Watcher:
 
     def close(self) -> None:
         self.bar.close()
-        self._writer.close()
+        self._curves.close()
 
 
 class _Silent:
@@ -255,6 +265,7 @@ def _require_votes(config: TrainConfig, info: DatasetInfo) -> None:
         )
 
 
+@full_disk_is_told
 def train_run(
     config: TrainConfig, folder: Path, data: Path, *, fresh: bool = False, baseline: bool = True
 ) -> dict[str, Any]:
@@ -269,14 +280,15 @@ def train_run(
             a streamed split is too large for it.
 
     Raises:
-        UserError: shards, settings and folder do not fit together, or the loss became NaN.
+        UserError: shards, settings and folder do not fit together, the loss became NaN, or the
+            disk is full.
         StopTraining: someone asked to stop; run again to go on.
     """
     info = dataset_info(data)
     config = settle_input(config, folder, info, fresh)
     spec = network_spec(config, info.input_spec)
     # Not needed any more by a run that goes on.
-    begun = (folder / "checkpoints").is_dir() and not fresh
+    begun = newest_checkpoint(folder) is not None and not fresh
     trained = None if begun else _start(config, spec)
     fingerprint = info.report["fingerprint"]
     # Once thrown away is enough: the others come when the first one has begun.
@@ -319,8 +331,8 @@ def train_run(
         else put_on_device(train, replicated(trainer.mesh), config.loss.votes)
     )
     predict = make_run_predictor(config, spec, trainer.mesh)
-    checkpoints = open_checkpoints(folder / "checkpoints")
-    best = open_checkpoints(folder / BEST) if config.patience else None
+    checkpoints = open_checkpoints(folder / "checkpoints", clean=True)
+    best = open_checkpoints(folder / BEST, clean=True) if config.patience else None
     done = checkpoints.latest_step() or 0
     if done >= trainer.total_steps:
         print(f"{folder}: already trained for {trainer.config.epochs} epochs")
@@ -332,16 +344,32 @@ def train_run(
         row |= _validation_row(predict, state, validation, spec)
         watcher.epoch(row)
 
+    def name_batch(step: int) -> str:
+        if train is None:
+            seen = streamed_examples(info, "train", usable, config.batch_size, config.seed, step)
+        else:
+            epoch, place = divmod(step, trainer.steps_per_epoch)
+            seen = [train.paths[index] for index in np.asarray(trainer.order(epoch))[place]]
+        # Each process has streamed a part of its own.
+        number = "" if is_first() else f".{jax.process_index()}"
+        return name_examples(seen, folder / f"not_finite{number}.json", step + 1)
+
     started = time.monotonic()
     try:
         state, history = fit(
-            trainer, examples, checkpoints, on_steps=watcher.steps, on_epoch=on_epoch, best=best
+            trainer,
+            examples,
+            checkpoints,
+            on_steps=watcher.steps,
+            on_epoch=on_epoch,
+            best=best,
+            name_batch=name_batch,
         )
     finally:
-        watcher.close()
         checkpoints.close()
         if best is not None:
             best.close()
+        watcher.close()
     if config.patience:
         epoch = best_epoch(history, config.watch) + 1
         print(f"kept: epoch {epoch} of {len(history)}, the best {config.watch}", flush=True)

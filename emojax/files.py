@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -39,6 +40,15 @@ def require_file(path: str | os.PathLike[str], what: str) -> Path:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{found}: can't be read ({reason}), wanted {what}") from None
     return found
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Return whether an error says that a disk, or what one may use of it, is full."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # TensorStore, which writes checkpoints, tells it in a ValueError's words.
+    codes = (f"os_error_code='{code}'" for code in (errno.ENOSPC, errno.EDQUOT))
+    return any(code in str(error) for code in codes)
 
 
 def write_json(path: Path, fields: dict[str, Any]) -> None:

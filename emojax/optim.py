@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import jax
 import optax
 
 from emojax.errors import UserError
@@ -111,9 +112,25 @@ def _make_rule(config: OptimConfig, rate: optax.Schedule) -> optax.GradientTrans
     )
 
 
+def scale_by_rate() -> optax.GradientTransformationExtraArgs:
+    """Return a transformation that multiplies updates with the argument `rate` of the update."""
+
+    def update(
+        updates: Any, state: Any, params: Any = None, *, rate: jax.Array, **rest: Any
+    ) -> tuple[Any, Any]:
+        del params, rest
+        return jax.tree.map(lambda leaf: rate * leaf, updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # pyright: ignore
+
+
 def make_optimiser(
-    config: OptimConfig, total_steps: int, factors: Mapping[str, float] | None = None
-) -> optax.GradientTransformation:
+    config: OptimConfig,
+    total_steps: int,
+    factors: Mapping[str, float] | None = None,
+    *,
+    rate_is_argument: bool = False,
+) -> optax.GradientTransformationExtraArgs:
     """Return the update rule over `total_steps` steps.
 
     Args:
@@ -121,9 +138,17 @@ def make_optimiser(
         total_steps: of the run.
         factors: what the updates of each stage are multiplied with, as
             `finetune.stage_factors` has it; None: nothing. Decoupled decay is multiplied too.
+        rate_is_argument: the peak learning rate is the update's argument `rate`, so that runs
+            with different ones share a compilation; `config.learning_rate` then counts for
+            nothing.
     """
+    if rate_is_argument:
+        # Every rule's updates are proportional to the rate, decoupled decay included.
+        config = dataclasses.replace(config, learning_rate=1.0)
     rate = make_schedule(config, max(1, total_steps // config.accumulate))
     parts = [_make_rule(config, rate)]
+    if rate_is_argument:
+        parts.append(scale_by_rate())
     if factors is not None:
         parts.append(scale_stages(factors))
     # The loss's own terms and the clipping come before the rule, what holds for the weights
@@ -138,7 +163,8 @@ def make_optimiser(
         parts.append(keep_within(config.clip_weights))
     if config.average:
         parts.append(average_weights(config.average))
-    rule = optax.chain(*parts) if len(parts) > 1 else parts[0]
+    rule = optax.with_extra_args_support(optax.chain(*parts) if len(parts) > 1 else parts[0])
     if config.accumulate == 1:
         return rule
-    return optax.MultiSteps(rule, config.accumulate).gradient_transformation()
+    many = optax.MultiSteps(rule, config.accumulate)
+    return optax.GradientTransformationExtraArgs(many.init, many.update)  # pyright: ignore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -99,4 +100,51 @@ def plot_action_units(units: dict[str, Any], names: dict[str, str], path: Path) 
     axes.set(ylim=(0, 1.02), title="Action units, 95% intervals over people")
     axes.legend(frameon=False, ncol=3, loc="lower center", bbox_to_anchor=(0.5, 1.06), fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def plot_sweep(runs: Sequence[dict[str, Any]], path: Path, title: str) -> None:
+    """Draw validation figures by learning rate: a point a run, a line through each shape's means.
+
+    Args:
+        runs: rows of a sweep's table.
+        path: of the picture.
+        title: above it.
+    """
+    titles = {"emotion_uar": "Emotion: UAR", "action_unit_f1": "Action units: macro F1"}
+    shown = {
+        f"validation_{name}": text
+        for name, text in titles.items()
+        if any(run[f"validation_{name}"] is not None for run in runs)
+    }
+    figure = Figure(figsize=(5 * max(len(shown), 1), 3.6))
+    styles = list(itertools.product(("-", "--", ":", "-."), (BLUE, ORANGE, GREEN, GRAY)))
+    # Neighbours differ in colour and in style.
+    styles = [styles[(5 * place) % len(styles)] for place in range(len(styles))]
+    shapes = list(dict.fromkeys(run["blocks"] for run in runs))
+    for axes, (name, text) in zip(
+        np.atleast_1d(figure.subplots(1, max(len(shown), 1))), shown.items(), strict=False
+    ):
+        for place, shape in enumerate(shapes):
+            mine = [run for run in runs if run["blocks"] == shape and run[name] is not None]
+            rates = sorted({run["learning_rate"] for run in mine})
+            means = [
+                np.mean([run[name] for run in mine if run["learning_rate"] == rate])
+                for rate in rates
+            ]
+            style, colour = styles[place % len(styles)]
+            axes.plot(rates, means, style, color=colour, label=f"blocks {shape}")
+            axes.plot(
+                [run["learning_rate"] for run in mine],
+                [run[name] for run in mine],
+                ".",
+                color=colour,
+            )
+        axes.set(xscale="log", xlabel="peak learning rate", ylim=(0, 1.02), title=text)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        if len(shapes) > 1 and axes.lines:
+            axes.legend(frameon=False, fontsize=8)
+    figure.suptitle(f"{title}: validation people, a point a run", fontsize=11)
+    figure.tight_layout()
     _save(figure, path)

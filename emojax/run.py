@@ -15,12 +15,14 @@ runs/ar1-synthetic-0/
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax
 
@@ -30,10 +32,51 @@ from emojax.config import TrainConfig, config_from_dict, differences
 from emojax.data.room import choose_input
 from emojax.data.shards import DatasetInfo
 from emojax.errors import UserError
-from emojax.files import write_json
+from emojax.files import is_full_disk, write_json
 from emojax.spec import InputSpec, read_json, spec_from_dict
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
+
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+_Run = Callable[Concatenate[TrainConfig, Path, _Given], _Result]
+
+
+def newest_checkpoint(folder: Path) -> int | None:
+    """Return the step of a run's newest whole checkpoint, None where there is none yet."""
+    steps = (path.name for path in (folder / "checkpoints").glob("*"))
+    return max((int(step) for step in steps if step.isdigit()), default=None)
+
+
+def full_disk_is_told(run: _Run[_Given, _Result]) -> _Run[_Given, _Result]:
+    """Return a run's function that tells of a full disk in one line.
+
+    Args:
+        run: takes the settings and the run's folder first.
+
+    Raises:
+        UserError: by what is returned, in place of what the one who wrote to the disk raised.
+    """
+
+    @functools.wraps(run)
+    def told(
+        config: TrainConfig, folder: Path, *args: _Given.args, **kwargs: _Given.kwargs
+    ) -> _Result:
+        try:
+            return run(config, folder, *args, **kwargs)
+        except Exception as error:
+            if not is_full_disk(error):
+                raise
+            step, done = newest_checkpoint(folder), len(list((folder / "folds").glob("*.npz")))
+            kept = f"{done} folds are kept" if done else "nothing is kept yet"
+            kept = kept if step is None else f"the checkpoint of step {step} is kept"
+            raise UserError(
+                f"{folder}: no room left on the disk; {kept}: free some space, then give the "
+                "same command again"
+            ) from error
+
+    return told
 
 
 def source_commit() -> str | None:
@@ -123,6 +166,10 @@ def open_run(
         raise UserError(f"{folder}: is a file, wanted a folder for the run: choose another --out")
     if fresh and path.exists():
         _check_is_ours(path)
+        for left in folder.iterdir():
+            # The file that makes the folder ours goes last: a kill may come between.
+            if left != path:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
         shutil.rmtree(folder)
     # Absolute: evaluating and exporting may start from another folder.
     fields = {

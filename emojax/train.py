@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import signal
 import threading
 import time
@@ -33,8 +34,9 @@ from emojax.compiler import compiler_options
 from emojax.config import TrainConfig
 from emojax.data.feed import Batches
 from emojax.data.resident import Batch, Resident, draw_frames, place, take_batch
-from emojax.errors import UserError
+from emojax.errors import Terminated, UserError
 from emojax.finetune import read_rates, stage_factors
+from emojax.finite import finite_losses
 from emojax.models import looks_at
 from emojax.models.inputs import Looks, spread_inputs, to_inputs, zero_inputs
 from emojax.models.layers import Outputs
@@ -157,21 +159,21 @@ def change_batch(
 
 def make_train_step(
     model: nn.Module,
-    optimiser: optax.GradientTransformation,
+    optimiser: optax.GradientTransformationExtraArgs,
     spec: InputSpec,
     config: TrainConfig,
-    batch_sharding: jax.sharding.Sharding,
+    batch_sharding: jax.sharding.Sharding | None,
     class_weights: Float[np.ndarray, "2 outputs"] | None = None,
     still: Sequence[str] = (),
-) -> Callable[
-    [TrainState, Resident, Int[Array, " batch"] | None, PRNGKeyArray], tuple[TrainState, Metrics]
-]:
+) -> Callable[..., tuple[TrainState, Metrics]]:
     """Return the update `(state, resident, index, key) -> (state, metrics)`, not yet compiled.
 
     `index` holds the batch's examples, None where `resident` is the batch itself;
     gathering, decoding, frame choice and augmentation are part of the step. `class_weights`
     are those of `losses.balance`; parameters that are `still`, by their top name, get no
-    gradient, while their normalisation goes on to follow the data.
+    gradient, while their normalisation goes on to follow the data. The batch is spread by
+    `batch_sharding`; None: it stays where it is. An optimiser with the learning rate as an
+    argument wants it as the update's fifth, `rate`.
     """
     looks = looks_at(config.model)
 
@@ -180,12 +182,14 @@ def make_train_step(
         resident: Resident,
         index: Int[Array, " batch"] | None,
         key: PRNGKeyArray,
+        rate: Float[Array, ""] | None = None,
     ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
         frame_key, augment_key, dropout_key, mask_key = jax.random.split(key, 4)
         num_frames = resident.num_frames
         if index is not None:
-            index = jax.lax.with_sharding_constraint(index, batch_sharding)
+            if batch_sharding is not None:
+                index = jax.lax.with_sharding_constraint(index, batch_sharding)
             num_frames = num_frames[index]
         frame = draw_frames(frame_key, num_frames, spec.frames)
         batch = take_batch(resident, index, frame, spec)
@@ -197,7 +201,8 @@ def make_train_step(
             mask_key, batch.has_frames, batch.has_sound, config.modality_dropout
         )
         inputs = to_inputs(looks, batch.frames, batch.spectrograms, has_sound, has_frames)
-        inputs = spread_inputs(inputs, batch_sharding)
+        if batch_sharding is not None:
+            inputs = spread_inputs(inputs, batch_sharding)
 
         def loss_of(params: Any) -> tuple[jax.Array, Any]:
             params = {
@@ -215,7 +220,8 @@ def make_train_step(
             return loss, updates.get("batch_stats", {})
 
         (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
+        chosen = {} if rate is None else {"rate": rate}
+        updates, opt_state = optimiser.update(gradients, state.opt_state, state.params, **chosen)
         params = optax.apply_updates(state.params, updates)
         metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradients)}
         return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
@@ -225,7 +231,7 @@ def make_train_step(
 
 def hold_still(
     optimiser: optax.GradientTransformation, parts: Sequence[str]
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Return the update rule for all but some parts of the parameters, by their top name."""
 
     def label(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,6 +253,56 @@ def epoch_order(
     order = jax.random.permutation(jax.random.fold_in(key, epoch), num_examples)
     order = jnp.resize(order, (max(num_examples, steps * batch_size),))
     return order[: steps * batch_size].reshape(steps, batch_size)
+
+
+def make_update_rule(
+    model: nn.Module,
+    spec: InputSpec,
+    config: TrainConfig,
+    steps_per_epoch: int,
+    frozen: Sequence[str] = (),
+    *,
+    rate_is_argument: bool = False,
+) -> tuple[optax.GradientTransformationExtraArgs, tuple[str, ...]]:
+    """Return a run's optimiser, and the parts of the network that it holds still.
+
+    Args:
+        model: the network.
+        spec: what it sees and answers.
+        config: the run's settings.
+        steps_per_epoch: updates in one epoch.
+        frozen: parts that stay as they are, beside those of `config.frozen`.
+        rate_is_argument: as in `make_optimiser`.
+    """
+    factors, still = None, ()
+    if frozen or config.frozen or config.stage_rates:
+        shapes = jax.eval_shape(
+            lambda: init_variables(model, looks_at(config.model), spec, jax.random.key(0))
+        )
+        rates = read_rates(config.stage_rates)
+        found = stage_factors(sorted(shapes["params"]), (*frozen, *config.frozen), rates)
+        still = tuple(stage for stage, factor in found.items() if factor == 0)
+        factors = found if rates else None
+    optimiser = make_optimiser(
+        config.optim, steps_per_epoch * config.epochs, factors, rate_is_argument=rate_is_argument
+    )
+    return (hold_still(optimiser, still) if still else optimiser), still
+
+
+def run_keys(seed: Any) -> tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]:
+    """Return the keys of a run's first parameters, of its epochs' orders, and of its steps.
+
+    Args:
+        seed: of the run; on the device too.
+    """
+    init_key, order_key, step_key = jax.random.split(jax.random.key(seed), 3)
+    return init_key, order_key, step_key
+
+
+def runs_by_epoch(config: TrainConfig) -> bool:
+    """Return whether an epoch is one compiled call."""
+    by_default = config.compiled == "auto" and jax.default_backend() != "cpu"
+    return config.compiled == "epoch" or by_default
 
 
 @dataclasses.dataclass(frozen=True)
@@ -310,23 +366,14 @@ def make_trainer(
     mesh = make_mesh(devices)
     check_batch_size(config.batch_size, mesh)
     steps_per_epoch = max(1, num_examples // config.batch_size)
-    factors, still = None, ()
-    if frozen or config.frozen or config.stage_rates:
-        shapes = jax.eval_shape(
-            lambda: init_variables(model, looks_at(config.model), spec, jax.random.key(0))
-        )
-        rates = read_rates(config.stage_rates)
-        found = stage_factors(sorted(shapes["params"]), (*frozen, *config.frozen), rates)
-        still = tuple(stage for stage, factor in found.items() if factor == 0)
-        factors = found if rates else None
-    optimiser = make_optimiser(config.optim, steps_per_epoch * config.epochs, factors)
-    if still:
-        optimiser = hold_still(optimiser, still)
-    init_key, order_key, step_key = jax.random.split(jax.random.key(config.seed), 3)
+    optimiser, still = make_update_rule(model, spec, config, steps_per_epoch, frozen)
+    init_key, order_key, step_key = run_keys(config.seed)
     everywhere = replicated(mesh)
     # A key is no array of the host: as a result it comes to lie on every process's devices.
     step_key = jax.jit(lambda key: key, out_shardings=everywhere)(step_key)
-    train_step = make_train_step(model, optimiser, spec, config, split_batch(mesh), class_weights)
+    train_step = make_train_step(
+        model, optimiser, spec, config, split_batch(mesh), class_weights, still
+    )
 
     def init() -> TrainState:
         return make_state(model, looks_at(config.model), spec, optimiser, init_key)
@@ -376,8 +423,7 @@ def make_trainer(
         config=config,
         mesh=mesh,
         steps_per_epoch=steps_per_epoch,
-        by_epoch=config.compiled == "epoch"
-        or (config.compiled == "auto" and jax.default_backend() != "cpu"),
+        by_epoch=runs_by_epoch(config),
         init=start,
         order=lambda epoch: compiled_order(np.int32(epoch)),
         step=lambda state, resident, order: compiled_step(state, resident, order, step_key),
@@ -444,16 +490,25 @@ def stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _to_host(losses: Sequence[jax.Array | float], last_step: int) -> list[float]:
-    values = np.concatenate([np.atleast_1d(np.asarray(loss)) for loss in losses])
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        step = last_step - values.size + int(bad[0]) + 1
-        raise UserError(
-            f"the loss became {values[bad[0]]} at step {step}: try a smaller "
-            "--optim.learning-rate (the last checkpoint is from before that step)"
-        )
-    return values.tolist()
+@contextlib.contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end what is done now as Ctrl-C does, with its own status.
+
+    Raises:
+        Terminated: it came; `stop_signals` inside of this waits for the step instead.
+    """
+
+    def end(*_: Any) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def best_epoch(history: Sequence[Mapping[str, Any]], watch: str) -> int:
@@ -484,6 +539,7 @@ def fit(
     on_steps: Callable[[int, float], None],
     on_epoch: Callable[[TrainState, dict[str, Any]], None],
     best: ocp.CheckpointManager | None = None,
+    name_batch: Callable[[int], str] | None = None,
 ) -> tuple[TrainState, list[dict[str, Any]]]:
     """Return the final state and one history row per epoch, going on where a run stopped.
 
@@ -496,10 +552,11 @@ def fit(
         on_steps: told how many steps are newly done and a loss, a step or two behind.
         on_epoch: told the state and the epoch's row, to which it may add its own figures.
         best: where the best epoch's state is kept; wanted with `config.patience`.
+        name_batch: says which examples the update from a step on sees, where one goes wrong.
 
     Raises:
         StopTraining: SIGTERM or Ctrl-C; a checkpoint of the last step is on the disk.
-        UserError: the loss is no longer finite.
+        UserError: the loss or the state is no longer finite; no such state is ever saved.
     """
     state, progress = trainer.init(), Progress()
     if checkpoints.latest_step() is not None:
@@ -510,17 +567,32 @@ def fit(
         checkpoints.wait_until_finished()
     done = int(state.step)
     saved_at = time.monotonic()
-    agreement = Agreement(trainer.mesh)
+    agreement, asked = Agreement(trainer.mesh), 0
+
+    def describe(step: int) -> str:
+        checkpoints.wait_until_finished()
+        batch = f"{name_batch(step - 1)}; " if name_batch else ""
+        return (
+            f"{batch}the last good checkpoint is {checkpoints.directory}/"
+            f"{checkpoints.latest_step()}: look at the batch, or try a smaller "
+            "--optim.learning-rate and another --out"
+        )
+
     with stop_signals() as stopping:
         while done < trainer.total_steps and not out_of_patience(trainer.config, progress.history):
             started, first = time.monotonic(), done
             losses: list[jax.Array | float] = list(progress.losses)
+            norms: list[jax.Array] = []
             for new_state, metrics, steps in run_epoch(trainer, state, examples, done):
                 state, done = new_state, done + steps
                 losses.append(metrics["loss"])
+                norms.append(metrics["gradient_norm"])
                 # Waiting for the loss before last keeps the host close behind the
                 # device without ever letting the device run dry.
-                on_steps(steps, float(np.ravel(losses[max(-3, -len(losses))])[-1]))
+                loss = float(np.ravel(losses[max(-3, -len(losses))])[-1])
+                if not math.isfinite(loss):
+                    finite_losses(losses, norms, state, done, describe)
+                on_steps(steps, loss)
                 if done % trainer.steps_per_epoch == 0:
                     break
                 minutes = (time.monotonic() - saved_at) / 60
@@ -528,7 +600,7 @@ def fit(
                 # A signal's number, or 1: signals that stop a run have larger ones.
                 asked = agreement(stopping[0] if stopping else int(due))
                 if asked:
-                    progress.losses = _to_host(losses, done)
+                    progress.losses = finite_losses(losses, norms, state, done, describe)
                     save(checkpoints, done, state, progress)
                     saved_at = time.monotonic()
                     agreement.forget()
@@ -539,7 +611,7 @@ def fit(
             row = {
                 "epoch": done // trainer.steps_per_epoch,
                 "step": done,
-                "loss": float(np.mean(_to_host(losses, done))),
+                "loss": float(np.mean(finite_losses(losses, norms, state, done, describe))),
                 "examples_per_second": (done - first)
                 * trainer.config.batch_size
                 / (time.monotonic() - started),
@@ -555,10 +627,12 @@ def fit(
             save(checkpoints, done, state, progress)
             saved_at = time.monotonic()
             asked = agree(stopping[0] if stopping else 0)
-            if asked and done < trainer.total_steps:
-                checkpoints.wait_until_finished()
-                raise StopTraining(done, asked)
-    checkpoints.wait_until_finished()
+            if asked:
+                break
+        checkpoints.wait_until_finished()
+        if asked := agree(stopping[0] if stopping else asked):
+            # After the last epoch too: the test figures can take as long as an epoch.
+            raise StopTraining(done, asked)
     if best is not None and best.latest_step() is not None:
         state, _ = restore(best, state)
     return state, progress.history

@@ -30,7 +30,8 @@ from emojax.cross_validation import train_folds
 from emojax.data.find import find_dataset
 from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
-from emojax.train import StopTraining
+from emojax.stacking import Stacked
+from emojax.train import StopTraining, sigterm_interrupts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,10 @@ class FoldOptions(TrainConfig):
     """Folder of the run; unset: runs/folds-MODEL-DATA-SEED."""
     fresh: bool = False
     """Throw away a run that is in that folder, instead of going on with it."""
+    stacked: Stacked = "auto"
+    """Whether a device trains several folds at once; auto: whichever way a few steps are faster."""
+    stack_size: int = 8
+    """How many at most."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -62,7 +67,16 @@ def main(arguments: Sequence[str]) -> int:
     data = find_dataset(options.data, sound=PRESET_SPECTROGRAMS["log_mel"] if hears else None)
     folder = options.out or Path("runs") / f"folds-{config.model}-{data.name}-{config.seed}"
     try:
-        results = train_folds(config, folder, data, options.folds, fresh=options.fresh)
+        with sigterm_interrupts():
+            results = train_folds(
+                config,
+                folder,
+                data,
+                options.folds,
+                fresh=options.fresh,
+                stacked=options.stacked,
+                stack_size=options.stack_size,
+            )
     except StopTraining as stop:
         print(f"stopped: the same command goes on with the next fold in {folder}", file=sys.stderr)
         return 128 + stop.number

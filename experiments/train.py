@@ -37,6 +37,7 @@ from emojax.cluster import (
     first_alone,
     is_first,
     join_cluster,
+    part,
     quiet_others,
     run_together,
 )
@@ -47,7 +48,7 @@ from emojax.experiment import train_run
 from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
 from emojax.spec import SpectrogramSpec
-from emojax.train import StopTraining
+from emojax.train import StopTraining, sigterm_interrupts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +90,16 @@ def _train(config: TrainConfig, options: TrainOptions, sound: SpectrogramSpec | 
     data = first_alone(lambda: find_dataset(options.data, workers=options.workers, sound=sound))
     folder = options.out or Path("runs") / f"{config.model}-{data.name}-{config.seed}"
     try:
-        results = train_run(config, folder, data, fresh=options.fresh, baseline=options.baseline)
+        with sigterm_interrupts():
+            results = train_run(
+                config, folder, data, fresh=options.fresh, baseline=options.baseline
+            )
     except StopTraining as stop:
-        print(f"{stop}, saved in {folder}: the same command goes on from there", file=sys.stderr)
+        if is_first():
+            print(
+                f"{stop}, saved in {folder}: the same command goes on from there", file=sys.stderr
+            )
+        part()
         return 128 + stop.number
     if not is_first():
         return 0

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,22 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
+
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let what XLA has compiled serve each later test, and the processes that tests start.
+
+    Compiling is most of the suite's time, and many tests train the same network. The folder
+    lives as long as the suite, so that nothing of another day is ever used; `.ci/run` names one
+    that the slow tests and the demo share. The variables are read when JAX is imported.
+    """
+    if CACHE not in os.environ:
+        os.environ[CACHE] = tempfile.mkdtemp(prefix="emojax-compiled-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(CACHE), ignore_errors=True))
+    # Small programs are stored only if they took long: a file for each addition costs more.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,9 @@ class Layer(NamedTuple):
 
 LAYERS: dict[str, Layer] = {
     "vocabulary": Layer("__init__ errors files html labels spec", sees="", packages=""),
-    "signal": Layer("audio face picture video", sees="vocabulary", packages="numpy cv2 av"),
+    "signal": Layer(
+        "audio face following picture video", sees="vocabulary", packages="numpy cv2 av"
+    ),
     # Training, from here down to `experiment`. Networks never see TensorFlow or a data set,
     "models": Layer(
         "models.*",
@@ -55,8 +57,8 @@ LAYERS: dict[str, Layer] = {
     ),
     "training": Layer(
         (
-            "augment augment_sound checkpoint cluster compiler config finetune losses optim run sharding "
-            "train weights"
+            "augment augment_sound checkpoint cluster compiler config finetune finite losses optim "
+            "run sharding train weights"
         ),
         sees="vocabulary signal models data",
         packages="numpy jax jaxtyping flax optax orbax",
@@ -67,9 +69,9 @@ LAYERS: dict[str, Layer] = {
         packages="numpy jax flax optax",
     ),
     "evaluation": Layer(
-        "baseline evaluate metrics plots report",
+        "baseline curves evaluate metrics plots report",
         sees="vocabulary signal models data training",
-        packages="numpy cv2 jax jaxtyping flax sklearn matplotlib",
+        packages="numpy cv2 jax jaxtyping flax sklearn matplotlib tensorboardX",
     ),
     "export": Layer(
         "export",
@@ -77,9 +79,9 @@ LAYERS: dict[str, Layer] = {
         packages="numpy jax jaxtyping flax tensorflow ai_edge_litert",
     ),
     "experiment": Layer(
-        "experiment cross_validation",
+        "experiment cross_validation lanes stacking sweep trainings",
         sees="vocabulary signal models data training evaluation export",
-        packages="numpy jax flax pandas tqdm tensorboardX",
+        packages="numpy jax flax pandas tqdm",
     ),
     # Use, beside all that: it starts from the signal again and needs no training package.
     "runtime": Layer(

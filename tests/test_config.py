@@ -37,6 +37,7 @@ OTHER = TrainConfig(
     dropout=0.25,
     activation="prelu",
     norm_momentum=0.95,
+    blocks=(1, 2, 1),
     init="runs/first",
     frozen=("stem",),
     stage_rates=("stage*=0.1",),

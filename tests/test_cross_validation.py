@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import json
 import signal
 from pathlib import Path
@@ -15,9 +16,9 @@ import numpy as np
 import pytest
 from small_sets import noise_pictures
 
-from emojax import cross_validation
+from emojax import cross_validation, trainings
 from emojax.config import TrainConfig, network_spec
-from emojax.cross_validation import fold_order, train_folds
+from emojax.cross_validation import fold_order
 from emojax.data.folds import make_folds
 from emojax.data.resident import put_on_device
 from emojax.data.shards import dataset_info, load_split, load_whole
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from conftest import RunPython
 
 CONFIG = TrainConfig(batch_size=8, epochs=2)
+
+# Measuring would compile every program twice; tests/test_trainings.py looks at it.
+train_folds = functools.partial(cross_validation.train_folds, stacked="no")
 
 
 @pytest.fixture(scope="module")
@@ -163,14 +167,14 @@ def test_a_run_goes_on_with_the_folds_that_are_missing(
 def test_a_stopped_run_keeps_its_folds(
     shards: Path, folds_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = cross_validation._save_fold
+    whole = trainings.save_training
 
     def stop_after(path: Path, row: Any) -> None:
         whole(path, row)
         if path.stem == "0001":
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(cross_validation, "_save_fold", stop_after)
+    monkeypatch.setattr(trainings, "save_training", stop_after)
     with pytest.raises(StopTraining):
         train_folds(CONFIG, tmp_path / "run", shards, folds_file)
     names = [path.name for path in sorted((tmp_path / "run" / "folds").iterdir())]
@@ -210,7 +214,7 @@ def test_the_script_leaves_one_person_out_at_a_time(
 ) -> None:
     script = repository / "experiments" / "folds.py"
     out = tmp_path / "run"
-    arguments = [f"--data={shards}", "--epochs=1", "--batch-size=8", f"--out={out}"]
+    arguments = [f"--data={shards}", "--epochs=1", "--batch-size=8", "--stacked=no", f"--out={out}"]
     done = run_python(script, *arguments)
     assert done.returncode == 0, done.stderr
     people = len(load_whole(shards).subjects)

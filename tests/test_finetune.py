@@ -163,6 +163,25 @@ def test_a_run_starts_from_another_and_goes_on_without_it(
     assert not (tmp_path / "third").exists()
 
 
+def test_a_run_killed_before_its_first_checkpoint_starts_from_the_other_again(
+    shards: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[Any] = []
+
+    def killed(trainer: Any, *args: Any, **options: Any) -> Any:
+        starts.append(flat(jax.tree.map(np.array, trainer.init().params)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "fit", killed)
+    config = TrainConfig(batch_size=8, epochs=1, init=str(first))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train_run(config, tmp_path / "run", shards, baseline=False)
+        assert (tmp_path / "run" / "checkpoints").is_dir()
+    old = flat(load_network(first).variables["params"])
+    np.testing.assert_array_equal(starts, [old, old])
+
+
 def test_a_start_of_another_network_is_refused(shards: Path, first: Path, tmp_path: Path) -> None:
     config = TrainConfig(model="ar2", init=str(first))
     with pytest.raises(UserError, match=r"first: is a ar1: use --model=ar1"):

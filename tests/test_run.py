@@ -169,6 +169,31 @@ def test_fresh_throws_the_old_run_away(tmp_path: Path) -> None:
     assert load_run(folder)[0] == other
 
 
+def test_a_run_killed_while_it_throws_the_old_one_away_can_be_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    opened(folder)
+    for number in range(8):
+        (folder / f"epoch{number}").mkdir()
+    whole, calls = shutil.rmtree, []
+
+    def killed(path: Path) -> None:
+        calls.append(path)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        whole(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            opened(folder, fresh=True)
+    assert len(list(folder.iterdir())) == 5
+    opened(folder, fresh=True)
+    assert set(files_in(folder)) == {"config.json"}
+    assert len(list(folder.iterdir())) == 1
+
+
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_folder_of_something_else_is_refused_and_spared(fresh: bool, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")

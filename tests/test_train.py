@@ -23,6 +23,7 @@ from emojax.errors import UserError
 from emojax.losses import LossConfig, make_targets
 from emojax.models import build_model
 from emojax.models.ar5 import AR5
+from emojax.models.resnet import ResNet
 from emojax.optim import OptimConfig
 from emojax.sharding import replicated
 from emojax.spec import InputSpec, SpectrogramSpec
@@ -64,8 +65,15 @@ def random_resident(count=64, seed=0):
     )
 
 
-def trainer_of(config, count, devices=None, dropout=None):
+# ResNet-18's blocks and BatchNorm, at half of what the whole takes to compile.
+RESNET_BLOCKS = (1, 1, 1)
+
+
+def trainer_of(config, count, devices=None, dropout=None, resnet_blocks=None):
     model = build_model(config.model, SPEC.num_outputs, dropout=dropout)
+    if resnet_blocks:
+        assert isinstance(model, ResNet)
+        model = model.clone(blocks=resnet_blocks)
     return make_trainer(model, SPEC, config, count, devices)
 
 
@@ -131,7 +139,8 @@ def test_overfits_one_batch(model):
         optim=OptimConfig(name="adam", learning_rate=1e-3, schedule="constant"),
     )
     resident = random_resident(count)
-    trainer = trainer_of(config, count, dropout=0.0)
+    blocks = None if model == "ar1" else RESNET_BLOCKS
+    trainer = trainer_of(config, count, dropout=0.0, resnet_blocks=blocks)
     state, on_device = trainer.init(), jax.device_put(resident, replicated(trainer.mesh))
     losses = []
     for epoch in range(steps):
@@ -262,13 +271,16 @@ FOUR_DEVICES = """
 
     assert jax.device_count() == 4
     found = {}
-    for model in ("ar1", "resnet18"):
+    # A network, or the blocks of a ResNet's stages.
+    for asked in sys.argv[2:]:
+        blocks = tuple(json.loads(asked)) if asked.startswith("[") else None
+        model = "resnet18" if blocks else asked
         config = TrainConfig(
             model=model, batch_size=16, epochs=1, optim=OptimConfig(name="sgd", learning_rate=1e-2)
         )
         states = []
         for devices in (jax.devices()[:1], jax.devices()):
-            trainer = trainer_of(config, 16, devices)
+            trainer = trainer_of(config, 16, devices, resnet_blocks=blocks)
             resident = jax.device_put(random_resident(16), replicated(trainer.mesh))
             start = jax.tree.map(np.array, trainer.init())
             state, _ = trainer.step(trainer.init(), resident, trainer.order(0))
@@ -281,25 +293,34 @@ FOUR_DEVICES = """
             float(np.abs(a - b).max())
             for a, b in zip(*map(jax.tree.leaves, states), strict=True)
         )
-        found[model] = (moved, apart)
+        found[asked] = (moved, apart)
     print(json.dumps(found))
 """
 
 
-def test_one_and_four_devices_give_the_same_sgd_step():
+@pytest.mark.parametrize(
+    "networks",
+    [
+        ["ar1", json.dumps(RESNET_BLOCKS)],
+        pytest.param(["resnet18"], marks=pytest.mark.slow),
+    ],
+)
+def test_one_and_four_devices_give_the_same_sgd_step(networks):
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         "JAX_PLATFORMS": "cpu",
     }
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(FOUR_DEVICES), str(Path(__file__).parent)],
+        [sys.executable, "-c", textwrap.dedent(FOUR_DEVICES), Path(__file__).parent, *networks],
         env=environment,
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    for moved, apart in json.loads(done.stdout).values():
+    found = json.loads(done.stdout)
+    assert list(found) == networks
+    for moved, apart in found.values():
         assert moved > 1e-4
         assert apart < 1e-5
 

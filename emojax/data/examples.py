@@ -25,6 +25,7 @@ from emojax.data.frames import (
 )
 from emojax.data.rows import Rejection, Row
 from emojax.errors import UserError
+from emojax.following import make_follower
 from emojax.spec import InputSpec
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 CLIP_FRAMES = 60
 """Crops that a clip keeps: three samples of 20 frames with different starts."""
+
+_FOLLOWED_S = 0.5
+"""Seconds between kept frames up to which a face is looked for near where it was."""
 
 _UNREADABLE = (UserError, OSError, MemoryError, cv2.error)
 
@@ -91,10 +95,6 @@ def read_examples(
         detect: finds faces; the Haar cascade where none is given.
     """
     detect = detect or face.HaarDetector()
-    if options.faces == "ready":
-        cut: _Cut = functools.partial(face.crop_ready, spec=input_spec)
-    else:
-        cut = functools.partial(_cut_largest, detect, input_spec)
 
     def finish(row: Row, frames: Sequence[TimedFrame]) -> Result:
         grays = [gray for _, gray in frames]
@@ -102,6 +102,7 @@ def read_examples(
             turns = upright_turns(grays, detect)
             grays = [turn(gray, turns) for gray in grays]
         times = np.array([timestamp for timestamp, _ in frames], np.float32)
+        cut = _make_cut(options, input_spec, detect, times)
         return _finish(row, [cut(gray) for gray in grays], times, input_spec)
 
     if share_a_video(rows):
@@ -195,11 +196,21 @@ def _read_sound(row: Row, input_spec: InputSpec) -> Sound | None:
     return read_spectrogram(row.audio_path or own, row.start_s, row.end_s, input_spec.sound)
 
 
-def _cut_largest(
-    detect: face.Detector, input_spec: InputSpec, gray: np.ndarray
-) -> np.ndarray | None:
-    box = face.largest(detect(gray))
-    return None if box is None else face.crop_face(gray, box, input_spec)
+def _make_cut(
+    options: ReadOptions, input_spec: InputSpec, detect: face.Detector, times: np.ndarray
+) -> _Cut:
+    """Return what cuts the face out of each frame of one row, called in their order."""
+    if options.faces == "ready":
+        return functools.partial(face.crop_ready, spec=input_spec)
+    # Between frames that lie far apart a face may be anywhere.
+    near = len(times) > 1 and np.diff(times).max() <= _FOLLOWED_S
+    find = make_follower(detect) if near else lambda gray: face.largest(detect(gray))
+
+    def cut(gray: np.ndarray) -> np.ndarray | None:
+        box = find(gray)
+        return None if box is None else face.crop_face(gray, box, input_spec)
+
+    return cut
 
 
 def _bridged(crops: Sequence[np.ndarray | None]) -> np.ndarray:

@@ -121,6 +121,35 @@ def prefetch(
     yield from waiting
 
 
+def streamed_examples(
+    info: DatasetInfo, split: str, usable: Usable, batch_size: int, seed: int, step: int
+) -> list[str]:
+    """Return the ids of the examples that this process streams for the update from a step on.
+
+    Args:
+        info: of the folder of shards.
+        split: which is trained on.
+        usable: which examples.
+        batch_size: examples of a step, over all processes together.
+        seed: of the run.
+        step: of the run.
+    """
+    epoch, first_step = divmod(step, max(1, usable.examples // batch_size))
+    batches = stream_batches(
+        info,
+        split,
+        batch_size=batch_size,
+        seed=seed,
+        epoch=epoch,
+        first_step=first_step,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        columns=("path",),
+        keep=usable.keep,
+    )
+    return next(batches)["path"].tolist()
+
+
 def make_stream(
     info: DatasetInfo,
     split: str,

@@ -166,7 +166,7 @@ def normalise(
     faces: UInt8[Array, "*batch height width"], spec: InputSpec
 ) -> Float[Array, "*batch height width"]:
     """Return (x - offset) / scale of gray values 0..255, as the runner's `face.normalise`."""
-    return (faces.astype(jnp.float32) - spec.offset) / spec.scale
+    return (faces.astype(float) - spec.offset) / spec.scale
 
 
 def scale_sound(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import flax.linen as nn
@@ -82,6 +82,7 @@ def build_model(
     dropout: float | None = None,
     activation: Activation = "relu",
     norm_momentum: float | None = None,
+    blocks: Sequence[int] = (),
     dtype: str = "float32",
     extractor: str | None = None,
     frozen: bool | None = None,
@@ -97,6 +98,7 @@ def build_model(
         activation: `relu`, or `prelu` with a learned slope for each channel.
         norm_momentum: share of BatchNorm's running statistics that a step keeps; None keeps the
             network's own. In `ar4` it is the extractor's.
+        blocks: blocks of each stage; none given: the network's own.
         dtype: compute type, `float32` or `bfloat16`.
         extractor: of `ar4`, the network that reads action units; None: `DEFAULT_EXTRACTOR`.
         frozen: of `ar4`, whether its extractor stays as it is.
@@ -118,8 +120,11 @@ def build_model(
             build, extractor=functools.partial(MODELS[extractor], **shared, **norm)
         )
         norm, extractor = {}, None
+    if blocks:
+        _check_blocks(key, build, blocks)
     settings = {
         "dropout": dropout,
+        "blocks": tuple(blocks) or None,
         "extractor": extractor,
         "frozen": frozen,
         "video_features": video_features,
@@ -128,6 +133,16 @@ def build_model(
     chosen = norm | {name: value for name, value in settings.items() if value is not None}
     _check_settings(key, build, chosen)
     return build(num_outputs=num_outputs, **shared, **chosen)
+
+
+def _check_blocks(key: str, build: Callable[..., nn.Module], blocks: Sequence[int]) -> None:
+    if "blocks" not in inspect.signature(build).parameters:
+        return
+    said = ", ".join(map(str, blocks))
+    if min(blocks) < 1:
+        raise UserError(f"blocks {said}: wanted 1 or more in each stage")
+    if key.startswith("inception") and len(blocks) != 3:
+        raise UserError(f"blocks {said}: {key!r} has 3 stages, A, B and C: as 3 5 2")
 
 
 def _check_settings(key: str, build: Callable[..., nn.Module], chosen: dict[str, Any]) -> None:

@@ -64,7 +64,9 @@ def with_slope_by_taps(
     """
 
     def backward(kept: tuple[jax.Array, jax.Array], slope: jax.Array) -> Any:
-        x, kernel = kept
+        # Else what made them is computed again inside XLA's transposes, value by value.
+        x, slope = lax.optimization_barrier((kept[0], slope))
+        kernel = kept[1]
         (kernel_slope,) = jax.vjp(lambda kernel: plain(x, kernel), kernel)[1](slope)
         return _input_slope(x, kernel, slope, strides, pads), kernel_slope
 

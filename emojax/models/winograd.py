@@ -35,7 +35,7 @@ _LEAST_TILES = 64
 _MANY_WEIGHTS = 2**16
 """Of a tap, from which on their sums are made place by place."""
 _FEW_TILES = 4
-"""Times as many channels as tiles, from which on the products of all places are one."""
+"""Times as many channels as tiles, from which on a kernel's slope is one product of all places."""
 
 
 class Tiles(NamedTuple):
@@ -142,14 +142,18 @@ def _outputs(x: jax.Array, kernel: jax.Array, pads: Sides, *, turned: bool) -> j
     order = slice(None, None, -1 if turned else 1)
     sums = _both(down.weights, across.weights, kernel.dtype)[:, order]
     contracted = (((2,), (2 if turned else 1,)), ((0,), (0,)))
-    products = jnp.stack(
-        [
-            lax.dot_general(values, weights, contracted)
-            for values, weights in zip(
-                _inputs(x, tiles, pads), _weights(kernel, sums, tiles), strict=True
-            )
-        ]
-    )
+    values = _inputs(x, tiles, pads)
+    if values[0].shape[1] <= min(kernel.shape[2:]):
+        # The weights are the larger part here: their sums are made at once and never cut.
+        weights = (sums @ kernel.reshape(sums.shape[1], -1)).reshape(-1, *kernel.shape[2:])
+        products = lax.dot_general(jnp.concatenate(values), weights, contracted)
+    else:
+        products = jnp.stack(
+            [
+                lax.dot_general(row, weights, contracted)
+                for row, weights in zip(values, _weights(kernel, sums, tiles), strict=True)
+            ]
+        )
     sums = _both(down.outputs, across.outputs, x.dtype)
     y = sums @ products.reshape(sums.shape[1], -1)
     y = y.reshape(*tiles.size, x.shape[0], *tiles.counts, products.shape[-1])

@@ -54,7 +54,7 @@ def gradients_of(model: Any, variables: Any) -> Any:
         )
         return (outputs.logits**2).sum()
 
-    return jax.grad(loss)(variables["params"])
+    return jax.jit(jax.grad(loss))(variables["params"])
 
 
 def test_a_frozen_extractor_gets_no_gradient_and_runs_as_in_evaluation() -> None:

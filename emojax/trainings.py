@@ -1,0 +1,292 @@
+"""Many trainings of one network: which are left to do, how many at once, a file for each.
+
+A training that is done is a file: what was stopped goes on with those that have none. One whose
+loss is no longer finite ends as diverged and stops none of the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from emojax.config import TrainConfig
+from emojax.data.resident import Resident, select
+from emojax.data.shards import FaceArrays
+from emojax.errors import UserError
+from emojax.evaluate import Predictions, score
+from emojax.lanes import Lanes, Training, make_lanes
+from emojax.spec import InputSpec
+from emojax.stacking import Stacked, Stacking, settle_stacking
+from emojax.train import StopTraining, TrainState, stop_signals
+
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A training that is done."""
+
+    about: dict[str, Any]
+    """As in `Training`."""
+    tested: np.ndarray
+    """As in `Training`."""
+    answers: Predictions
+    """To those examples, a row each."""
+    loss: float
+    """Mean of the last epoch's steps."""
+    diverged_at: int | None
+    """The first step whose loss was not finite, counted from 1; None: all were."""
+    seconds: float
+    """Its share of the time that it took together with those that it ran beside."""
+    compilations: int
+    """Programs that were compiled in that time."""
+
+
+class Compilations:
+    """Counts what XLA compiles while it is open."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def _note(self, event: str, duration_secs: float, **_: Any) -> None:
+        del duration_secs
+        self.count += event == _COMPILED
+
+    def __enter__(self) -> Compilations:
+        jax.monitoring.register_event_duration_secs_listener(self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        jax.monitoring.unregister_event_duration_listener(self._note)
+
+
+def train_all(
+    trainings: Sequence[Training],
+    network: nn.Module,
+    config: TrainConfig,
+    spec: InputSpec,
+    resident: Resident,
+    steps_per_epoch: int,
+    folder: Path,
+    *,
+    stacked: Stacked = "auto",
+    stack_size: int = 8,
+    what: str = "runs",
+) -> tuple[list[Finished], Stacking | None]:
+    """Return all trainings, having done those that have no file yet, and how they were stacked.
+
+    Args:
+        trainings: what is wanted; all of one shape.
+        network: without parameters.
+        config: settings that they share; its seed and learning rate count for nothing.
+        spec: what the network sees and answers.
+        resident: all examples, replicated on every device.
+        steps_per_epoch: of each training.
+        folder: where their files are, a folder of their own.
+        stacked: whether a device holds several at once; auto: a measurement decides.
+        stack_size: how many at most.
+        what: they are called, on the progress bar.
+
+    Raises:
+        UserError: a file in the folder is of another training.
+        StopTraining: someone asked to stop; those that are done are kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {training.name: folder / f"{training.name}.npz" for training in trainings}
+    left = [
+        training for training in trainings if load_training(paths[training.name], training) is None
+    ]
+    stacking = None
+    if left:
+        # All of them: going on with one must not compile for its size.
+        longest = max(1, *(len(training.tested) for training in trainings))
+        make = functools.cache(
+            lambda width: make_lanes(
+                network,
+                spec,
+                config,
+                steps_per_epoch,
+                width,
+                min(longest, max(1, 256 // spec.frames)),
+            )
+        )
+        with stop_signals() as stopping, Compilations() as compiled:
+            stacking = settle_stacking(
+                left, make, resident, _stacking_file(folder), stacked, stack_size
+            )
+            print(f"{len(left)} {what} to train, {stacking.why}", flush=True)
+            _train_left(
+                left, config, make(stacking.width), resident, paths, stopping, compiled, what
+            )
+    finished = [load_training(paths[training.name], training) for training in trainings]
+    return [row for row in finished if row is not None], stacking
+
+
+def _train_left(
+    left: Sequence[Training],
+    config: TrainConfig,
+    lanes: Lanes,
+    resident: Resident,
+    paths: dict[str, Path],
+    stopping: Sequence[int],
+    compiled: Compilations,
+    what: str,
+) -> None:
+    steps = config.epochs * lanes.steps_per_epoch
+    with tqdm(
+        total=len(left) * steps,
+        unit="step",
+        desc=what,
+        dynamic_ncols=True,
+        mininterval=0.2 if sys.stderr.isatty() else 20,
+    ) as bar:
+        marked, before = time.monotonic(), compiled.count
+        for first in range(0, len(left), lanes.count):
+            group = left[first : first + lanes.count]
+
+            def on_steps(steps: int, loss: float, runs: int = len(group)) -> None:
+                bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+                bar.update(steps * runs)
+
+            state, losses = _train_group(lanes, resident, group, config, stopping, on_steps)
+            filled = [group[min(lane, len(group) - 1)].tested for lane in range(lanes.count)]
+            answers = lanes.predict(state, resident, filled)
+            # What a group leaves for the next one to wait for (files) counts there.
+            now, done = time.monotonic(), compiled.count
+            for training, mine, answer in zip(group, losses, answers, strict=False):
+                bad = np.flatnonzero(~np.isfinite(mine))
+                finished = Finished(
+                    about=training.about,
+                    tested=training.tested,
+                    answers=answer,
+                    loss=float(np.mean(mine[-lanes.steps_per_epoch :])),
+                    diverged_at=int(bad[0]) + 1
+                    if bad.size
+                    else _diverged_in_the_end(answer, steps),
+                    seconds=(now - marked) / len(group),
+                    compilations=done - before,
+                )
+                save_training(paths[training.name], finished)
+            marked, before = now, done
+            if stopping and first + lanes.count < len(left):
+                raise StopTraining(steps, stopping[0])
+
+
+def _stacking_file(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.stacking.json")
+
+
+def _diverged_in_the_end(answers: Predictions, steps: int) -> int | None:
+    # The last update has no loss after it that would show what it did.
+    whole = np.isfinite(answers.action_units).all() and np.isfinite(answers.emotions).all()
+    return None if whole else steps
+
+
+def _train_group(
+    lanes: Lanes,
+    resident: Resident,
+    group: Sequence[Training],
+    config: TrainConfig,
+    stopping: Sequence[int],
+    on_steps: Callable[[int, float], None],
+) -> tuple[TrainState, np.ndarray]:
+    """Return the trained states, and the losses `lane step`."""
+    state, keys, rates = lanes.begin(group)
+    losses: list[np.ndarray] = []
+    for epoch in range(config.epochs):
+        order = lanes.place_order(group, epoch)
+        parts: list[jax.Array] = []
+        for new_state, loss, steps in lanes.run_order(state, resident, order, keys, rates):
+            state = new_state
+            parts.append(loss)
+            # A step or two behind, as in `train.fit`: the device never runs dry, and a signal
+            # is seen soon.
+            seen = np.asarray(parts[max(-3, -len(parts))]).reshape(lanes.count, -1)[
+                : len(group), -1
+            ]
+            finite = seen[np.isfinite(seen)]
+            on_steps(steps, float(finite.mean()) if finite.size else math.nan)
+            if stopping:
+                raise StopTraining(epoch * lanes.steps_per_epoch + len(parts), stopping[0])
+        losses += [np.asarray(part).reshape(lanes.count, -1) for part in parts]
+    return state, np.concatenate(losses, axis=1)
+
+
+def save_training(path: Path, finished: Finished) -> None:
+    """Write a training that is done; the file is there whole or not at all."""
+    fields = ("about", "diverged_at", "seconds", "compilations")
+    aside = path.with_suffix(".part")
+    with aside.open("wb") as file:
+        np.savez(
+            file,
+            about=np.array(json.dumps({name: getattr(finished, name) for name in fields})),
+            tested=finished.tested,
+            action_units=finished.answers.action_units,
+            emotions=finished.answers.emotions,
+            loss=np.float64(finished.answers.loss),
+            training_loss=np.float64(finished.loss),
+        )
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def load_training(path: Path, training: Training) -> Finished | None:
+    """Return a training that is done, None for one that is not.
+
+    Raises:
+        UserError: the file is of another one.
+    """
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as kept:
+        fields = json.loads(str(kept["about"]))
+        answers = Predictions(kept["action_units"], kept["emotions"], float(kept["loss"]))
+        loss, tested = float(kept["training_loss"]), kept["tested"]
+    if fields["about"] != training.about or not np.array_equal(tested, training.tested):
+        raise UserError(
+            f"{path}: is the training {fields['about']}, wanted {training.about}: remove it"
+        )
+    return Finished(**fields, tested=tested, answers=answers, loss=loss)
+
+
+def row_figures(whole: FaceArrays, examples: np.ndarray, row: Finished, spec: InputSpec) -> Any:
+    """Return the figures of a table's row, by name; none of a training that diverged.
+
+    Args:
+        whole: all examples.
+        examples: those that the figures are over, of those that the training was tested on.
+        row: the training.
+        spec: names the outputs.
+    """
+    names = {
+        "emotion_accuracy": ("emotion", "accuracy"),
+        "emotion_uar": ("emotion", "unweighted_average_recall"),
+        "action_unit_accuracy": ("action_units", "macro_accuracy"),
+        "action_unit_f1": ("action_units", "macro_f1"),
+        "action_unit_roc_area": ("action_units", "macro_roc_area"),
+    }
+    if row.diverged_at is not None:
+        return dict.fromkeys(names)
+    mask = np.zeros(len(whole.emotion), bool)
+    mask[examples] = True
+    place = np.isin(row.tested, examples)
+    mine = Predictions(row.answers.action_units[place], row.answers.emotions[place], row.loss)
+    # Intervals are for results, not for tables of runs: no replicates here.
+    overall = score(select(whole, mask), mine, spec, replicates=2)["overall"]
+    return {
+        name: overall[group].get(figure, {}).get("value") for name, (group, figure) in names.items()
+    }

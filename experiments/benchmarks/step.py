@@ -1,0 +1,164 @@
+"""`step`: our training step beside timm's, and beside what the device can do at most."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks.limits import device_dtypes, matrix_rate, memory_rate
+from benchmarks.rounds import Options, median, report, speed_ratio, time_ways
+from benchmarks.timm_peer import PEERS, Packages, find_peer, make_peer, to_torch
+from emojax.compiler import compiler_options
+from emojax.inventory import measure_cost
+from emojax.models import build_model
+from emojax.spec import InputSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class StepOptions(Options):
+    """Time the training step of a network - forward, backward, Adam - beside timm's in PyTorch.
+
+    Both on the same batch, which lies on the device, in the same compute type: a ratio above 1
+    says how many times faster ours is. Shares are of what the device reaches in the same run,
+    in a large matrix product and in reading and writing memory.
+    """
+
+    models: tuple[str, ...] = ("resnet18", "inception_v4", "inception_resnet")
+    """Networks that look at a picture; timm's Inception-ResNet-v2 is cut to the blocks of ours."""
+    batch: int = 32
+    """Pictures of 98 x 80 in a step."""
+    dtype: tuple[str, ...] = ()
+    """Compute types; unset: bfloat16 on a GPU, float32 on a CPU."""
+    threads: int = os.cpu_count() or 1
+    """Of PyTorch on a CPU; XLA takes all."""
+
+    QUICK: ClassVar[Mapping[str, Any]] = {"rounds": 1, "models": ("ar1",), "batch": 4}
+
+
+def _bytes_of(compiled: Any) -> float | None:
+    """Return the bytes that XLA counts for a call: what each of its kernels reads and writes."""
+    analysis = compiled.cost_analysis() or {}
+    return analysis.get("bytes accessed") or None
+
+
+def make_step(
+    key: str, dtype: str, images: np.ndarray, targets: np.ndarray, spec: InputSpec
+) -> tuple[Callable[[], None], float | None]:
+    """Return a function that trains once and waits for the end, and the bytes that XLA counts.
+
+    Args:
+        key: of the network.
+        dtype: its compute type.
+        images: the batch, NHWC.
+        targets: 0 or 1 for each output.
+        spec: of the pictures and outputs.
+    """
+    model = build_model(key, spec.num_outputs, dtype=dtype)
+    pictures, labels = jnp.asarray(images), jnp.asarray(targets)
+    variables = jax.jit(functools.partial(model.init, train=False))(jax.random.key(0), pictures[:1])
+    optimiser = optax.adam(1e-3)
+
+    def step(state: Any, images: jax.Array, labels: jax.Array) -> Any:
+        params, kept, optim, key = state
+
+        def loss(params: Any) -> Any:
+            outputs, updates = model.apply(
+                {"params": params, "batch_stats": kept},
+                images,
+                train=True,
+                rngs={"dropout": key},
+                mutable=["batch_stats"],
+            )
+            entropy = optax.sigmoid_binary_cross_entropy(outputs.logits, labels)
+            return entropy.mean(), updates.get("batch_stats", {})
+
+        gradients, kept = jax.grad(loss, has_aux=True)(params)
+        change, optim = optimiser.update(gradients, optim, params)
+        return optax.apply_updates(params, change), kept, optim, jax.random.split(key)[0]
+
+    params = variables["params"]
+    state = (params, variables.get("batch_stats", {}), optimiser.init(params), jax.random.key(1))
+    jitted = jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
+    compiled = jitted.lower(state, pictures, labels).compile()
+    held = {"state": state}
+
+    def run() -> None:
+        held["state"] = compiled(held["state"], pictures, labels)
+        jax.block_until_ready(held["state"])
+
+    return run, _bytes_of(compiled)
+
+
+def peer_step(
+    packages: Packages,
+    key: str,
+    dtype: str,
+    images: np.ndarray,
+    targets: np.ndarray,
+    spec: InputSpec,
+) -> Callable[[], None]:
+    """Return the same function for timm's network of that key."""
+    peer = make_peer(packages, key, dtype, spec)
+    pictures = peer.put(to_torch(packages, images))
+    labels = peer.put(packages.torch.from_numpy(targets))
+
+    def run() -> None:
+        peer.train(pictures, labels)
+        peer.wait()
+
+    return run
+
+
+def measure(options: StepOptions) -> dict[str, Any]:
+    """Return the figures of each network in each compute type."""
+    options = options.settled()
+    spec, packages = InputSpec(), find_peer(options.threads)
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(options.batch, spec.height, spec.width, 1)).astype(np.float32)
+    targets = rng.integers(0, 2, (options.batch, spec.num_outputs)).astype(np.float32)
+    bandwidth = memory_rate()
+    rates = {dtype: matrix_rate(dtype) for dtype in device_dtypes(options.dtype)}
+    table, rounds = [], {}
+    for dtype, rate in rates.items():
+        for key in options.models:
+            ours, moved = make_step(key, dtype, images, targets, spec)
+            ways = {"ours": ours}
+            if packages and key in PEERS:
+                ways["timm"] = peer_step(packages, key, dtype, images, targets, spec)
+            times = time_ways(ways, options.rounds, f"{key} {dtype}")
+            seconds = median(times, "ours")
+            products = measure_cost(
+                build_model(key, spec.num_outputs, dtype=dtype), "picture", spec
+            ).multiply_accumulates
+            row = {
+                "network": key,
+                "dtype": dtype,
+                "ours ms": seconds * 1e3,
+                "timm ms": median(times, "timm") * 1e3 if "timm" in times else None,
+                "ours / timm": speed_ratio(times, "ours", "timm"),
+                # A backward pass multiplies about twice as much as the forward pass.
+                "of matrix rate": 3 * products * options.batch / seconds / rate,
+                "of memory rate": moved and moved / seconds / bandwidth,
+            }
+            table.append(row)
+            rounds[f"{key} {dtype}"] = times
+    for dtype, rate in rates.items():
+        print(f"matrix rate: {rate / 1e9:,.0f} G multiply-accumulates a second in {dtype}")
+    print(f"memory rate: {bandwidth / 1e9:,.1f} GB a second, read and written")
+    figures = {
+        "table": table,
+        "seconds": rounds,
+        "matrix_multiply_accumulates_per_second": rates,
+        "memory_bytes_per_second": bandwidth,
+        "peers": packages and packages.versions(),
+    }
+    what = f"training step on {options.batch} pictures, ours against timm's on the same device"
+    return report(options, what, figures)

@@ -1,0 +1,150 @@
+"""Real training processes that are stopped at chosen moments, and what has to be left of them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from small_sets import noise_pictures
+
+from emojax import experiment
+from emojax.checkpoint import open_checkpoints, restore
+from emojax.run import load_run
+
+ROOT = Path(__file__).resolve().parents[1]
+EPOCHS, STEPS = 4, 12
+"""Of a run: 48 steps, a checkpoint in every third or so and at each epoch's end."""
+PATIENCE_S = 1800
+"""How long a process may take: twenty seconds, where nothing else runs."""
+
+
+def make_set(folder: Path) -> Path:
+    """Shards of noise: each epoch is `STEPS` batches of 16."""
+    return noise_pictures(folder, train=16 * STEPS, validation=21, test=21)
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A training, as a person starts it; the same again goes on with it."""
+
+    data: Path
+    out: Path
+    cache: Path
+    """Where compiled calls are kept: compiling is all the same, and most of the time."""
+    more: tuple[str, ...] = ()
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start it."""
+        return subprocess.Popen(
+            [
+                sys.executable,
+                str(ROOT / "experiments" / "train.py"),
+                "--model=ar1",
+                f"--data={self.data}",
+                f"--out={self.out}",
+                f"--epochs={EPOCHS}",
+                "--batch-size=16",
+                "--checkpoint-minutes=0.002",
+                "--no-baseline",
+                *self.more,
+            ],
+            env=os.environ
+            | {
+                "JAX_COMPILATION_CACHE_DIR": str(self.cache),
+                "JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS": "0",
+                "JAX_PERSISTENT_COMPILATION_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self) -> str:
+        """Run it to its end and return what it said on stderr."""
+        with self.start() as process:
+            _, errors = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, errors
+        return errors
+
+
+def written(out: Path) -> set[str]:
+    """Names in the folder of checkpoints: a step's number, or orbax's name for half of one."""
+    with contextlib.suppress(FileNotFoundError):
+        return set(os.listdir(out / "checkpoints"))
+    return set()
+
+
+def half_written(out: Path) -> set[str]:
+    """What was begun and not finished."""
+    return {name for name in written(out) if "tmp" in name}
+
+
+def moment(kind: str, out: Path, step: int) -> Callable[[], bool]:
+    """Whether a moment has come, to be asked again and again.
+
+    Args:
+        kind: `load` the settings are written and the data are read; `save` a checkpoint is
+            being written; `step` one is done; `end` training is over and the test begins.
+        out: of the run.
+        step: of the checkpoint, or a later one where that step has none.
+    """
+    if kind == "load":
+        return (out / "config.json").exists
+    if kind == "end":
+        return (out / "history.csv").exists
+
+    def has_come() -> bool:
+        names = half_written(out) if kind == "save" else written(out) - half_written(out)
+        return any(int(name.split(".")[0]) >= step for name in names)
+
+    return has_come
+
+
+def stop_at(command: Command, kind: str, step: int, delay: float, with_signal: int) -> str:
+    """Start a training, send a signal at a moment, return what it said; it must have got it."""
+    has_come = moment(kind, command.out, step)
+    with command.start() as process:
+        end = time.monotonic() + PATIENCE_S
+        while not has_come() and process.poll() is None:
+            assert time.monotonic() < end
+            time.sleep(0.0005)
+        time.sleep(delay)
+        process.send_signal(with_signal)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    wanted = -signal.SIGKILL if with_signal == signal.SIGKILL else 128 + with_signal
+    assert process.returncode == wanted, (kind, step, process.returncode, errors)
+    assert not (command.out / "results.json").exists()
+    return errors
+
+
+def everything(out: Path) -> tuple[Any, Any, Any]:
+    """A finished run's whole state, read from its checkpoint, and its results without times."""
+    config, spec, _ = load_run(out)
+    trainer = experiment._trainer(config, spec, 16 * STEPS)
+    with open_checkpoints(out / "checkpoints") as checkpoints:
+        state, progress = restore(checkpoints, trainer.init())
+    results = json.loads((out / "results.json").read_text())
+    del results["training_seconds_this_time"]
+    for row in results["history"]:
+        del row["examples_per_second"]
+    return jax.tree.map(np.asarray, state), progress.losses, results
+
+
+def assert_ends_alike(one: Path, other: Path) -> None:
+    """Both runs ended with the same state, bit for bit, the same history and figures."""
+    first, second = everything(one), everything(other)
+    assert int(first[0].step) == EPOCHS * STEPS
+    left, right = jax.tree.leaves(first[0]), jax.tree.leaves(second[0])
+    assert [leaf.tobytes() for leaf in left] == [leaf.tobytes() for leaf in right]
+    assert first[1:] == second[1:]

@@ -1,0 +1,238 @@
+"""The benchmark command: its arithmetic, its peer's fairness, and that each part runs."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from emojax.augment import AugmentConfig, warp_affine
+from emojax.errors import UserError
+from emojax.spec import InputSpec
+
+if TYPE_CHECKING:
+    from conftest import RunPython
+
+SUITE = ("step", "input", "epoch", "folds", "scale", "infer")
+
+
+@pytest.fixture
+def load(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Import what lies in `experiments/`."""
+    monkeypatch.syspath_prepend(repository / "experiments")
+    return importlib.import_module
+
+
+def test_ways_take_turns_and_a_first_round_is_not_counted(
+    load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = load("benchmarks.rounds")
+    clock, calls = [0.0], []
+    monkeypatch.setattr(rounds.time, "perf_counter", lambda: clock[0])
+
+    def way(name: str, seconds: list[float]) -> Any:
+        def run() -> None:
+            calls.append(name)
+            clock[0] += seconds.pop(0)
+
+        return run
+
+    ways = {"ours": way("ours", [9, 1, 2, 4]), "theirs": way("theirs", [9, 3, 2, 20])}
+    times = rounds.time_ways(ways, 3, "two")
+    assert calls == ["ours", "theirs", "theirs", "ours", "ours", "theirs", "theirs", "ours"]
+    assert times == {"ours": [1, 2, 4], "theirs": [3, 2, 20]}
+    # The median of 3/1, 2/2 and 20/4, not 3 / 2.
+    assert rounds.speed_ratio(times, "ours", "theirs") == 3
+    assert rounds.speed_ratio(times, "ours", "nobody") is None
+    assert rounds.median(times, "theirs") == 3
+
+
+def test_what_is_over_soon_is_repeated(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = load("benchmarks.rounds")
+    clock, calls = [0.0], [0]
+    monkeypatch.setattr(rounds.time, "perf_counter", lambda: clock[0])
+
+    def run() -> None:
+        calls[0] += 1
+        clock[0] += 0.125
+
+    assert rounds.time_ways({"ours": run}, 2, "one", 1.0) == {"ours": [0.125, 0.125]}
+    # Once to compile, once to see how long it takes, then twice eight times.
+    assert calls[0] == 2 + 2 * 8
+
+
+def test_tables_show_dashes_where_nothing_was_timed(
+    load: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load("benchmarks.rounds").show_table([{"network": "ar1", "ms": 1234.5, "timm": None}])
+    assert capsys.readouterr().out.splitlines() == [
+        "network     ms  timm",
+        "ar1      1,234     -",
+    ]
+
+
+def test_the_peer_warps_as_we_do(load: Any) -> None:
+    change_picture = load("benchmarks.torch_data").change_picture
+    spec = InputSpec()
+    # Angle, zoom, shift, gain, lift, in the order of the draws.
+    script = [0.5, -0.8, np.array([0.6, -0.4]), 0.5, -0.25]
+
+    class Scripted:
+        """Draws what is written there, and no noise."""
+
+        def uniform(self, *_: object) -> Any:
+            return script.pop(0)
+
+        def random(self) -> float:
+            return 0.2
+
+        def standard_normal(self, shape: tuple[int, ...], *_: object) -> Any:
+            return np.zeros(shape, np.float32)
+
+    rows, columns = np.mgrid[0:98, 0:80]
+    # Smooth and without any symmetry.
+    picture = (127 + 60 * np.sin(rows / 17 + 1) + 50 * np.cos(columns / 11)).astype(np.uint8)
+    config = AugmentConfig(rotation_deg=20, scale=0.2, translation=0.1, mirror=0.5)
+    found = change_picture(Scripted(), picture, config, spec)
+    angle, zoom = np.deg2rad(20 * 0.5), 1 - 0.2 * 0.8
+    cosine, sine = np.cos(angle), np.sin(angle)
+    # As `augment.draw_affine` has it: rows first, mirrored.
+    linear = np.array([[cosine, -sine], [-sine, -cosine]]) / zoom
+    shift = 0.1 * np.array([98 * -0.4, 80 * 0.6])
+    affine = jnp.asarray(np.column_stack([linear, shift]), jnp.float32)
+    values = (jnp.asarray(picture, jnp.float32) - spec.offset) / spec.scale
+    warped = np.asarray(warp_affine(values, affine))
+    gain, lift = 1 + config.contrast * 0.5, -config.brightness * 0.25
+    expected = (warped - warped.mean()) * gain + warped.mean() + lift
+    # OpenCV rounds places to 1/32 of a pixel and values to whole gray levels.
+    assert np.abs(found - expected).max() < 2.5 / spec.scale
+
+
+def test_memory_of_the_last_tenth_stands_against_the_first(load: Any) -> None:
+    summarise = load("benchmarks.long_run").summarise
+    mib = 2**20
+    readings = [(float(t), (100 + t) * mib, None) for t in range(1, 101)]
+    row, kept = summarise(readings, 100)
+    assert row["host MiB first"] == pytest.approx(105.5)
+    assert row["last"] == pytest.approx(195.5)
+    assert row["host last / first"] == pytest.approx(195.5 / 105.5)
+    assert row["device last / first"] is None
+    assert len(kept["host_mib"]) == 10
+    with pytest.raises(UserError, match="give more --minutes"):
+        summarise(readings[:9], 9)
+
+
+@pytest.mark.parametrize("name", [*SUITE, "build", "all"])
+def test_each_sub_command_explains_itself(
+    load: Any, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        load("benchmark").main([name, "--help"])
+    assert left.value.code == 0
+    assert f"usage: benchmark.py {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["step", "--rounds=0"], "rounds=0: wanted 1 or more"),
+        (["infer", "--out=/nowhere/figures.json"], "/nowhere/figures.json: no such folder"),
+        (["epoch", "--examples=4", "--batch-size=8"], "examples=4: wanted a batch"),
+        (["scale", "--devices", "2"], "wanted 1 among them"),
+        (["scale", "--batch-size=6", "--devices", "1", "4"], "wanted a multiple of each"),
+        (["folds", "--folds=2"], "folds=2: wanted 3 people or more"),
+    ],
+)
+def test_a_mistake_is_named(
+    load: Any, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        load("benchmark").main(words)
+    assert left.value.code == 2
+    # In a box, its lines broken anywhere.
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert message in said
+
+
+def test_another_sub_command_is_refused(load: Any) -> None:
+    with pytest.raises(UserError, match="no sub-command 'fly': use one of step, input"):
+        load("benchmark").main(["fly"])
+
+
+def test_a_step_is_timed_and_every_repetition_written(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = load("benchmarks.step")
+    monkeypatch.setattr(step, "find_peer", lambda threads: None)
+    out = tmp_path / "step.json"
+    step.measure(step.StepOptions(quick=True, out=out))
+    fields = json.loads(out.read_text())
+    (row,) = fields["table"]
+    (seconds,) = fields["seconds"]["ar1 float32"]["ours"]
+    assert row["ours ms"] == pytest.approx(seconds * 1e3)
+    assert row["timm ms"] is None
+    assert row["of matrix rate"] > 0
+    assert fields["provenance"]["device"]["platform"] == "cpu"
+
+
+@pytest.mark.slow
+def test_the_rehearsal_passes(run_python: RunPython, repository: Path, tmp_path: Path) -> None:
+    script = repository / "experiments" / "benchmark.py"
+    done = run_python(script, "all", "--quick", f"--out={tmp_path}", timeout=900)
+    assert done.returncode == 0, done.stderr
+    tables = {name: json.loads((tmp_path / f"{name}.json").read_text())["table"] for name in SUITE}
+    (epoch,) = tables["epoch"]
+    assert epoch["resident / bare"] > 0
+    assert epoch["streaming / bare"] > 0
+    (folds,) = tables["folds"]
+    assert folds["folds"] == 3
+    assert folds["of all others"] == 0
+    assert [row["devices"] for row in tables["scale"]] == [1, 2, 2]
+    assert {row["way"] for row in tables["input"]} >= {"streaming", "TFDS", "fed to the device"}
+    assert [row["batch"] for row in tables["infer"]] == [1, 4]
+
+
+@pytest.mark.slow
+def test_a_long_training_is_watched(
+    run_python: RunPython, repository: Path, tmp_path: Path
+) -> None:
+    script = repository / "experiments" / "benchmark.py"
+    words = ("epoch", "--quick", "--minutes=0.2", f"--out={tmp_path / 'epoch.json'}")
+    done = run_python(script, *words, timeout=600)
+    assert done.returncode == 0, done.stderr
+    resident, streaming = json.loads((tmp_path / "epoch.json").read_text())["table"]
+    assert (resident["way"], streaming["way"]) == ("resident", "streaming")
+    for row in (resident, streaming):
+        assert row["steps"] > 10
+        assert 0.5 < row["host last / first"] < 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "ratio"),
+    [
+        (("step", "--batch=2"), "ours / timm"),
+        (("infer", "--batches", "2"), "ours / timm"),
+        (("epoch", "--examples=8", "--batch-size=4"), "resident / PyTorch"),
+    ],
+)
+def test_pytorch_stands_beside(
+    run_python: RunPython, repository: Path, tmp_path: Path, words: tuple[str, ...], ratio: str
+) -> None:
+    for package in ("torch", "timm"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"no {package}")
+    script = repository / "experiments" / "benchmark.py"
+    out = tmp_path / "figures.json"
+    options = ("--models", "resnet18", "--rounds=1", f"--out={out}")
+    done = run_python(script, *words, *options, timeout=900)
+    assert done.returncode == 0, done.stderr
+    fields = json.loads(out.read_text())
+    assert fields["table"][0][ratio] > 0
+    assert set(fields["peers"]) == {"torch", "timm"}
