@@ -73,7 +73,7 @@ def draw_affine(
     angle = jnp.deg2rad(config.rotation_deg) * jax.random.uniform(angle_key, minval=-1.0)
     zoom = 1.0 + config.scale * jax.random.uniform(scale_key, minval=-1.0)
     sign = jnp.where(jax.random.uniform(mirror_key) < config.mirror, -1.0, 1.0)
-    sides = jnp.array([height, width], jnp.float32)
+    sides = jnp.array([height, width], float)
     shift = config.translation * sides * jax.random.uniform(shift_key, (2,), minval=-1.0)
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
     linear = jnp.array([[cosine, sine * sign], [-sine, cosine * sign]]) / zoom

@@ -13,7 +13,14 @@ from jaxtyping import Array, Float, UInt8
 
 from emojax import metrics
 from emojax.compiler import compiler_options
-from emojax.data.resident import Batch, middle_frames, normalise, scale_sound, share_votes
+from emojax.data.resident import (
+    Batch,
+    middle_frames,
+    normalise,
+    place,
+    scale_sound,
+    share_votes,
+)
 from emojax.data.shards import FaceArrays
 from emojax.losses import output_losses
 from emojax.models import forward
@@ -162,7 +169,7 @@ def make_predictor(
         for start in range(0, count, batch_size):
             # The last batch repeats the last example; what is surplus is cut off below.
             index = np.minimum(np.arange(start, start + batch_size), count - 1)
-            batch = jax.device_put(Batch(*(array[index] for array in whole)), sharding)
+            batch = place(Batch(*(array[index] for array in whole)), sharding)
             parts.append(compiled(variables, batch))
         scores, loss, weight = (
             np.concatenate([np.asarray(part[k]) for part in parts])[:count] for k in range(3)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from emojax import labels, plots
 from emojax.baseline import pixel_baseline
 from emojax.checkpoint import open_checkpoints, restore
+from emojax.cluster import first_alone, is_first
 from emojax.config import TrainConfig, network_spec
 from emojax.curves import Curves
 from emojax.data.feed import Usable, find_usable, make_stream, streamed_examples
@@ -223,6 +224,18 @@ class _Watcher:
         self._curves.close()
 
 
+class _Silent:
+    """What watches a run in all processes but the first."""
+
+    def steps(self, *_: Any) -> None:
+        pass
+
+    epoch = steps
+
+    def close(self) -> None:
+        pass
+
+
 def _require_test_people(info: DatasetInfo) -> None:
     # Known before an hour of training rather than after it.
     if info.num_examples["test"] == 0:
@@ -277,7 +290,9 @@ def train_run(
     # Not needed any more by a run that goes on.
     begun = newest_checkpoint(folder) is not None and not fresh
     trained = None if begun else _start(config, spec)
-    open_run(folder, config, spec, data, info.report["fingerprint"], fresh)
+    fingerprint = info.report["fingerprint"]
+    # Once thrown away is enough: the others come when the first one has begun.
+    first_alone(lambda: open_run(folder, config, spec, data, fingerprint, fresh and is_first()))
     if config.input == "streaming":
         train, usable = None, find_usable(info, "train", spec)
     else:
@@ -323,7 +338,7 @@ def train_run(
         print(f"{folder}: already trained for {trainer.config.epochs} epochs")
     elif done:
         print(f"{folder}: going on from step {done} of {trainer.total_steps}")
-    watcher = _Watcher(trainer, folder, done)
+    watcher = _Watcher(trainer, folder, done) if is_first() else _Silent()
 
     def on_epoch(state: TrainState, row: dict[str, Any]) -> None:
         row |= _validation_row(predict, state, validation, spec)
@@ -335,7 +350,9 @@ def train_run(
         else:
             epoch, place = divmod(step, trainer.steps_per_epoch)
             seen = [train.paths[index] for index in np.asarray(trainer.order(epoch))[place]]
-        return name_examples(seen, folder / "not_finite.json", step + 1)
+        # Each process has streamed a part of its own.
+        number = "" if is_first() else f".{jax.process_index()}"
+        return name_examples(seen, folder / f"not_finite{number}.json", step + 1)
 
     started = time.monotonic()
     try:
@@ -356,7 +373,8 @@ def train_run(
     if config.patience:
         epoch = best_epoch(history, config.watch) + 1
         print(f"kept: epoch {epoch} of {len(history)}, the best {config.watch}", flush=True)
-    pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
+    if is_first():
+        pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
     results = {
         "model": config.model,
         "parameters": int(sum(np.size(leaf) for leaf in jax.tree.leaves(state.params))),
@@ -421,6 +439,8 @@ def finish_run(
     test = keep_labels(load_split(data, "test"), spec)
     results["data"]["splits"] |= data_facts(data, {"test": test})["splits"]
     results["test"] = score_modalities(test, predict, variables_of(state), config, spec)
+    if not is_first():
+        return results
     if train is not None and (train.num_frames > 0).any() and (test.num_frames > 0).any():
         print("logistic regression on pixels, to compare with ...", flush=True)
         faces = keep_faces(test)
@@ -492,7 +512,7 @@ def load_network(folder: Path) -> TrainedNetwork:
         raise UserError(f"{folder}: no checkpoint yet: train first")
     model = build_network(dataclasses.replace(config, dtype="float32"), spec)
     # The state's form does not depend on how many examples it was trained on.
-    trainer = _trainer(config, spec, config.batch_size, devices=jax.devices()[:1])
+    trainer = _trainer(config, spec, config.batch_size, devices=jax.local_devices()[:1])
     with open_checkpoints(folder / (BEST if config.patience else "checkpoints")) as checkpoints:
         state, _ = restore(checkpoints, trainer.init())
     return TrainedNetwork(model, variables_of(state), config, spec, data)

@@ -27,6 +27,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import jax
 
 from emojax import __version__
+from emojax.cluster import agree
 from emojax.config import TrainConfig, config_from_dict, differences
 from emojax.data.room import choose_input
 from emojax.data.shards import DatasetInfo
@@ -131,7 +132,10 @@ def settle_input(config: TrainConfig, folder: Path, info: DatasetInfo, fresh: bo
     if (folder / "config.json").exists() and not fresh:
         chosen, why = load_run(folder)[0].input, "as this run began"
     else:
-        chosen, why = choose_input(info, "train", jax.devices())
+        chosen, why = choose_input(info, "train", jax.local_devices())
+        # Where one process lacks the room, all of them stream.
+        if agree(chosen == "streaming") and chosen == "resident":
+            chosen, why = "streaming", "another process has no room for it"
     print(f"input: {chosen} ({why})", flush=True)
     return dataclasses.replace(config, input=chosen)
 

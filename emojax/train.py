@@ -29,10 +29,11 @@ from emojax import losses
 from emojax.augment import augment_batch, draw_shares, mix, neighbours
 from emojax.augment_sound import augment_sounds
 from emojax.checkpoint import Progress, restore, save
+from emojax.cluster import Agreement, agree
 from emojax.compiler import compiler_options
 from emojax.config import TrainConfig
 from emojax.data.feed import Batches
-from emojax.data.resident import Batch, Resident, draw_frames, take_batch
+from emojax.data.resident import Batch, Resident, draw_frames, place, take_batch
 from emojax.errors import Terminated, UserError
 from emojax.finetune import read_rates, stage_factors
 from emojax.finite import finite_losses
@@ -368,7 +369,8 @@ def make_trainer(
     optimiser, still = make_update_rule(model, spec, config, steps_per_epoch, frozen)
     init_key, order_key, step_key = run_keys(config.seed)
     everywhere = replicated(mesh)
-    step_key = jax.device_put(step_key, everywhere)
+    # A key is no array of the host: as a result it comes to lie on every process's devices.
+    step_key = jax.jit(lambda key: key, out_shardings=everywhere)(step_key)
     train_step = make_train_step(
         model, optimiser, spec, config, split_batch(mesh), class_weights, still
     )
@@ -400,7 +402,7 @@ def make_trainer(
 
     def start() -> TrainState:
         # Steps donate their state: each start gets a copy of its own.
-        parts = jax.device_put(jax.tree.map(np.array, dict(trained or {})), everywhere)
+        parts = place(jax.tree.map(np.array, dict(trained or {})), everywhere)
         state = compiled_init()
         return state._replace(
             params={**state.params, **parts.get("params", {})},
@@ -565,6 +567,7 @@ def fit(
         checkpoints.wait_until_finished()
     done = int(state.step)
     saved_at = time.monotonic()
+    agreement, asked = Agreement(trainer.mesh), 0
 
     def describe(step: int) -> str:
         checkpoints.wait_until_finished()
@@ -593,13 +596,18 @@ def fit(
                 if done % trainer.steps_per_epoch == 0:
                     break
                 minutes = (time.monotonic() - saved_at) / 60
-                if stopping or minutes > trainer.config.checkpoint_minutes:
+                due = minutes > trainer.config.checkpoint_minutes
+                # A signal's number, or 1: signals that stop a run have larger ones.
+                asked = agreement(stopping[0] if stopping else int(due))
+                if asked:
                     progress.losses = finite_losses(losses, norms, state, done, describe)
                     save(checkpoints, done, state, progress)
                     saved_at = time.monotonic()
-                if stopping:
+                    agreement.forget()
+                if asked > 1:
                     checkpoints.wait_until_finished()
-                    raise StopTraining(done, stopping[0])
+                    raise StopTraining(done, asked)
+            agreement.forget()
             row = {
                 "epoch": done // trainer.steps_per_epoch,
                 "step": done,
@@ -618,12 +626,13 @@ def fit(
                 best.wait_until_finished()
             save(checkpoints, done, state, progress)
             saved_at = time.monotonic()
-            if stopping:
+            asked = agree(stopping[0] if stopping else 0)
+            if asked:
                 break
         checkpoints.wait_until_finished()
-        if stopping:
+        if asked := agree(stopping[0] if stopping else asked):
             # After the last epoch too: the test figures can take as long as an epoch.
-            raise StopTraining(done, stopping[0])
+            raise StopTraining(done, asked)
     if best is not None and best.latest_step() is not None:
         state, _ = restore(best, state)
     return state, progress.history

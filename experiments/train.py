@@ -32,12 +32,22 @@ from presets import preset_for
 
 from emojax.audio import PRESETS as PRESET_SPECTROGRAMS
 from emojax.cli import run_guarded
+from emojax.cluster import (
+    ClusterOptions,
+    first_alone,
+    is_first,
+    join_cluster,
+    part,
+    quiet_others,
+    run_together,
+)
 from emojax.compiler import keep_freed_memory
 from emojax.config import TrainConfig
 from emojax.data.find import find_dataset
 from emojax.experiment import train_run
 from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
+from emojax.spec import SpectrogramSpec
 from emojax.train import StopTraining, sigterm_interrupts
 
 
@@ -51,6 +61,8 @@ class TrainOptions(TrainConfig):
     """Throw away a run that is in that folder, instead of going on with it."""
     baseline: bool = True
     """Fit logistic regression on pixels too, to stand beside the network."""
+    cluster: ClusterOptions = dataclasses.field(default_factory=ClusterOptions)
+    """Other processes that train with this one; docs/clusters.md."""
     workers: int = os.cpu_count() or 1
     """Processes that find faces when a data set has to be built."""
 
@@ -69,7 +81,13 @@ def main(arguments: Sequence[str]) -> int:
     config = TrainConfig(**{name: getattr(options, name) for name in names})
     hears = looks_at(config.model) == "clip" and config.sound_features != 0
     sound = PRESET_SPECTROGRAMS["log_mel"] if hears else None
-    data = find_dataset(options.data, workers=options.workers, sound=sound)
+    join_cluster(options.cluster, "train.py")
+    with quiet_others():
+        return _train(config, options, sound)
+
+
+def _train(config: TrainConfig, options: TrainOptions, sound: SpectrogramSpec | None) -> int:
+    data = first_alone(lambda: find_dataset(options.data, workers=options.workers, sound=sound))
     folder = options.out or Path("runs") / f"{config.model}-{data.name}-{config.seed}"
     try:
         with sigterm_interrupts():
@@ -77,8 +95,14 @@ def main(arguments: Sequence[str]) -> int:
                 config, folder, data, fresh=options.fresh, baseline=options.baseline
             )
     except StopTraining as stop:
-        print(f"{stop}, saved in {folder}: the same command goes on from there", file=sys.stderr)
+        if is_first():
+            print(
+                f"{stop}, saved in {folder}: the same command goes on from there", file=sys.stderr
+            )
+        part()
         return 128 + stop.number
+    if not is_first():
+        return 0
     print(terminal_table(results))
     print(f"wrote {folder / 'results.json'}, {folder / 'report.html'} and the pictures beside them")
     print(f"next: python experiments/export.py {folder}")
@@ -86,4 +110,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_guarded("train.py", lambda: main(sys.argv[1:])))
+    sys.exit(run_together("train.py", lambda: run_guarded("train.py", lambda: main(sys.argv[1:]))))

@@ -57,8 +57,8 @@ LAYERS: dict[str, Layer] = {
     ),
     "training": Layer(
         (
-            "augment augment_sound checkpoint compiler config finetune finite losses optim run "
-            "sharding train weights"
+            "augment augment_sound checkpoint cluster compiler config finetune finite losses optim "
+            "run sharding train weights"
         ),
         sees="vocabulary signal models data",
         packages="numpy jax jaxtyping flax optax orbax",

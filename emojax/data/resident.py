@@ -84,6 +84,23 @@ def share_votes(
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
 
+def place(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+    """Return arrays of the host on the devices, of which each process fills its own.
+
+    Args:
+        tree: arrays, the same in all processes.
+        sharding: where they go.
+    """
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    # device_put would send all of it through the network, to compare.
+    def put(values: np.ndarray) -> jax.Array:
+        return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+
+    return jax.tree.map(put, tree)
+
+
 def put_on_device(
     arrays: FaceArrays, sharding: jax.sharding.Sharding, votes: str = "none"
 ) -> Resident:
@@ -97,7 +114,8 @@ def put_on_device(
     Raises:
         UserError: a device has no room for the faces.
     """
-    check_fits(arrays.faces.nbytes + arrays.spectrograms.nbytes, sharding.device_set)
+    here = sharding.addressable_devices
+    check_fits(arrays.faces.nbytes + arrays.spectrograms.nbytes, here)
     host = Resident(
         faces=arrays.faces,
         spectrograms=arrays.spectrograms,
@@ -109,7 +127,7 @@ def put_on_device(
         emotion_confidence=arrays.emotion_confidence.astype(np.float32),
         emotion_shares=share_votes(arrays.votes, votes),
     )
-    return jax.device_put(host, sharding)
+    return place(host, sharding)
 
 
 def space_frames(
@@ -148,7 +166,7 @@ def normalise(
     faces: UInt8[Array, "*batch height width"], spec: InputSpec
 ) -> Float[Array, "*batch height width"]:
     """Return (x - offset) / scale of gray values 0..255, as the runner's `face.normalise`."""
-    return (faces.astype(jnp.float32) - spec.offset) / spec.scale
+    return (faces.astype(float) - spec.offset) / spec.scale
 
 
 def scale_sound(

@@ -68,7 +68,8 @@ class Head(nn.Module):
         """Return logits and the features they came from, both float32."""
         kept = nn.Dropout(self.dropout, deterministic=not train)(features)
         logits = nn.Dense(self.num_outputs, dtype=self.dtype, name="logits")(kept)
-        return Outputs(logits.astype(jnp.float32), features.astype(jnp.float32))
+        # JAX's default: float64 where a test asks for it.
+        return Outputs(logits.astype(float), features.astype(float))
 
 
 Conv: Callable[..., Any] = functools.partial(nn.Conv, conv_general_dilated=convolve)

@@ -66,7 +66,8 @@ def _shares(x: Values, mask: Bool[Array, " batch"] | None) -> PerExample:
 
 def _sums(x: Values, weights: PerExample | None = None) -> Float[Array, " channels"]:
     """Return each channel's sum, of the examples as weighted."""
-    x = x.astype(jnp.float32)
+    # JAX's default type: float32, or float64 where that is enabled.
+    x = x.astype(float)
     weights = jnp.ones((1,) * x.ndim) if weights is None else weights
     if jax.default_backend() != "cpu":
         return (x * weights).sum(tuple(range(x.ndim - 1)))
@@ -106,7 +107,7 @@ def _forward(
 
 def _backward(epsilon: float, kept: Any, slopes: Any) -> Any:
     x, share, scale, mean, rate = kept
-    slope = slopes[0].astype(jnp.float32)
+    slope = slopes[0].astype(float)
     normal = (x - mean) * rate
     bias_slope, scale_slope = _sums(slope), _sums_of_made(slope * normal)
     x_slope = (rate * scale) * (slope - share * (bias_slope + normal * scale_slope))

@@ -140,7 +140,7 @@ class ResNet(nn.Module):
                     norm,
                     name=f"stage{stage}_block{block}",
                 )(x)
-        x = x.astype(jnp.float32).mean(axis=(1, 2))
+        x = x.astype(float).mean(axis=(1, 2))
         return Head(self.num_outputs, self.dropout, self.dtype, name="head")(x, train=train)
 
 
