@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NoReturn, TypeVar, get_args
+from typing import Any, Literal, NoReturn, TypeVar
 
 import jax
 import numpy as np
@@ -57,8 +57,6 @@ class ClusterOptions:
 
     def __post_init__(self) -> None:
         """Refuse what can't be a place in a cluster."""
-        if self.kind not in get_args(Kind):
-            raise UserError(f"cluster.kind={self.kind!r}: use {', '.join(get_args(Kind))}")
         for name, least in (("heartbeat_seconds", 5), ("join_seconds", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"cluster.{name}={getattr(self, name)}: wanted {least} or more")
@@ -200,7 +198,7 @@ def join_cluster(options: ClusterOptions, program: str) -> None:
             flush=True,
         )
         if options.process == 0:
-            _check_free(options.coordinator)
+            _check_free(options.coordinator, options.join_seconds)
         else:
             _wait_for(options.coordinator, options.join_seconds)
     elif options.kind == "slurm":
@@ -229,17 +227,23 @@ def join_cluster(options: ClusterOptions, program: str) -> None:
         )
 
 
-def _check_free(address: str) -> None:
+def _check_free(address: str, seconds: float) -> None:
     # JAX 0.10 ends in a segmentation fault where the port is taken.
     host, port = read_address(address)
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        raise UserError(
-            f"cluster.coordinator={address}: can't be listened on ({error.strerror}): use an "
-            "address of this machine, the first process's, and a free port"
-        ) from None
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            socket.create_server((host, port), family=family).close()
+            return
+        except OSError as error:
+            # A new pod's name takes a moment to be known.
+            if not isinstance(error, socket.gaierror) or time.monotonic() > end:
+                raise UserError(
+                    f"cluster.coordinator={address}: can't be listened on ({error.strerror}): "
+                    "use an address of this machine, the first process's, and a free port"
+                ) from None
+        time.sleep(0.2)
 
 
 def _wait_for(address: str, seconds: float) -> None:
