@@ -52,7 +52,7 @@ def tiny_networks() -> Any:
 @pytest.fixture(scope="module")
 def done(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("sweeps") / "sweep"
-    return folder, train_sweep(CONFIG, GRID, folder, shards, stacked="no")
+    return folder, train_sweep(CONFIG, folder, shards, GRID, stacked="no")
 
 
 def test_a_row_is_the_run_that_training_by_itself_gives(
@@ -113,13 +113,13 @@ def test_a_grid_may_grow(shards: Path, done: tuple[Path, dict[str, Any]], tmp_pa
     folder, results = done
     files = {path: path.stat().st_mtime_ns for path in folder.rglob("*.npz")}
     larger = dataclasses.replace(GRID, learning_rates=(1e-3, 1e-4), blocks=((),))
-    again = train_sweep(CONFIG, larger, folder, shards, stacked="no")
+    again = train_sweep(CONFIG, folder, shards, larger, stacked="no")
     assert [run["learning_rate"] for run in again["runs"]] == [1e-3, 1e-4]
     assert again["runs"][0] == results["runs"][0]
     assert all(path.stat().st_mtime_ns == files[path] for path in files)
     other = dataclasses.replace(CONFIG, batch_size=4)
     with pytest.raises(UserError, match="holds a run with other settings"):
-        train_sweep(other, GRID, folder, shards)
+        train_sweep(other, folder, shards, GRID)
 
 
 def run_of(blocks: str, rate: float, seed: int, uar: float | None, f1: float | None) -> Any:
@@ -171,7 +171,7 @@ def test_settings_that_a_sweep_cannot_have_are_refused(
     shards: Path, tmp_path: Path, change: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(UserError, match=words):
-        train_sweep(dataclasses.replace(CONFIG, **change), GRID, tmp_path / "run", shards)
+        train_sweep(dataclasses.replace(CONFIG, **change), tmp_path / "run", shards, GRID)
     assert not (tmp_path / "run").exists()
 
 
