@@ -110,8 +110,16 @@ def moment(kind: str, out: Path, step: int) -> Callable[[], bool]:
     return has_come
 
 
+class TooLateError(Exception):
+    """A run had ended, or written its results, before the signal came."""
+
+
 def stop_at(command: Command, kind: str, step: int, delay: float, with_signal: int) -> str:
-    """Start a training, send a signal at a moment, return what it said; it must have got it."""
+    """Start a training, send a signal at a moment, return what it said.
+
+    Raises:
+        TooLateError: nothing was tried.
+    """
     has_come = moment(kind, command.out, step)
     with command.start() as process:
         end = time.monotonic() + PATIENCE_S
@@ -121,9 +129,10 @@ def stop_at(command: Command, kind: str, step: int, delay: float, with_signal: i
         time.sleep(delay)
         process.send_signal(with_signal)
         _, errors = process.communicate(timeout=PATIENCE_S)
+    if (command.out / "results.json").exists():
+        raise TooLateError(kind, step, delay)
     wanted = -signal.SIGKILL if with_signal == signal.SIGKILL else 128 + with_signal
     assert process.returncode == wanted, (kind, step, process.returncode, errors)
-    assert not (command.out / "results.json").exists()
     return errors
 
 

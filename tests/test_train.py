@@ -233,7 +233,7 @@ def test_nan_stops_and_names_the_step(tmp_path):
     resident.action_unit_confidence[:] = 1e30
     with pytest.raises(UserError, match=r"the loss became (nan|inf) at step \d+") as error:
         train(config, resident, tmp_path)
-    named = int(str(error.value).split("at step ")[1].split(":")[0])
+    named = int(str(error.value).split("at step ")[1].split(";")[0])
     with open_checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest_step() < named
 
