@@ -32,11 +32,14 @@ lint: .venv/ready
 types: .venv/ready
 	.venv/bin/basedpyright
 
+# On each core a process with a file of tests: much of a test is Python, which fills one.
+TEST := $(RUN) -m pytest -n auto --maxprocesses=4 --dist loadfile
+
 unit: .venv/ready
-	$(RUN) -m pytest $(PYTEST)
+	$(TEST) $(PYTEST)
 
 slow: .venv/ready
-	$(RUN) -m pytest -m slow $(PYTEST)
+	$(TEST) -m slow $(PYTEST)
 
 # Not an extra: timm asks for torchvision, which has no build for torch's CPU wheel and is not needed.
 peers: .venv/ready
