@@ -604,6 +604,7 @@ def fit(
                     save(checkpoints, done, state, progress)
                     saved_at = time.monotonic()
                     agreement.forget()
+                    asked = agree(stopping[0] if stopping else asked)
                 if asked > 1:
                     checkpoints.wait_until_finished()
                     raise StopTraining(done, asked)

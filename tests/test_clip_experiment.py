@@ -140,6 +140,7 @@ def test_a_clip_network_is_exported_and_refused_by_a_runner_for_pictures(
         load_artifact(tmp_path / "artifact")
 
 
+@pytest.mark.slow
 def test_a_network_of_frames_alone_trains_and_is_exported(shards: Path, tmp_path: Path) -> None:
     config = TrainConfig(
         model="ar3",
@@ -155,6 +156,7 @@ def test_a_network_of_frames_alone_trains_and_is_exported(shards: Path, tmp_path
     assert fields["agreement"]["largest_difference"] <= 1e-4
 
 
+@pytest.mark.slow
 def test_a_network_without_a_sound_branch_is_a_run_of_its_own(shards: Path, tmp_path: Path) -> None:
     config = TrainConfig(model="ar5", sound_features=0, batch_size=20, epochs=1)
     results = train_run(config, tmp_path / "run", shards, baseline=False)
@@ -164,6 +166,7 @@ def test_a_network_without_a_sound_branch_is_a_run_of_its_own(shards: Path, tmp_
     assert export_run(tmp_path / "run", tmp_path / "artifact", faces=3)["looks_at"] == "clip"
 
 
+@pytest.mark.slow
 def test_ar4_is_trained_in_sequence(shards: Path, tmp_path: Path) -> None:
     config = TrainConfig(model="ar4", extractor="ar1", batch_size=20, epochs=2, perceptron_epochs=3)
     results = train_run(config, tmp_path / "run", shards, baseline=False)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -145,35 +144,6 @@ def command(shards, out, *more):
         "--no-baseline",
         *more,
     ]
-
-
-def test_killed_run_ends_as_an_unbroken_one(shards, tmp_path):
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
-    subprocess.run(command(shards, straight), check=True, capture_output=True, timeout=300)
-    with subprocess.Popen(
-        command(shards, killed), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch   3"):
-                break
-        # Killed in the middle of an epoch, at a moment nobody chose.
-        time.sleep(np.random.default_rng().uniform(0, 0.15))
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    assert not (killed / "results.json").exists()
-    again = subprocess.run(
-        command(shards, killed), check=True, capture_output=True, text=True, timeout=300
-    )
-    assert "going on from step" in again.stdout
-    unbroken, resumed = load_network(straight).variables, load_network(killed).variables
-    for left, right in zip(jax.tree.leaves(unbroken), jax.tree.leaves(resumed), strict=True):
-        np.testing.assert_array_equal(np.asarray(left), np.asarray(right))
-    histories = [
-        [row["loss"] for row in json.loads((run / "results.json").read_text())["history"]]
-        for run in (straight, killed)
-    ]
-    assert histories[0] == histories[1]
 
 
 def test_sigterm_saves_and_says_how_to_go_on(shards, tmp_path):

@@ -127,29 +127,6 @@ def test_batch_holds_the_chosen_frames_normalised():
     assert int(batch.emotion[0]) == int(resident.emotion[3])
 
 
-@pytest.mark.parametrize("model", ["ar1", "resnet18"])
-def test_overfits_one_batch(model):
-    count = 32 if model == "ar1" else 8
-    steps = 150 if model == "ar1" else 40
-    config = TrainConfig(
-        model=model,
-        batch_size=count,
-        epochs=steps,
-        augment=STILL,
-        optim=OptimConfig(name="adam", learning_rate=1e-3, schedule="constant"),
-    )
-    resident = random_resident(count)
-    blocks = None if model == "ar1" else RESNET_BLOCKS
-    trainer = trainer_of(config, count, dropout=0.0, resnet_blocks=blocks)
-    state, on_device = trainer.init(), jax.device_put(resident, replicated(trainer.mesh))
-    losses = []
-    for epoch in range(steps):
-        ((state, metrics, _),) = run_epoch(trainer, state, on_device, epoch)
-        losses.append(float(metrics["loss"]))
-    assert losses[0] > 0.5
-    assert losses[-1] < 0.01
-
-
 def test_one_call_per_epoch_equals_one_call_per_step():
     resident = random_resident(64)
     states = []
@@ -301,7 +278,7 @@ FOUR_DEVICES = """
 @pytest.mark.parametrize(
     "networks",
     [
-        ["ar1", json.dumps(RESNET_BLOCKS)],
+        [json.dumps(RESNET_BLOCKS)],
         pytest.param(["resnet18"], marks=pytest.mark.slow),
     ],
 )
