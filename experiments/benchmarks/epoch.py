@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 
@@ -53,6 +53,8 @@ class EpochOptions(Options):
     minutes: float = 0.0
     """Instead: train for so long by each of our ways, checkpoints included, and say whether the
     memory of host and device stays flat."""
+    ways: tuple[Literal["resident", "streaming"], ...] = ("resident", "streaming")
+    """Which of ours, with `minutes`: they can go on side by side."""
 
     QUICK: ClassVar[Mapping[str, Any]] = {
         "rounds": 1,
@@ -176,9 +178,10 @@ def measure(options: EpochOptions) -> dict[str, Any]:
             )
             if options.minutes:
                 ready = prepare(config, shards)
-                for way, examples in (("resident", ready.resident), ("streaming", ready.batches)):
+                examples = {"resident": ready.resident, "streaming": ready.batches}
+                for way in options.ways:
                     row, kept = train_long(
-                        ready.trainer, examples, Path(name) / f"{key}-{way}", options.minutes
+                        ready.trainer, examples[way], Path(name) / f"{key}-{way}", options.minutes
                     )
                     table.append({"network": key, "way": way, **row})
                     rounds[f"{key} {way}"] = kept
