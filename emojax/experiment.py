@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import sys
@@ -355,7 +356,12 @@ def train_run(
         return name_examples(seen, folder / f"not_finite{number}.json", step + 1)
 
     started = time.monotonic()
-    try:
+    with contextlib.ExitStack() as closing:
+        # Each is closed, whatever the others say; the progress bar first.
+        closing.callback(checkpoints.close)
+        if best is not None:
+            closing.callback(best.close)
+        closing.callback(watcher.close)
         state, history = fit(
             trainer,
             examples,
@@ -365,11 +371,6 @@ def train_run(
             best=best,
             name_batch=name_batch,
         )
-    finally:
-        checkpoints.close()
-        if best is not None:
-            best.close()
-        watcher.close()
     if config.patience:
         epoch = best_epoch(history, config.watch) + 1
         print(f"kept: epoch {epoch} of {len(history)}, the best {config.watch}", flush=True)

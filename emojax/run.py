@@ -17,9 +17,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.metadata
+import logging
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -49,6 +51,29 @@ def newest_checkpoint(folder: Path) -> int | None:
     return max((int(step) for step in steps if step.isdigit()), default=None)
 
 
+@functools.cache
+def _leave_late_answers_unsaid() -> None:
+    """Keep quiet, from now on, about other writes that fail after the first one has.
+
+    The event loop that waited for all of a checkpoint's writes is closed by then: TensorStore's
+    threads would print a traceback for each. The first failure is raised where the checkpoint is
+    waited for, and asyncio would tell of the rest again when it forgets them.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    logging.getLogger("asyncio").addFilter(_is_worth_telling)
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return error is None or not is_full_disk(error)
+
+
 def full_disk_is_told(run: _Run[_Given, _Result]) -> _Run[_Given, _Result]:
     """Return a run's function that tells of a full disk in one line.
 
@@ -63,6 +88,7 @@ def full_disk_is_told(run: _Run[_Given, _Result]) -> _Run[_Given, _Result]:
     def told(
         config: TrainConfig, folder: Path, *args: _Given.args, **kwargs: _Given.kwargs
     ) -> _Result:
+        _leave_late_answers_unsaid()
         try:
             return run(config, folder, *args, **kwargs)
         except Exception as error:

@@ -334,7 +334,8 @@ def test_sigterm_to_one_process_saves_in_both_and_one_device_ends_the_run(tmp_pa
     assert [process.returncode for process in processes] == [143, 143], said
     step = max(int(path.name) for path in (out / "checkpoints").iterdir())
     assert f"stopped at step {step}, saved in" in said[0][1]
-    assert said[1][0] == ""
+    # Gloo's own lines, which a slow machine brings, are C++'s.
+    assert [line for line in said[1][0].splitlines() if not line.startswith("[Gloo]")] == []
     # Alone, on one device.
     alone = ["--model=ar1", f"--data={data}", f"--out={out}", "--epochs=200", "--batch-size=16"]
     more = ["--checkpoint-minutes=0.01"]
