@@ -1,7 +1,7 @@
 #!/bin/bash
 # The same command on all hosts of a TPU slice (Google Cloud), for example v5e-16, four hosts:
-#   TPU=my-slice ZONE=us-west4-a BUCKET=/mnt/work experiments/cluster/tpu.sh --model=resnet18 \
-#       --data=/mnt/work/data/fer2013 --out=/mnt/work/runs/fer
+#   TPU=my-slice ZONE=us-west4-a BUCKET=/mnt/emojax experiments/cluster/tpu.sh --model=resnet18 \
+#       --data=/mnt/emojax/data/fer2013 --out=/mnt/emojax/runs/fer
 # Wanted on every host: this repository in ~/emojax, with a .venv in which emojax[train] and
 # `jax[tpu]` are installed, and one file system that all hosts see (BUCKET: a Filestore volume, or
 # a bucket by gcsfuse) with the shards and the run's folder.
