@@ -171,6 +171,18 @@ def _pool_backward(
         for side, pads, stride in zip(shape.shape[1:], padding, strides, strict=True)
     ]
     zero = jnp.zeros((), slope.dtype)
+    # With a border of windows that nothing won, all that follows is slices, which XLA:CPU turns
+    # into vector instructions; padding inside the sums it does not.
+    back = [(size - 1) // stride for size, stride in zip(window, strides, strict=True)]
+    edges = [
+        (0, 0, 0),
+        (back[0], sides[0] - height, 0),
+        (back[1], sides[1] - width, 0),
+        (0, 0, 0),
+    ]
+    slope, winner = lax.optimization_barrier(
+        (lax.pad(slope, zero, edges), lax.pad(winner, jnp.int8(-1), edges))
+    )
     # Inputs that lie alike between the windows' first values form one picture of the
     # outputs' size: each is a sum of masked slopes, and together they are the gradient.
     rows = []
@@ -180,15 +192,10 @@ def _pool_backward(
             total = jnp.zeros((batch, *sides, channels), slope.dtype)
             for high in range(row, window[0], strides[0]):
                 for wide in range(column, window[1], strides[1]):
-                    won = jnp.where(winner == high * window[1] + wide, slope, zero)
-                    down, right = high // strides[0], wide // strides[1]
-                    edges = [
-                        (0, 0, 0),
-                        (down, sides[0] - height - down, 0),
-                        (right, sides[1] - width - right, 0),
-                        (0, 0, 0),
-                    ]
-                    total = total + lax.pad(won, zero, edges)
+                    top, left = back[0] - high // strides[0], back[1] - wide // strides[1]
+                    seen = (slice(None), slice(top, top + sides[0]), slice(left, left + sides[1]))
+                    won = winner[seen] == high * window[1] + wide
+                    total = total + jnp.where(won, slope[seen], zero)
             columns.append(total)
         rows.append(jnp.stack(columns, axis=3))
     whole = jnp.stack(rows, axis=2).reshape(

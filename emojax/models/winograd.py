@@ -28,8 +28,8 @@ _TILES = ((2, 2), (2, 3), (3, 2), (2, 4), (4, 2))
 """Outputs of a tile, height and width; larger ones round worse and spend more on sums."""
 _LEAST_WORK = 1e8
 """Multiply-accumulates below which the sums cost more than the products save."""
-_LEAST_CHANNELS = 32
-"""Of input and output, likewise."""
+_LEAST_CHANNELS = 192
+"""Of input and output; with fewer, moving the sums costs more than the products save."""
 _LEAST_TILES = 64
 """Tiles of a batch below which summing the weights costs more than the products save."""
 _MANY_WEIGHTS = 2**16

@@ -153,14 +153,14 @@ def kinds(x: jax.Array, kernel: jax.Array, strides: tuple[int, int] = (1, 1)) ->
     ],
 )
 def test_large_convolutions_become_products_on_a_cpu(batch: int, dtype: str, expected: str) -> None:
-    x, kernel = jnp.zeros((batch, 50, 40, 128), dtype), jnp.zeros((3, 3, 128, 128), dtype)
+    x, kernel = jnp.zeros((batch, 13, 10, 256), dtype), jnp.zeros((3, 3, 256, 256), dtype)
     assert kinds(x, kernel) == {expected}
 
 
 def test_nothing_changes_on_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_convolution.jax, "default_backend", lambda: "gpu")
-    x = jnp.zeros((32, 13, 10, 128))
-    assert kinds(x, jnp.zeros((3, 3, 128, 128))) == {"conv_general_dilated"}
+    x = jnp.zeros((32, 13, 10, 256))
+    assert kinds(x, jnp.zeros((3, 3, 256, 256))) == {"conv_general_dilated"}
     x = jnp.zeros((32, 98, 80, 1))
     graph = jax.make_jaxpr(
         lambda x, kernel: convolve(
@@ -171,10 +171,11 @@ def test_nothing_changes_on_other_devices(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_small_work_stays_a_convolution() -> None:
-    assert is_worthwhile(32, (13, 10), (3, 3, 128, 128))
-    assert not is_worthwhile(2, (13, 10), (3, 3, 128, 128))
-    assert not is_worthwhile(32, (13, 10), (5, 5, 128, 128))
-    assert not is_worthwhile(512, (13, 10), (3, 3, 16, 128))
+    assert is_worthwhile(32, (13, 10), (3, 3, 256, 256))
+    assert not is_worthwhile(1, (13, 10), (3, 3, 256, 256))
+    assert not is_worthwhile(32, (13, 10), (5, 5, 256, 256))
+    # With few channels the sums take longer than a plain convolution.
+    assert not is_worthwhile(512, (13, 10), (3, 3, 128, 256))
     # Few tiles, many weights: summing the weights costs more than it saves.
     assert not is_worthwhile(8, (4, 3), (3, 3, 1024, 1024))
 
