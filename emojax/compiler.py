@@ -5,12 +5,21 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
+from typing import TypeVar
 
 import jax
+from jax import lax
+
+T = TypeVar("T")
 
 # XLA:CPU hands convolutions to YNNPACK, which is 1.6 times slower at 3 x 3 kernels than the
 # code it had before; matrix products are faster there and stay.
-_CPU = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+# And it drops optimization barriers before it fuses, so that what made a value is computed again
+# inside each transpose of it; without that pass they hold.
+_CPU = {
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
+    "xla_disable_hlo_passes": "cse_barrier_expander",
+}
 
 # From glibc's malloc.h: one arena, no mappings of their own for large blocks, nothing given back
 # while less than 2 GiB are unused, and 2 GiB of addresses asked for at a time. Only the first
@@ -33,6 +42,15 @@ def compiler_options() -> dict[str, str]:
     except jax.errors.JaxRuntimeError:
         return {}
     return _CPU
+
+
+def keep_in_memory(values: T) -> T:
+    """Return arrays, or a tree of them, that XLA:CPU computes once and writes to memory.
+
+    Else it makes them again for each use: inside a transpose value by value, up to eight times as
+    slowly. Elsewhere the compiler decides. Holds in what is compiled with `compiler_options`.
+    """
+    return lax.optimization_barrier(values) if jax.default_backend() == "cpu" else values
 
 
 def keep_freed_memory() -> bool:

@@ -40,10 +40,12 @@ LAYERS: dict[str, Layer] = {
     "signal": Layer(
         "audio face following picture video", sees="vocabulary", packages="numpy cv2 av"
     ),
-    # Training, from here down to `experiment`. Networks never see TensorFlow or a data set,
+    # Training, from here down to `experiment`.
+    "compiler": Layer("compiler", sees="", packages="jax"),
+    # Networks never see TensorFlow or a data set,
     "models": Layer(
         "models.*",
-        sees="vocabulary",
+        sees="vocabulary compiler",
         packages="numpy jax jaxtyping flax",
     ),
     # and data sets never see a network.
@@ -57,30 +59,30 @@ LAYERS: dict[str, Layer] = {
     ),
     "training": Layer(
         (
-            "augment augment_sound checkpoint cluster compiler config finetune finite losses optim "
+            "augment augment_sound checkpoint cluster config finetune finite losses optim "
             "run sharding train weights"
         ),
-        sees="vocabulary signal models data",
+        sees="vocabulary signal compiler models data",
         packages="numpy jax jaxtyping flax optax orbax",
     ),
     "inventory": Layer(
         "inventory",
-        sees="vocabulary models training",
+        sees="vocabulary compiler models training",
         packages="numpy jax flax optax",
     ),
     "evaluation": Layer(
         "baseline curves evaluate metrics plots report",
-        sees="vocabulary signal models data training",
+        sees="vocabulary signal compiler models data training",
         packages="numpy cv2 jax jaxtyping flax sklearn matplotlib tensorboardX",
     ),
     "export": Layer(
         "export",
-        sees="vocabulary signal models data training evaluation",
+        sees="vocabulary signal compiler models data training evaluation",
         packages="numpy jax jaxtyping flax tensorflow ai_edge_litert",
     ),
     "experiment": Layer(
         "experiment cross_validation lanes stacking sweep trainings",
-        sees="vocabulary signal models data training evaluation export",
+        sees="vocabulary signal compiler models data training evaluation export",
         packages="numpy jax flax pandas tqdm",
     ),
     # Use, beside all that: it starts from the signal again and needs no training package.

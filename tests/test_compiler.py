@@ -3,9 +3,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
 
-from emojax.compiler import compiler_options
+from emojax.compiler import compiler_options, keep_in_memory
 
 # A process of its own: what the C library was told holds until the process ends.
 PROGRAM = """
@@ -40,4 +42,18 @@ def test_what_is_freed_is_kept_and_nothing_is_taken_beforehand():
 
 
 def test_the_compiler_takes_its_options():
-    assert compiler_options().keys() <= {"xla_cpu_experimental_ynn_fusion_type"}
+    assert compiler_options().keys() == {
+        "xla_cpu_experimental_ynn_fusion_type",
+        "xla_disable_hlo_passes",
+    }
+
+
+def test_what_is_kept_in_memory_is_made_once():
+    def lost(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        made = jnp.maximum(2 * x + 1, 0)
+        return made.sum(), keep_in_memory(made).T
+
+    x = jnp.ones((300, 200))
+    for options, barriers in ((compiler_options(), 1), ({}, 0)):
+        text = jax.jit(lost, compiler_options=options).lower(x).compile().as_text()
+        assert text.count(" opt-barrier(") == barriers

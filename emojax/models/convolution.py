@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int8
 
-from emojax.models.cpu_convolution import convolve_on_cpu, has_quick_forms
+from emojax.compiler import keep_in_memory
+from emojax.models.cpu_convolution import convolve_on_cpu, has_quick_forms, multiply_channels
 
 Sides = tuple[tuple[int, int], tuple[int, int]]
 """Padding before and behind, of height and of width."""
@@ -59,7 +60,7 @@ def convolve(
     if x.shape[0] > 1 and not any(before or behind for before, behind in pads):
         if high == wide == 1:
             x = x[:, :: strides[0], :: strides[1]]
-            return jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
+            return multiply_channels(x, kernel[0, 0])
         if all(
             side < size + stride
             for side, size, stride in zip(sizes, (high, wide), strides, strict=True)
@@ -180,7 +181,7 @@ def _pool_backward(
         (back[1], sides[1] - width, 0),
         (0, 0, 0),
     ]
-    slope, winner = lax.optimization_barrier(
+    slope, winner = keep_in_memory(
         (lax.pad(slope, zero, edges), lax.pad(winner, jnp.int8(-1), edges))
     )
     # Inputs that lie alike between the windows' first values form one picture of the

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float
 
+from emojax.compiler import keep_in_memory
 from emojax.models.strided import convolve_squares, with_slope_by_taps
 from emojax.models.winograd import convolve_span, convolve_tiles, is_worthwhile, spans_its_axis
 
@@ -55,10 +59,39 @@ def convolve_on_cpu(
     if strides == (2, 2) and kernel.shape[:2] == (3, 3):
         return with_slope_by_taps(plain, strides, pads)(x, kernel)
     if strides != (1, 1):
-        return plain(x, kernel)
+        return with_made_operands(plain)(x, kernel)
     axis = spans_its_axis(x.shape, kernel.shape, pads)
     if axis is not None:
         return convolve_span(x, kernel, axis)
     if is_worthwhile(x.shape[0], (height, width), kernel.shape):
         return convolve_tiles(x, kernel, pads)
-    return plain(x, kernel)
+    return with_made_operands(plain)(x, kernel)
+
+
+def multiply_channels(
+    x: Float[Array, "batch height width channels"], kernel: Float[Array, "channels features"]
+) -> Float[Array, "batch height width features"]:
+    """Return the product over the channels, on any device: a convolution whose kernel is 1 x 1."""
+
+    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jnp.einsum("bhwi,io->bhwo", x, kernel)
+
+    return (with_made_operands(plain) if has_quick_forms(x, kernel) else plain)(x, kernel)
+
+
+def with_made_operands(
+    plain: Callable[[jax.Array, jax.Array], jax.Array],
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Return a convolution whose gradients find input and slope in memory.
+
+    XLA:CPU transposes both for the gradient of the weights, and would compute what made them,
+    normalisation and rectifier, again inside the transpose.
+    """
+
+    def backward(kept: tuple[jax.Array, jax.Array], slope: jax.Array) -> Any:
+        x, slope = keep_in_memory((kept[0], slope))
+        return jax.vjp(plain, x, kept[1])[1](slope)
+
+    convolution = jax.custom_vjp(plain)
+    convolution.defvjp(lambda x, kernel: (plain(x, kernel), (x, kernel)), backward)
+    return cast(Any, convolution)

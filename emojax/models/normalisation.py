@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from emojax.compiler import keep_in_memory
+
 Values = Float[Array, "batch *places channels"]
 PerExample = Float[Array, "batch *ones"]
 
@@ -107,8 +109,8 @@ def _forward(
 
 def _backward(epsilon: float, kept: Any, slopes: Any) -> Any:
     x, share, scale, mean, rate = kept
-    slope = slopes[0].astype(float)
+    slope = keep_in_memory(slopes[0].astype(float))
     normal = (x - mean) * rate
     bias_slope, scale_slope = _sums(slope), _sums_of_made(slope * normal)
     x_slope = (rate * scale) * (slope - share * (bias_slope + normal * scale_slope))
-    return x_slope.astype(x.dtype), jnp.zeros_like(share), scale_slope, bias_slope
+    return keep_in_memory(x_slope.astype(x.dtype)), jnp.zeros_like(share), scale_slope, bias_slope

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from emojax.compiler import keep_in_memory
+
 Sides = tuple[tuple[int, int], tuple[int, int]]
 """Padding before and behind, of height and of width."""
 
@@ -64,8 +66,7 @@ def with_slope_by_taps(
     """
 
     def backward(kept: tuple[jax.Array, jax.Array], slope: jax.Array) -> Any:
-        # Else what made them is computed again inside XLA's transposes, value by value.
-        x, slope = lax.optimization_barrier((kept[0], slope))
+        x, slope = keep_in_memory((kept[0], slope))
         kernel = kept[1]
         (kernel_slope,) = jax.vjp(lambda kernel: plain(x, kernel), kernel)[1](slope)
         return _input_slope(x, kernel, slope, strides, pads), kernel_slope

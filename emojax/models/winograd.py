@@ -19,6 +19,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from emojax.compiler import keep_in_memory
 from emojax.models.filtering import Filtering, Matrix, combine, minimal_filtering
 
 Sides = tuple[tuple[int, int], tuple[int, int]]
@@ -123,7 +124,7 @@ def _inputs(x: jax.Array, tiles: Tiles, pads: Sides) -> list[jax.Array]:
             pads, counts, size, tiles.outputs, strict=True
         )
     ]
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+    x = lax.pad(keep_in_memory(x), jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
     columns = [x[:, :, j : j + (counts[1] - 1) * size[1] + 1 : size[1]] for j in range(reach[1])]
     summed = jnp.stack(combine(across.inputs, columns))
     rows = [
