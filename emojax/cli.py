@@ -21,6 +21,16 @@ COMMANDS: dict[str, tuple[str, str | None, str]] = {
         None,
         "action units and emotions of pictures, folders and videos, as CSV and annotated copies",
     ),
+    "verify": (
+        "emojax.commands.verify",
+        None,
+        "does an artifact answer on this machine as it did where it was made?",
+    ),
+    "export": (
+        "emojax.commands.export",
+        "train",
+        "a trained run becomes an artifact: float32, float16 and int8",
+    ),
     "data": (
         "emojax.commands.data",
         "train",
@@ -39,6 +49,7 @@ _EXTRA_OF_PACKAGE: dict[str, str] = {
         (
             "jax",
             "jaxtyping",
+            "ai_edge_quantizer",
             "flax",
             "optax",
             "orbax",

@@ -28,7 +28,6 @@ from emojax.data.resident import keep_faces, keep_labels, put_on_device
 from emojax.data.shards import DatasetInfo, FaceArrays, dataset_info, load_split, read_batches
 from emojax.errors import UserError
 from emojax.evaluate import Modality, Predictor, make_predictor, score
-from emojax.export import SYNTHETIC_NOTICE, export_artifact, record_examples
 from emojax.finetune import take_over
 from emojax.finite import name_examples
 from emojax.losses import balance, count_labels
@@ -44,7 +43,7 @@ from emojax.run import (
     write_json,
 )
 from emojax.sharding import make_mesh, replicated, split_batch
-from emojax.spec import InputSpec, read_json
+from emojax.spec import InputSpec
 from emojax.train import (
     Trainer,
     TrainState,
@@ -543,53 +542,4 @@ def evaluate_run(folder: Path, data: Path | None, split: str) -> dict[str, Any]:
             "data": data_facts(chosen, {split: arrays}),
             "test": score_modalities(arrays, predict, network.variables, config, spec),
         }
-    )
-
-
-def export_run(folder: Path, out: Path, faces: int = 64) -> dict[str, Any]:
-    """Write the artifact of a trained run and return what its spec.json says.
-
-    Args:
-        folder: of the run.
-        out: the artifact's folder.
-        faces: how many validation examples Flax and the artifact have to agree on.
-
-    Raises:
-        UserError: no trained run, or an artifact that disagrees with Flax.
-    """
-    network = load_network(folder)
-    if not (folder / "results.json").exists():
-        raise UserError(
-            f"{folder}: the run is not finished (no results.json): give its training command again"
-        )
-    results = read_json(folder / "results.json")
-    looks = looks_at(network.config.model)
-    validation = keep_labels(load_split(network.data, "validation"), network.spec)
-    recorded = record_examples(validation, looks, network.spec, faces)
-    data = results["data"]
-    overall = results["test"]["overall"]
-    return export_artifact(
-        network.model,
-        network.variables,
-        looks,
-        network.spec,
-        recorded,
-        out,
-        training={
-            "data": data["name"],
-            "synthetic": data["synthetic"],
-            "notice": SYNTHETIC_NOTICE if data["synthetic"] else "",
-            "model": network.config.model,
-            "config": network.config.to_dict(),
-        },
-        metrics={
-            "split": "test",
-            "people": overall["people"],
-            "examples": overall["examples"],
-            "emotion_unweighted_average_recall": overall["emotion"].get(
-                "unweighted_average_recall"
-            ),
-            "action_unit_macro_f1": overall["action_units"].get("macro_f1"),
-            "action_unit_macro_roc_area": overall["action_units"].get("macro_roc_area"),
-        },
     )

@@ -2,11 +2,14 @@
 
 ```
 artifact/
-  model.tflite   float32 [1, height, width, 1] normalised -> float32 [1, outputs] probabilities;
-                 networks for clips take the named inputs of `name_inputs`
-  spec.json      the contract: input, outputs, detector, training data, licence, commit, figures
-  golden.npz     recorded crops and Flax's answers to them
-  saved_model/   the same graph for TensorFlow
+  model.tflite          float32 [1, height, width, 1] normalised -> float32 [1, outputs]
+                        probabilities; networks for clips take the named inputs of `name_inputs`
+  model_float16.tflite  the same, its weights in half precision
+  model_int8.tflite     the same, computed in whole numbers; inputs and output are float32
+  spec.json             the contract: input, outputs, detector, training data, licence, commit,
+                        and for each model its checksum, agreement and figures
+  golden.npz            recorded crops and the answers to them
+  saved_model/          the same graph for TensorFlow
 ```
 """
 
@@ -18,7 +21,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -30,25 +33,49 @@ from emojax.data.quiet import held_back_stderr
 from emojax.data.shards import FaceArrays
 from emojax.errors import UserError
 from emojax.evaluate import activation, sampled_faces
-from emojax.face import HaarDetector, normalise
+from emojax.face import HaarDetector
+from emojax.files import write_json
+from emojax.golden import (
+    GOLDEN,
+    Golden,
+    Recorded,
+    input_ranges,
+    name_inputs,
+    write_golden,
+)
+from emojax.litert import Network
 from emojax.models import forward
 from emojax.models.inputs import Clip, Looks
-from emojax.run import source_commit, write_json
+from emojax.quantise import FLOAT_PARTS, to_float16, to_int8
+from emojax.run import source_commit
 from emojax.spec import InputSpec
 
 TOLERANCE = 1e-4
 """Largest difference between Flax and the float32 artifact, in probability."""
 
+TOLERANCES: dict[str, float | None] = {"float32": TOLERANCE, "float16": 1e-3, "int8": None}
+"""The same for each precision. Int8's is measured on people instead: `COST`."""
+
+INT8_REPEATS = 0.02
+"""Largest difference between an int8 model here and on the machine that made it."""
+
+COST = 0.01
+"""What int8 may lose in recall and ROC area before it is no longer what is used by default."""
+
 SYNTHETIC_NOTICE = "trained on synthetic faces: what it says about real ones means nothing yet"
 
+FILE_NAMES = {
+    "float32": "model.tflite",
+    "float16": "model_float16.tflite",
+    "int8": "model_int8.tflite",
+}
 
-class Recorded(NamedTuple):
-    """Examples on which the artifact has to agree with Flax; they travel with it."""
+Figures = dict[str, Any]
 
-    crops: np.ndarray  # uint8 [n, frames, height, width], gray
-    spectrograms: np.ndarray  # uint8 [n, frequency, time]; [n, 0, 0] where nobody listens
-    has_frames: np.ndarray  # float32 [n], 1 or 0
-    has_sound: np.ndarray  # float32 [n], 1 or 0
+
+def spread(count: int, wanted: int) -> np.ndarray:
+    """Return up to `wanted` of the places 0 to `count` - 1, in order and evenly spread."""
+    return np.unique(np.linspace(0, count - 1, wanted).round().astype(int))
 
 
 def record_examples(arrays: FaceArrays, looks: Looks, spec: InputSpec, wanted: int) -> Recorded:
@@ -57,37 +84,30 @@ def record_examples(arrays: FaceArrays, looks: Looks, spec: InputSpec, wanted: i
     Of clips, each third is given without its sound and the next without its frames, so
     that the artifact is compared in every way it can be used.
     """
-    count = len(arrays.emotion)
-    chosen = np.unique(np.linspace(0, count - 1, wanted).round().astype(int))
+    chosen = spread(len(arrays.emotion), wanted)
     turn = np.arange(len(chosen)) % 3
     two_sided = looks == "clip" and spec.sound is not None
-    hidden = turn if two_sided else np.zeros_like(turn)
+    return record(arrays, spec, chosen, hidden=turn if two_sided else None)
+
+
+def record(
+    arrays: FaceArrays, spec: InputSpec, chosen: np.ndarray, hidden: np.ndarray | None = None
+) -> Recorded:
+    """Return examples of a split.
+
+    Args:
+        arrays: the split.
+        spec: how many frames the network sees.
+        chosen: int [n], which examples.
+        hidden: int [n], of each the side that is left out: 1 the frames, 2 the sound; None: none.
+    """
+    hidden = np.zeros_like(chosen) if hidden is None else hidden
     return Recorded(
         crops=sampled_faces(arrays, spec.frames)[chosen],
         spectrograms=arrays.spectrograms[chosen],
         has_frames=((hidden != 1) * (arrays.num_frames[chosen] > 0)).astype(np.float32),
         has_sound=((hidden != 2) * arrays.has_sound[chosen]).astype(np.float32),
     )
-
-
-def name_inputs(recorded: Recorded, looks: Looks, spec: InputSpec) -> dict[str, np.ndarray]:
-    """Return the artifact's inputs by name, float32, one row per example.
-
-    `faces` [n, height, width, 1] for a picture; `frames` [n, time, height, width] for the
-    frames of a clip; beside them, for a clip with sound, `spectrogram` [n, frequency, time, 1]
-    and `has_frames` and `has_sound` [n], 1 or 0.
-    """
-    frames = normalise(recorded.crops.reshape(-1, spec.height, spec.width), spec)
-    frames = frames.reshape(recorded.crops.shape)
-    if looks == "picture":
-        return {"faces": frames[:, 0, :, :, None]}
-    named = {"frames": frames}
-    if looks == "clip":
-        named["has_frames"] = recorded.has_frames
-        if spec.sound is not None:
-            named["spectrogram"] = recorded.spectrograms[..., None].astype(np.float32) / 255
-            named["has_sound"] = recorded.has_sound
-    return named
 
 
 def _answer(model: nn.Module, variables: Any, looks: Looks, spec: InputSpec) -> Callable[..., Any]:
@@ -107,7 +127,10 @@ def _answer(model: nn.Module, variables: Any, looks: Looks, spec: InputSpec) -> 
                 named["has_frames"],
                 named.get("has_sound", silence[1]),
             )
-        return activation(forward(model, variables, inputs).logits, spec)
+        logits = forward(model, variables, inputs).logits
+        # The scope's name stays in the graph: the int8 model leaves these as they are.
+        with jax.named_scope("probabilities"):
+            return activation(logits, spec)
 
     return answer
 
@@ -161,49 +184,46 @@ def convert_to_tflite(saved_model: Path) -> bytes:
     return tf.lite.TFLiteConverter.from_saved_model(str(saved_model)).convert()
 
 
-def tflite_answers(model: bytes, named: Mapping[str, np.ndarray]) -> Float[np.ndarray, "n outputs"]:
-    """Return the TFLite model's outputs, computed by LiteRT as the runner will."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=model, num_threads=1)
-    interpreter.allocate_tensors()
-    # Each input is called after its name in the signature: serving_default_frames:0.
-    places = {
-        str(details["name"]).removeprefix("serving_default_").split(":")[0]: details["index"]
-        for details in interpreter.get_input_details()
-    }
-    target = interpreter.get_output_details()[0]["index"]
-    answers = []
-    for row in range(len(next(iter(named.values())))):
-        for name, place in places.items():
-            interpreter.set_tensor(place, named[name][row : row + 1])
-        interpreter.invoke()
-        answers.append(interpreter.get_tensor(target)[0].copy())
-    return np.stack(answers)
-
-
 def check_agreement(
     expected: Float[np.ndarray, "n outputs"],
     found: Float[np.ndarray, "n outputs"],
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = TOLERANCE,
+    precision: str = "float32",
 ) -> float:
     """Return the largest difference between two sets of answers.
+
+    Args:
+        expected: Flax's.
+        found: the exported model's.
+        tolerance: above which it is refused; None: no difference is too large.
+        precision: of the exported model, for the message.
 
     Raises:
         UserError: it is above the tolerance, or an answer is no number.
     """
     if expected.shape != found.shape:
         raise UserError(
-            f"the exported model gives outputs {found.shape}, Flax {expected.shape}: "
+            f"the exported {precision} model gives outputs {found.shape}, Flax {expected.shape}: "
             "nothing was written"
         )
     difference = float(np.abs(expected - found).max())
-    if not difference <= tolerance:
+    limit = np.inf if tolerance is None else tolerance
+    if not difference <= limit or not np.isfinite(difference):
         raise UserError(
-            f"the exported model disagrees with Flax by {difference:.2e} "
-            f"(allowed {tolerance:.0e}) on {len(expected)} recorded examples: nothing was written"
+            f"the exported {precision} model disagrees with Flax by {difference:.2e} "
+            f"(allowed {limit:.0e}) on {len(expected)} recorded examples: nothing was written"
         )
     return difference
+
+
+def _best_precision(figures: Mapping[str, Figures | None]) -> str:
+    """Return what is used where nobody asks: int8 where it costs no more than `COST`."""
+    exact, small = figures["float32"], figures["int8"]
+    if not exact or not small:
+        return "float32"
+    names = ("emotion_unweighted_average_recall", "action_unit_macro_roc_area")
+    costs = [exact[name] - small[name] for name in names if exact[name] is not None]
+    return "int8" if costs and max(costs) <= COST else "float32"
 
 
 def export_artifact(
@@ -212,10 +232,14 @@ def export_artifact(
     looks: Looks,
     spec: InputSpec,
     recorded: Recorded,
+    calibration: Recorded,
     out: Path,
     *,
     training: dict[str, Any],
     metrics: dict[str, Any],
+    score: Callable[[Network], Figures] | None = None,
+    threads: int = 1,
+    say: Callable[[str], object] = lambda _: None,
 ) -> dict[str, Any]:
     """Write an artifact folder, whole or not at all, and return what its spec.json says.
 
@@ -225,9 +249,14 @@ def export_artifact(
         looks: what it looks at.
         spec: how frames and sound become its input.
         recorded: examples on which the artifact has to agree with Flax.
+        calibration: training examples, from which int8 takes its scales.
         out: the artifact's folder; an artifact that is there is replaced.
         training: what it was trained on, for the user.
-        metrics: figures on held-out people.
+        metrics: figures on held-out people, by Flax.
+        score: figures of an exported model on held-out people; None: none are taken, and
+            float32 is what is used by default.
+        threads: of the processor, while figures are taken.
+        say: is told what comes next.
 
     Raises:
         UserError: the artifact disagrees with Flax, or `out` holds something else.
@@ -239,13 +268,46 @@ def export_artifact(
     expected = flax_answers(model, variables, looks, spec, named)
     aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
+        say("float32")
         with held_back_stderr():
             write_saved_model(model, variables, looks, spec, named, aside / "saved_model")
-            content = convert_to_tflite(aside / "saved_model")
-            answers = tflite_answers(content, named)
-        difference = check_agreement(expected, answers)
-        (aside / "model.tflite").write_bytes(content)
-        np.savez_compressed(aside / "golden.npz", **recorded._asdict(), probabilities=expected)
+            contents = {"float32": convert_to_tflite(aside / "saved_model")}
+            say("float16")
+            contents["float16"] = to_float16(contents["float32"])
+            say("int8")
+            contents["int8"] = to_int8(
+                contents["float32"],
+                name_inputs(calibration, looks, spec),
+                input_ranges(spec),
+                threads,
+            )
+        files: dict[str, Figures] = {}
+        answers, figures = {}, {}
+        for precision, content in contents.items():
+            name, tolerance = FILE_NAMES[precision], TOLERANCES[precision]
+            (aside / name).write_bytes(content)
+            with held_back_stderr():
+                network = Network(content, threads, name)
+                answers[precision] = network.answers(named)
+            difference = check_agreement(expected, answers[precision], tolerance, precision)
+            if score is not None:
+                say(f"figures of {precision}")
+            figures[precision] = None if score is None else score(network)
+            files[precision] = {
+                "name": name,
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "bytes": len(content),
+                "agreement": {
+                    "examples": len(expected),
+                    "largest_difference": difference,
+                    "tolerance": tolerance,
+                },
+                "metrics": figures[precision],
+            }
+        files["int8"]["calibration_examples"] = len(calibration.crops)
+        files["int8"]["float_parts"] = FLOAT_PARTS
+        files["int8"]["repeats_within"] = INT8_REPEATS
+        write_golden(aside / GOLDEN, Golden(recorded, expected, answers["int8"]))
         fields: dict[str, Any] = {
             "format": "emojax-artifact",
             "version": 1,
@@ -257,17 +319,11 @@ def export_artifact(
             },
             "thresholds": {"action_units": [0.5] * len(spec.action_units)},
             "detector": HaarDetector().settings(),
-            "files": {
-                "float32": {
-                    "name": "model.tflite",
-                    "sha256": hashlib.sha256(content).hexdigest(),
-                    "bytes": len(content),
-                }
-            },
-            "agreement": {
-                "faces": len(expected),
-                "largest_difference": difference,
-                "tolerance": TOLERANCE,
+            "files": files,
+            "default": _best_precision(figures),
+            "golden": {
+                "name": GOLDEN,
+                "sha256": hashlib.sha256((aside / GOLDEN).read_bytes()).hexdigest(),
             },
             "training": training,
             "licence": "Apache-2.0",

@@ -39,7 +39,8 @@ from emojax.data.synthetic.layouts import SetSize
 from emojax.data.synthetic.people import make_person
 from emojax.data.synthetic.voice import SAMPLE_RATE_HZ, make_voice
 from emojax.errors import UserError
-from emojax.experiment import export_run, train_run
+from emojax.experiment import train_run
+from emojax.export_run import export_run
 from emojax.report import terminal_table, write_report
 from emojax.train import StopTraining
 
@@ -148,8 +149,8 @@ def main(arguments: Sequence[str]) -> int:
         return 128 + stop.number
     _say(started, "3/4 export: the network for LiteRT, compared with Flax")
     artifact = out / "artifact"
-    agreement = export_run(run, artifact)["agreement"]
-    print(f"agrees to {agreement['largest_difference']:.1e} on {agreement['faces']} faces")
+    agreement = export_run(run, artifact)["files"]["float32"]["agreement"]
+    print(f"agrees to {agreement['largest_difference']:.1e} on {agreement['examples']} faces")
     _say(started, "4/4 reading: pictures and a video that the network has never seen")
     inputs = out / "inputs"
     inputs.mkdir(parents=True, exist_ok=True)

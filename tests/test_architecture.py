@@ -40,6 +40,8 @@ LAYERS: dict[str, Layer] = {
     "signal": Layer(
         "audio face following picture video", sees="vocabulary", packages="numpy cv2 av"
     ),
+    # A TFLite model and its recorded answers: where it is made and where it is used.
+    "model_file": Layer("golden litert", sees="vocabulary signal", packages="numpy ai_edge_litert"),
     # Training, from here down to `experiment`.
     "compiler": Layer("compiler", sees="", packages="jax"),
     # Networks never see TensorFlow or a data set,
@@ -76,21 +78,21 @@ LAYERS: dict[str, Layer] = {
         packages="numpy cv2 jax jaxtyping flax sklearn matplotlib tensorboardX",
     ),
     "export": Layer(
-        "export",
-        sees="vocabulary signal compiler models data training evaluation",
-        packages="numpy jax jaxtyping flax tensorflow ai_edge_litert",
+        "export quantise",
+        sees="vocabulary signal model_file compiler models data training evaluation",
+        packages="numpy jax jaxtyping flax tensorflow ai_edge_quantizer",
     ),
     "experiment": Layer(
-        "experiment cross_validation lanes stacking sweep trainings",
-        sees="vocabulary signal compiler models data training evaluation export",
+        "experiment export_run cross_validation lanes stacking sweep trainings",
+        sees="vocabulary signal model_file compiler models data training evaluation export",
         packages="numpy jax flax pandas tqdm",
     ),
     # Use, beside all that: it starts from the signal again and needs no training package.
     "runtime": Layer(
-        "runtime.*", sees="vocabulary signal", packages="numpy cv2 av ai_edge_litert tqdm"
+        "runtime.*", sees="vocabulary signal model_file", packages="numpy cv2 av tqdm"
     ),
     "app": Layer(
-        "commands.__init__ commands.predict",
+        "commands.__init__ commands.predict commands.verify",
         sees="vocabulary signal runtime",
         packages="numpy cv2 tqdm tyro",
     ),
@@ -102,12 +104,13 @@ LAYERS: dict[str, Layer] = {
         sees="vocabulary signal models training inventory",
         packages="jax tyro",
     ),
+    "export command": Layer("commands.export", sees="vocabulary experiment", packages="tyro"),
     # Finds a command by its name, so that one does not cost the packages of another.
     "cli": Layer("cli __main__", sees="vocabulary", packages=""),
 }
 
 # What `pip install emojax` has to be able to run.
-RUNNER = "cli __main__ face audio video runtime commands.predict"
+RUNNER = "cli __main__ face audio video runtime commands.predict commands.verify"
 RUNNER_NEVER = {
     *("jax", "jaxlib", "jaxtyping", "flax", "optax", "orbax", "chex"),
     *("tensorflow", "tensorflow_datasets", "keras", "librosa", "scipy"),
@@ -116,7 +119,11 @@ RUNNER_NEVER = {
 # module, package: imported inside a function, for people who installed the extra named.
 LAZY_EXTRAS: dict[tuple[str, str], str] = {}
 
-IMPORT_NAMES = {"opencv-python-headless": "cv2", "ai-edge-litert": "ai_edge_litert"}
+IMPORT_NAMES = {
+    "opencv-python-headless": "cv2",
+    "ai-edge-litert": "ai_edge_litert",
+    "ai-edge-quantizer": "ai_edge_quantizer",
+}
 
 ROOT = Path(__file__).resolve().parents[1]
 

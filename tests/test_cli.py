@@ -141,6 +141,7 @@ def test_a_training_command_without_its_extra(
     words = {
         "data": ["data", "build", "synthetic", "--out", str(tmp_path / "out")],
         "models": ["models", "--no-times"],
+        "export": ["export", str(tmp_path)],
     }
     code = ABSENT.format(absent=TRAIN_PACKAGES, folder=str(tmp_path), arguments=words[name])
     done = run_python("-c", code)

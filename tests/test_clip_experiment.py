@@ -17,10 +17,12 @@ from emojax.config import TrainConfig
 from emojax.data.build import BuildOptions, build_dataset
 from emojax.data.synthetic.files import write_avi
 from emojax.errors import UserError
-from emojax.experiment import evaluate_run, export_run, load_network, train_run
+from emojax.experiment import evaluate_run, load_network, train_run
+from emojax.export_run import export_run
 from emojax.optim import OptimConfig
 from emojax.report import terminal_table
 from emojax.runtime import load_artifact
+from emojax.runtime.verify import verify_artifact
 from emojax.spec import InputSpec
 
 EMOTIONS = labels.EMOTION_SETS["crema6"]
@@ -129,7 +131,8 @@ def test_a_clip_network_is_exported_and_refused_by_a_runner_for_pictures(
 ) -> None:
     fields = export_run(ar5[0], tmp_path / "artifact", faces=9)
     assert fields["looks_at"] == "clip"
-    assert fields["agreement"]["largest_difference"] <= 1e-4
+    assert fields["files"]["float32"]["agreement"]["largest_difference"] <= 1e-4
+    assert [one.agrees for one in verify_artifact(tmp_path / "artifact")] == [True] * 3
     golden = np.load(tmp_path / "artifact" / "golden.npz", allow_pickle=False)
     assert golden["crops"].shape == (9, 20, 98, 80)
     assert golden["spectrograms"].shape == (9, 64, 96)
@@ -153,7 +156,7 @@ def test_a_network_of_frames_alone_trains_and_is_exported(shards: Path, tmp_path
     assert "modalities" not in results["test"]
     fields = export_run(tmp_path / "run", tmp_path / "artifact", faces=3)
     assert fields["looks_at"] == "frames"
-    assert fields["agreement"]["largest_difference"] <= 1e-4
+    assert fields["files"]["float32"]["agreement"]["largest_difference"] <= 1e-4
 
 
 @pytest.mark.slow

@@ -19,8 +19,10 @@ from emojax.data.feed import find_usable
 from emojax.data.resident import keep_labels
 from emojax.data.shards import dataset_info, load_split
 from emojax.errors import UserError
-from emojax.experiment import evaluate_run, export_run, load_network, train_run
+from emojax.experiment import evaluate_run, load_network, train_run
+from emojax.export_run import export_run
 from emojax.losses import LossConfig
+from emojax.runtime.verify import verify_artifact
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -207,7 +209,18 @@ def test_evaluating_again_gives_the_same_figures(trained):
 def test_exported_artifact_agrees_and_is_complete(trained, tmp_path):
     folder, _ = trained
     fields = export_run(folder, tmp_path / "artifact", faces=16)
-    assert fields["agreement"]["largest_difference"] <= 1e-4
+    assert fields["files"]["float32"]["agreement"]["largest_difference"] <= 1e-4
+    files = fields["files"]
+    assert files["float16"]["agreement"]["largest_difference"] <= 1e-3
+    assert files["int8"]["bytes"] < 0.4 * files["float32"]["bytes"]
+    # Each precision was measured on the same people; float32's figures are the run's own.
+    for entry in files.values():
+        assert entry["metrics"]["people"] == fields["metrics"]["people"]
+    for name in ("emotion_unweighted_average_recall", "action_unit_macro_roc_area"):
+        found, expected = files["float32"]["metrics"][name], fields["metrics"][name]["value"]
+        assert found == pytest.approx(expected, abs=1e-3)
+    assert fields["default"] in ("float32", "int8")
+    assert [one.agrees for one in verify_artifact(tmp_path / "artifact")] == [True] * 3
     written = json.loads((tmp_path / "artifact" / "spec.json").read_text())
     assert json.loads(json.dumps(fields)) == written
     assert fields["metrics"]["people"] == 4

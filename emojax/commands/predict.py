@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import cv2
 import tqdm
@@ -51,6 +51,9 @@ class PredictOptions:
     """Folder for the table and the annotated copies; made where it is missing."""
     annotate: bool = True
     """Write annotated copies."""
+    precision: Literal["float32", "float16", "int8"] | None = None
+    """What the network computes in; unset: what the artifact names, int8 where that costs less
+    than 0.01 of recall and ROC area."""
     threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Threads of the processor to use."""
     every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
@@ -100,7 +103,7 @@ def predict(options: PredictOptions) -> int:
         if getattr(options, name) < 1:
             raise UserError(f"--{name} {getattr(options, name)}: wanted 1 or more")
     cv2.setNumThreads(options.threads)
-    predictor = load(options.model, threads=options.threads)
+    predictor = load(options.model, options.threads, options.precision)
     listing = list_sources(options.paths, leave_out=options.out)
     if not listing.sources and len(listing.mistakes) == 1:
         raise listing.mistakes[0]
@@ -136,6 +139,8 @@ def predict(options: PredictOptions) -> int:
                 )
                 tqdm.tqdm.write(f"{source.path}: no face {where}: kept with success=0")
     _say_summary(options, listing, tallies)
+    threads = _count(options.threads, "thread")
+    print(f"network: {predictor.artifact.precision} by LiteRT, {threads} of the processor")
     if predictor.artifact.notice:
         print(f"note: {predictor.artifact.notice}")
     return status

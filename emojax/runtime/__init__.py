@@ -17,14 +17,17 @@ from emojax.runtime.predictor import FaceResult, Predictor
 __all__ = ["Artifact", "FaceResult", "Predictor", "load", "load_artifact"]
 
 
-def load(folder: str | os.PathLike[str], threads: int = 1) -> Predictor:
-    """Return a predictor for an artifact folder, `model.tflite` and `spec.json`.
+def load(
+    folder: str | os.PathLike[str], threads: int = 1, precision: str | None = None
+) -> Predictor:
+    """Return a predictor for an artifact folder.
 
     Args:
         folder: what the export wrote.
         threads: of the processor, for the network.
+        precision: `float32`, `float16` or `int8`; None: what the artifact names.
 
     Raises:
         UserError: no artifact, a damaged one, or a model that does not fit its spec.
     """
-    return Predictor(load_artifact(folder), threads=threads)
+    return Predictor(load_artifact(folder, precision), threads=threads)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from emojax.errors import UserError
 from emojax.face import Detector, make_detector
 from emojax.files import require_file
 from emojax.labels import EMOTION_SETS
+from emojax.litert import input_name, open_interpreter
 from emojax.spec import InputSpec, read_json, spec_from_dict
 
 FORMAT = "emojax-artifact"
@@ -23,6 +23,9 @@ FORMAT = "emojax-artifact"
 
 VERSION = 1
 """Raised when a reader of the old form would misread the new one."""
+
+PRECISIONS = ("float32", "float16", "int8")
+"""What a model can be computed in. An artifact has float32 at least."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Artifact:
     """Where it was read from."""
     model: bytes
     """The TFLite flatbuffer, checked against its checksum and against `spec`."""
+    precision: str
+    """Which of `PRECISIONS` it is."""
     spec: InputSpec
     """How a face becomes input, and what the outputs are called."""
     thresholds: np.ndarray
@@ -45,7 +50,17 @@ class Artifact:
     """All of spec.json: training data, licence, commit, metrics and more."""
 
 
-def _section(fields: Mapping[str, Any], name: str, source: Path) -> dict[str, Any]:
+def read_section(fields: Mapping[str, Any], name: str, source: Path) -> dict[str, Any]:
+    """Return an object of spec.json.
+
+    Args:
+        fields: the object that holds it.
+        name: its key.
+        source: the spec's path, for the message.
+
+    Raises:
+        UserError: it is missing, or no object.
+    """
     section = fields.get(name)
     if not isinstance(section, dict):
         raise UserError(
@@ -55,42 +70,77 @@ def _section(fields: Mapping[str, Any], name: str, source: Path) -> dict[str, An
     return section
 
 
-def _read_model(folder: Path, fields: Mapping[str, Any], source: Path) -> tuple[Path, bytes]:
-    entry = _section(_section(fields, "files", source), "float32", source)
+def find_precision(fields: Mapping[str, Any], wanted: str | None, source: Path) -> str:
+    """Return the precision to use: the one that is wanted, else what the artifact names.
+
+    Raises:
+        UserError: there is no such model in the artifact.
+    """
+    default = fields.get("default", PRECISIONS[0])
+    chosen = default if wanted is None else wanted
+    files = read_section(fields, "files", source)
+    there = [precision for precision in PRECISIONS if precision in files]
+    if chosen not in PRECISIONS or (wanted is not None and wanted not in there):
+        raise UserError(
+            f"{source}: no model in {chosen!r}: use {', '.join(there) or 'another artifact'}"
+        )
+    return chosen
+
+
+def read_model(folder: Path, fields: Mapping[str, Any], precision: str) -> tuple[Path, bytes]:
+    """Return a model file and what it holds, checked against its checksum.
+
+    Args:
+        folder: the artifact's.
+        fields: of its spec.json.
+        precision: one of `PRECISIONS`.
+
+    Raises:
+        UserError: no such model, a name that leads elsewhere, or another checksum.
+    """
+    source = folder / "spec.json"
+    entry = read_section(read_section(fields, "files", source), precision, source)
+    return read_checked(folder, entry, source, "the model")
+
+
+def read_checked(
+    folder: Path, entry: Mapping[str, Any], source: Path, what: str
+) -> tuple[Path, bytes]:
+    """Return a file that the spec names by `name` and `sha256`, and what it holds.
+
+    Args:
+        folder: the artifact's.
+        entry: where the spec names the file.
+        source: the spec's path.
+        what: the file is, for the message.
+
+    Raises:
+        UserError: a name that leads elsewhere, no file, or another checksum.
+    """
     name, checksum = entry.get("name"), entry.get("sha256")
     if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\:\0"):
         raise UserError(
-            f"{source}: model file {name!r}: wanted the plain name of a file in the same folder"
+            f"{source}: {what}'s file {name!r}: wanted the plain name of a file in the same folder"
         )
-    path = require_file(folder / name, f"the model that {source.name} names")
+    path = require_file(folder / name, f"{what} that {source.name} names")
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != checksum:
         raise UserError(
             f"{path}: SHA-256 is {found[:12]}.., {source.name} says {str(checksum)[:12]}..: "
-            "the model was damaged or replaced: copy or export the artifact again"
+            "it was damaged or replaced: copy or export the artifact again"
         )
     return path, content
 
 
-def open_interpreter(model: bytes, threads: int, source: str) -> Interpreter:
-    """Return a LiteRT interpreter ready to run.
-
-    Raises:
-        UserError: LiteRT does not take the model.
-    """
-    try:
-        interpreter = Interpreter(model_content=model, num_threads=threads)
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise UserError(
-            f"{source}: LiteRT can't load the model ({error}): export the artifact again"
-        ) from None
-    return interpreter
-
-
 def _check_fit(model: bytes, spec: InputSpec, path: Path, source: Path) -> None:
     interpreter = open_interpreter(model, 1, str(path))
+    names = [input_name(details) for details in interpreter.get_input_details()]
+    if names != ["faces"]:
+        raise UserError(
+            f"{path} does not fit {source}: the model's inputs are "
+            f"{', '.join(names) or 'missing'}, wanted faces: export the artifact again"
+        )
     sides = {
         "input": (
             interpreter.get_input_details(),
@@ -112,7 +162,7 @@ def _shapes(found: list[tuple[tuple[int, ...], str]]) -> str:
 
 
 def _read_thresholds(fields: Mapping[str, Any], spec: InputSpec, source: Path) -> np.ndarray:
-    values = _section(fields, "thresholds", source).get("action_units")
+    values = read_section(fields, "thresholds", source).get("action_units")
     numbers = values if isinstance(values, list) else []
     good = all(type(value) in (int, float) and 0 <= value <= 1 for value in numbers)
     if not good or values is None or len(numbers) != len(spec.action_units):
@@ -124,7 +174,7 @@ def _read_thresholds(fields: Mapping[str, Any], spec: InputSpec, source: Path) -
 
 
 def _check_names(fields: Mapping[str, Any], spec: InputSpec, source: Path) -> None:
-    outputs = _section(fields, "outputs", source)
+    outputs = read_section(fields, "outputs", source)
     for name in ("action_units", "emotions"):
         if outputs.get(name) != list(getattr(spec, name)):
             raise UserError(
@@ -149,15 +199,11 @@ def _read_notice(fields: Mapping[str, Any]) -> str | None:
     return None
 
 
-def load_artifact(folder: str | os.PathLike[str]) -> Artifact:
-    """Return what an artifact folder holds, after checking that it all fits together.
-
-    Args:
-        folder: holds `spec.json` and the model file that it names.
+def read_spec(folder: str | os.PathLike[str]) -> tuple[Path, dict[str, Any], InputSpec]:
+    """Return an artifact's folder, what its spec.json says and its input spec.
 
     Raises:
-        UserError: no artifact, another format or version, a checksum that does not
-            match, or a model whose input or output does not fit the spec.
+        UserError: no artifact, or another format or version.
     """
     place = Path(folder)
     if not place.is_dir():
@@ -172,7 +218,23 @@ def load_artifact(folder: str | os.PathLike[str]) -> Artifact:
             f"{source}: artifact version {fields.get('version')!r}, this emojax reads {VERSION}: "
             "export it again with this version"
         )
-    spec = spec_from_dict(_section(fields, "input", source), str(source))
+    return place, fields, spec_from_dict(read_section(fields, "input", source), str(source))
+
+
+def load_artifact(folder: str | os.PathLike[str], precision: str | None = None) -> Artifact:
+    """Return what an artifact folder holds, after checking that it all fits together.
+
+    Args:
+        folder: holds `spec.json` and the model files that it names.
+        precision: one of `PRECISIONS`; None: what the artifact names, which is int8 where that
+            costs next to nothing.
+
+    Raises:
+        UserError: no artifact, another format or version, a checksum that does not
+            match, or a model whose input or output does not fit the spec.
+    """
+    place, fields, spec = read_spec(folder)
+    source = place / "spec.json"
     if spec.frames > 1:
         heard = " with their sound" if spec.sound else ""
         raise UserError(
@@ -181,12 +243,14 @@ def load_artifact(folder: str | os.PathLike[str]) -> Artifact:
         )
     _check_names(fields, spec, source)
     thresholds = _read_thresholds(fields, spec, source)
-    detector = make_detector(_section(fields, "detector", source), str(source))
-    path, model = _read_model(place, fields, source)
+    detector = make_detector(read_section(fields, "detector", source), str(source))
+    precision = find_precision(fields, precision, source)
+    path, model = read_model(place, fields, precision)
     _check_fit(model, spec, path, source)
     return Artifact(
         folder=place,
         model=model,
+        precision=precision,
         spec=spec,
         thresholds=thresholds,
         detector=detector,

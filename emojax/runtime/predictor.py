@@ -8,7 +8,8 @@ import numpy as np
 
 from emojax.errors import UserError
 from emojax.face import Detection, Detector, crop_face, detect_faces, normalise, to_gray
-from emojax.runtime.artifact import Artifact, open_interpreter
+from emojax.litert import Network
+from emojax.runtime.artifact import Artifact
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +49,7 @@ class Predictor:
         self.artifact = artifact
         self.spec = artifact.spec
         self.detector = artifact.detector if detector is None else detector
-        self._interpreter = open_interpreter(artifact.model, threads, str(artifact.folder))
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
+        self._network = Network(artifact.model, threads, str(artifact.folder))
 
     def predict_crops(self, crops: np.ndarray) -> np.ndarray:
         """Return probabilities for face crops, as `crop_face` and `crop_ready` cut them.
@@ -71,11 +70,9 @@ class Predictor:
                 f"crops of type {crops.dtype} and shape {crops.shape}: "
                 f"wanted uint8 [n, {wanted[0]}, {wanted[1]}]"
             )
-        answers = np.empty((len(crops), self.spec.num_outputs), np.float32)
-        for crop, answer in zip(normalise(crops, self.spec), answers, strict=True):
-            self._interpreter.set_tensor(self._input, crop[None, :, :, None])
-            self._interpreter.invoke()
-            answer[:] = self._interpreter.get_tensor(self._output)[0]
+        if not len(crops):
+            return np.empty((0, self.spec.num_outputs), np.float32)
+        answers = self._network.answers({"faces": normalise(crops, self.spec)[..., None]})
         # Rounding may reach past the ends; logits or not-a-number must not pass as probabilities.
         if not ((answers >= -1e-3) & (answers <= 1 + 1e-3)).all():
             raise UserError(

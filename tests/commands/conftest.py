@@ -12,8 +12,13 @@ from tiny_artifact import tiny_model, write_artifact
 
 
 @pytest.fixture(scope="session")
-def artifact_folder(tmp_path_factory) -> Path:
-    return write_artifact(tmp_path_factory.mktemp("model") / "artifact", tiny_model())
+def model() -> bytes:
+    return tiny_model()
+
+
+@pytest.fixture(scope="session")
+def artifact_folder(model, tmp_path_factory) -> Path:
+    return write_artifact(tmp_path_factory.mktemp("model") / "artifact", model)
 
 
 @pytest.fixture(scope="session")

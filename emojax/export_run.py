@@ -1,0 +1,129 @@
+"""A trained run's folder -> its artifact, with the figures of each precision on held-out people."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emojax.data.resident import keep_labels, select
+from emojax.data.shards import FaceArrays, load_split
+from emojax.errors import UserError
+from emojax.evaluate import score, to_predictions
+from emojax.experiment import drop_nan, load_network
+from emojax.export import (
+    SYNTHETIC_NOTICE,
+    export_artifact,
+    record,
+    record_examples,
+    spread,
+)
+from emojax.golden import name_inputs
+from emojax.litert import Network
+from emojax.models import looks_at
+from emojax.models.inputs import Looks
+from emojax.spec import InputSpec, read_json
+
+CALIBRATION_EXAMPLES = 128
+"""Training examples that int8 takes its scales from."""
+
+HELD_OUT_EXAMPLES = 2000
+"""Test examples on which each precision is measured."""
+
+_AT_A_TIME = 64
+
+
+def _exported_score(
+    arrays: FaceArrays, looks: Looks, spec: InputSpec
+) -> Callable[[Network], dict[str, Any]]:
+    """Return a function from an exported model to its figures on a split.
+
+    Args:
+        arrays: the split; up to `HELD_OUT_EXAMPLES` of it are looked at, evenly spread.
+        looks: what the network looks at.
+        spec: names the outputs.
+    """
+    chosen = spread(len(arrays.emotion), HELD_OUT_EXAMPLES)
+    mask = np.zeros(len(arrays.emotion), bool)
+    mask[chosen] = True
+    some = select(arrays, mask)
+    weights = np.ones(len(chosen), np.float32)
+
+    def figures(network: Network) -> dict[str, Any]:
+        parts = []
+        for start in range(0, len(chosen), _AT_A_TIME):
+            places = np.arange(len(chosen))[start : start + _AT_A_TIME]
+            parts.append(network.answers(name_inputs(record(some, spec, places), looks, spec)))
+        answers = to_predictions(np.concatenate(parts), 0 * weights, weights, spec)
+        told = overall_figures(score(some, answers, spec, replicates=2)["overall"])
+        # Two precisions are compared on the same people: an interval would say nothing of that.
+        plain = {
+            name: value["value"] if isinstance(value, dict) else value
+            for name, value in told.items()
+        }
+        return drop_nan(plain)
+
+    return figures
+
+
+def overall_figures(overall: dict[str, Any]) -> dict[str, Any]:
+    """Return what an artifact tells of a split's figures."""
+    return {
+        "split": "test",
+        "people": overall["people"],
+        "examples": overall["examples"],
+        "emotion_unweighted_average_recall": overall["emotion"].get("unweighted_average_recall"),
+        "action_unit_macro_f1": overall["action_units"].get("macro_f1"),
+        "action_unit_macro_roc_area": overall["action_units"].get("macro_roc_area"),
+    }
+
+
+def export_run(
+    folder: Path, out: Path, faces: int = 64, say: Callable[[str], object] = lambda _: None
+) -> dict[str, Any]:
+    """Write the artifact of a trained run and return what its spec.json says.
+
+    Args:
+        folder: of the run.
+        out: the artifact's folder.
+        faces: how many validation examples Flax and the artifact have to agree on.
+        say: is told what comes next.
+
+    Raises:
+        UserError: no trained run, or an artifact that disagrees with Flax.
+    """
+    network = load_network(folder)
+    if not (folder / "results.json").exists():
+        raise UserError(
+            f"{folder}: the run is not finished (no results.json): give its training command again"
+        )
+    results = read_json(folder / "results.json")
+    looks, spec = looks_at(network.config.model), network.spec
+    splits = {
+        split: keep_labels(load_split(network.data, split), spec)
+        for split in ("train", "validation", "test")
+    }
+    data = results["data"]
+    return export_artifact(
+        network.model,
+        network.variables,
+        looks,
+        spec,
+        record_examples(splits["validation"], looks, spec, faces),
+        record_examples(splits["train"], looks, spec, CALIBRATION_EXAMPLES),
+        out,
+        training={
+            "data": data["name"],
+            "synthetic": data["synthetic"],
+            "notice": SYNTHETIC_NOTICE if data["synthetic"] else "",
+            "model": network.config.model,
+            "config": network.config.to_dict(),
+        },
+        metrics=overall_figures(results["test"]["overall"]),
+        score=_exported_score(splits["test"], looks, spec),
+        threads=os.cpu_count() or 1,
+        say=say,
+    )

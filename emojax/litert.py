@@ -1,0 +1,89 @@
+"""A TFLite model, ready to be asked: inputs by name in, probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from emojax.errors import UserError
+
+
+def open_interpreter(model: bytes, threads: int, source: str) -> Interpreter:
+    """Return a LiteRT interpreter ready to run, on XNNPACK.
+
+    Args:
+        model: the flatbuffer.
+        threads: of the processor.
+        source: where the model comes from, for the message.
+
+    Raises:
+        UserError: LiteRT does not take the model.
+    """
+    try:
+        interpreter = Interpreter(model_content=model, num_threads=threads)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{source}: LiteRT can't load the model ({error}): export the artifact again"
+        ) from None
+    return interpreter
+
+
+def input_name(details: Mapping[str, Any]) -> str:
+    """Return an input's name in the signature: `serving_default_frames:0` is `frames`."""
+    return str(details["name"]).removeprefix("serving_default_").split(":")[0]
+
+
+class Network:
+    """A model with float32 inputs and one float32 output. One thread at a time may use it."""
+
+    def __init__(self, model: bytes, threads: int, source: str) -> None:
+        """Make it ready.
+
+        Args:
+            model: the flatbuffer.
+            threads: of the processor.
+            source: where the model comes from, for the message.
+
+        Raises:
+            UserError: LiteRT does not take the model.
+        """
+        self._interpreter = open_interpreter(model, threads, source)
+        self._places = {
+            input_name(details): details["index"]
+            for details in self._interpreter.get_input_details()
+        }
+        self._output = self._interpreter.get_output_details()[0]["index"]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The inputs' names, as `answer` takes them."""
+        return tuple(self._places)
+
+    def answer(self, **named: np.ndarray) -> np.ndarray:
+        """Return the output for one example, float32 [outputs].
+
+        Args:
+            **named: the inputs, float32 with a first axis of 1.
+        """
+        for name, place in self._places.items():
+            self._interpreter.set_tensor(place, named[name])
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output)[0]
+
+    def answers(self, named: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the outputs for several examples, one after the other, float32 [n, outputs].
+
+        Args:
+            named: the inputs, float32 [n, ...] each.
+        """
+        count = len(next(iter(named.values())))
+        return np.stack(
+            [
+                self.answer(**{name: array[row : row + 1] for name, array in named.items()})
+                for row in range(count)
+            ]
+        )
