@@ -35,8 +35,14 @@ types: .venv/ready
 # On each core a process with a file of tests: much of a test is Python, which fills one.
 TEST := $(RUN) -m pytest -n auto --maxprocesses=4 --dist loadfile
 
+# The networks' arithmetic is tested as it is used, optimised. Elsewhere a test compiles a step for
+# a few pictures: without optimisation that takes two thirds of the time. `slow` optimises all.
+NUMERICS := tests/models tests/test_models.py tests/test_augment.py tests/test_losses.py tests/test_optim.py
+
 unit: .venv/ready
-	$(TEST) $(PYTEST)
+	$(TEST) $(PYTEST) $(NUMERICS)
+	XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS" \
+		$(TEST) $(PYTEST) $(addprefix --ignore=,$(NUMERICS))
 
 slow: .venv/ready
 	$(TEST) -m slow $(PYTEST)
@@ -44,10 +50,12 @@ slow: .venv/ready
 # Not an extra: timm asks for torchvision, which has no build for torch's CPU wheel and is not needed.
 peers: .venv/ready
 	$(RUN) -m pip install --quiet torch==2.13.0 pyyaml safetensors huggingface_hub
+	$(RUN) -m pip install --quiet onnxruntime onnxscript
 	$(RUN) -m pip install --quiet --no-deps timm==1.0.31
 	$(RUN) -m pytest -m slow tests/models/test_torch_parity.py
 	$(RUN) experiments/benchmark.py step $(BENCHMARK)
 	$(RUN) experiments/benchmark.py infer $(BENCHMARK)
+	$(RUN) experiments/benchmark.py lite $(BENCHMARK)
 
 lock: .venv/ready
 	$(RUN) -m pip install --quiet uv

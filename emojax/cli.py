@@ -26,6 +26,11 @@ COMMANDS: dict[str, tuple[str, str | None, str]] = {
         None,
         "does an artifact answer on this machine as it did where it was made?",
     ),
+    "bench": (
+        "emojax.commands.bench",
+        None,
+        "how fast an artifact is on this machine: decode, detect, crop, infer, draw",
+    ),
     "export": (
         "emojax.commands.export",
         "train",

@@ -8,7 +8,7 @@ artifact/
   model_int8.tflite     the same, computed in whole numbers; inputs and output are float32
   spec.json             the contract: input, outputs, detector, training data, licence, commit,
                         and for each model its checksum, agreement and figures
-  golden.npz            recorded crops and the answers to them
+  golden.npz            drawn faces and the answers to them
   saved_model/          the same graph for TensorFlow
 ```
 """
@@ -232,6 +232,7 @@ def export_artifact(
     looks: Looks,
     spec: InputSpec,
     recorded: Recorded,
+    drawn: Recorded,
     calibration: Recorded,
     out: Path,
     *,
@@ -248,7 +249,9 @@ def export_artifact(
         variables: its trained variables.
         looks: what it looks at.
         spec: how frames and sound become its input.
-        recorded: examples on which the artifact has to agree with Flax.
+        recorded: examples of the data set on which the artifact has to agree with Flax. They stay
+            here: people who sat for a data set have not agreed to travel.
+        drawn: examples on which it has to agree too, and which travel with it.
         calibration: training examples, from which int8 takes its scales.
         out: the artifact's folder; an artifact that is there is replaced.
         training: what it was trained on, for the user.
@@ -264,7 +267,9 @@ def export_artifact(
     if out.exists() and not (out / "spec.json").exists() and (out.is_file() or any(out.iterdir())):
         raise UserError(f"{out}: exists and is no artifact (no spec.json): choose another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
-    named = name_inputs(recorded, looks, spec)
+    own, shown = (name_inputs(some, looks, spec) for some in (recorded, drawn))
+    named = {name: np.concatenate([own[name], shown[name]]) for name in own}
+    travel = slice(len(recorded.crops), None)
     expected = flax_answers(model, variables, looks, spec, named)
     aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
@@ -307,7 +312,8 @@ def export_artifact(
         files["int8"]["calibration_examples"] = len(calibration.crops)
         files["int8"]["float_parts"] = FLOAT_PARTS
         files["int8"]["repeats_within"] = INT8_REPEATS
-        write_golden(aside / GOLDEN, Golden(recorded, expected, answers["int8"]))
+        golden = Golden(drawn, expected[travel], answers["int8"][travel])
+        write_golden(aside / GOLDEN, golden)
         fields: dict[str, Any] = {
             "format": "emojax-artifact",
             "version": 1,

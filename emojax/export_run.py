@@ -11,6 +11,7 @@ import numpy as np
 
 from emojax.data.resident import keep_labels, select
 from emojax.data.shards import FaceArrays, load_split
+from emojax.drawn_examples import draw_examples
 from emojax.errors import UserError
 from emojax.evaluate import score, to_predictions
 from emojax.experiment import drop_nan, load_network
@@ -29,6 +30,9 @@ from emojax.spec import InputSpec, read_json
 
 CALIBRATION_EXAMPLES = 128
 """Training examples that int8 takes its scales from."""
+
+DRAWN_EXAMPLES, DRAWN_CLIPS = 56, 12
+"""Drawn people that travel with the artifact: two of each emotion in each domain; fewer clips."""
 
 HELD_OUT_EXAMPLES = 2000
 """Test examples on which each precision is measured."""
@@ -113,6 +117,7 @@ def export_run(
         looks,
         spec,
         record_examples(splits["validation"], looks, spec, faces),
+        draw_examples(looks, spec, DRAWN_EXAMPLES if looks == "picture" else DRAWN_CLIPS),
         record_examples(splits["train"], looks, spec, CALIBRATION_EXAMPLES),
         out,
         training={

@@ -1,13 +1,14 @@
-"""The largest face of a recording, frame by frame: looked for near where it was."""
+"""The faces of a recording, frame by frame: looked for near where they were."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 
-from emojax.face import Detection, Detector, HaarDetector, largest
+from emojax.face import Detection, Detector, HaarDetector, detect_faces, largest, overlap
 
 REACH = 2.0
 """Side of what is searched, as a multiple of the box's: a face may move by half its width."""
@@ -15,6 +16,8 @@ DRIFT = 0.25
 """Way of the face from the middle of what is searched, in widths, after which all is searched."""
 SHRINK = 0.75
 """Smallest face looked for, as a share of the box's side."""
+MEET = 0.3
+"""Intersection over union from which two boxes may be one face, found twice."""
 WHOLE_EVERY = 10
 """Frames from one search of everything to the next: a larger face is missed for no longer."""
 
@@ -46,6 +49,52 @@ def make_follower(detect: Detector) -> Callable[[np.ndarray], Detection | None]:
         return anchor
 
     return follow
+
+
+class FaceFollower:
+    """Finds all faces in each frame of one recording, most of the time near where they were."""
+
+    def __init__(self, detect: Detector, every: int = WHOLE_EVERY) -> None:
+        """Start with nobody in view.
+
+        Args:
+            detect: finds the faces in a gray frame.
+            every: frames from one search of everything to the next: somebody new is seen at most
+                so many frames late. 1 searches everything always.
+        """
+        self._detect = detect
+        self._every = every
+        self._anchors: list[Detection] = []
+        self._size: tuple[int, ...] = ()
+        self._since = 0
+
+    def __call__(self, gray: np.ndarray) -> list[Detection]:
+        """Return the faces of the next frame, left to right.
+
+        Everything is searched too where a face has moved far or is gone, where the frame's size has
+        changed, and as long as nobody is in view.
+
+        Args:
+            gray: uint8 [height, width].
+        """
+        self._since += 1
+        if self._anchors and gray.shape == self._size and self._since < self._every:
+            near = [find_near(gray, anchor, self._detect) for anchor in self._anchors]
+            found = [
+                box
+                for box, anchor in zip(near, self._anchors, strict=True)
+                if box is not None and _drift(box, anchor) <= DRIFT
+            ]
+            # Two faces that meet may both be found as the larger of them.
+            if len(found) == len(self._anchors) and not _some_meet(found):
+                return sorted(found, key=lambda box: box.x)
+        self._anchors, self._size, self._since = detect_faces(gray, self._detect), gray.shape, 0
+        return self._anchors
+
+
+def _some_meet(boxes: list[Detection]) -> bool:
+    pairs = itertools.combinations(boxes, 2)
+    return any(overlap(first, second) > MEET for first, second in pairs)
 
 
 def _drift(box: Detection, anchor: Detection) -> float:

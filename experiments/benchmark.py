@@ -40,7 +40,8 @@ COMMANDS = {
     "epoch": "whole epochs, resident and streaming, against the bare step and a PyTorch DataLoader",
     "folds": "leaving one subject out, against as many median folds",
     "scale": "the same training on 1, 2, 4 ... devices",
-    "infer": "prediction against PyTorch's, and by LiteRT on one thread",
+    "infer": "prediction against PyTorch's",
+    "lite": "the exported network on one thread of a CPU against ONNX Runtime",
     "build": "building a data set against a bare loop that decodes and detects",
 }
 SUITE = tuple(name for name in COMMANDS if name != "build")

@@ -78,7 +78,7 @@ LAYERS: dict[str, Layer] = {
         packages="numpy cv2 jax jaxtyping flax sklearn matplotlib tensorboardX",
     ),
     "export": Layer(
-        "export quantise",
+        "drawn_examples export quantise",
         sees="vocabulary signal model_file compiler models data training evaluation",
         packages="numpy jax jaxtyping flax tensorflow ai_edge_quantizer",
     ),
@@ -92,7 +92,7 @@ LAYERS: dict[str, Layer] = {
         "runtime.*", sees="vocabulary signal model_file", packages="numpy cv2 av tqdm"
     ),
     "app": Layer(
-        "commands.__init__ commands.predict commands.verify",
+        "commands.__init__ commands.bench commands.predict commands.verify",
         sees="vocabulary signal runtime",
         packages="numpy cv2 tqdm tyro",
     ),
@@ -110,7 +110,7 @@ LAYERS: dict[str, Layer] = {
 }
 
 # What `pip install emojax` has to be able to run.
-RUNNER = "cli __main__ face audio video runtime commands.predict commands.verify"
+RUNNER = "cli __main__ face audio video runtime commands.bench commands.predict commands.verify"
 RUNNER_NEVER = {
     *("jax", "jaxlib", "jaxtyping", "flax", "optax", "orbax", "chex"),
     *("tensorflow", "tensorflow_datasets", "keras", "librosa", "scipy"),

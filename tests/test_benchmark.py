@@ -19,7 +19,7 @@ from emojax.spec import InputSpec
 if TYPE_CHECKING:
     from conftest import RunPython
 
-SUITE = ("step", "input", "epoch", "folds", "scale", "infer")
+SUITE = ("step", "input", "epoch", "folds", "scale", "infer", "lite")
 
 
 @pytest.fixture
@@ -198,6 +198,8 @@ def test_the_rehearsal_passes(run_python: RunPython, repository: Path, tmp_path:
     assert [row["devices"] for row in tables["scale"]] == [1, 2, 2]
     assert {row["way"] for row in tables["input"]} >= {"streaming", "TFDS", "fed to the device"}
     assert [row["batch"] for row in tables["infer"]] == [1, 4]
+    assert [row["precision"] for row in tables["lite"]] == ["float32", "float16", "int8"]
+    assert all(row["ms"] > 0 for row in tables["lite"])
 
 
 @pytest.mark.slow

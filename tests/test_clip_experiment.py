@@ -134,8 +134,8 @@ def test_a_clip_network_is_exported_and_refused_by_a_runner_for_pictures(
     assert fields["files"]["float32"]["agreement"]["largest_difference"] <= 1e-4
     assert [one.agrees for one in verify_artifact(tmp_path / "artifact")] == [True] * 3
     golden = np.load(tmp_path / "artifact" / "golden.npz", allow_pickle=False)
-    assert golden["crops"].shape == (9, 20, 98, 80)
-    assert golden["spectrograms"].shape == (9, 64, 96)
+    assert golden["crops"].shape == (12, 20, 98, 80)
+    assert golden["spectrograms"].shape == (12, 64, 96)
     # Each way to use it was compared: with both sides, without frames, without sound.
     assert set(golden["has_frames"].tolist()) == set(golden["has_sound"].tolist()) == {0.0, 1.0}
     np.testing.assert_allclose(golden["probabilities"].sum(axis=1), 1, atol=1e-5)

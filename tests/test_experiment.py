@@ -226,8 +226,8 @@ def test_exported_artifact_agrees_and_is_complete(trained, tmp_path):
     assert fields["metrics"]["people"] == 4
     assert fields["training"]["data"] == "manifest"
     golden = np.load(tmp_path / "artifact" / "golden.npz", allow_pickle=False)
-    assert golden["crops"].shape == (16, 1, 98, 80)
-    assert golden["probabilities"].shape == (16, 22)
+    assert golden["crops"].shape == (56, 1, 98, 80)
+    assert golden["probabilities"].shape == (56, 22)
     # A second export replaces the first one; nothing is left aside.
     export_run(folder, tmp_path / "artifact", faces=4)
     assert [path.name for path in tmp_path.iterdir()] == ["artifact"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from emojax.face import Detection, HaarDetector, largest, overlap
-from emojax.following import WHOLE_EVERY, find_near, make_follower
+from emojax.following import WHOLE_EVERY, FaceFollower, find_near, make_follower
 from emojax.picture import to_gray
 
 
@@ -99,3 +99,64 @@ def test_a_box_at_the_border_is_searched_as_far_as_there_is_a_frame():
     assert find_near(frame, Detection(-10, 60, 60, 60), detect) == Detection(0, 30, 50, 50)
     assert detect.seen == [(70, 80)]  # 120 x 120 around (20, 90), cut off at the frame
     assert find_near(frame, Detection(150, 150, 40, 40), detect) is None
+
+
+@pytest.fixture(scope="module")
+def pair(astronaut) -> np.ndarray:
+    """One photograph beside its mirror image: two people."""
+    return np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
+
+
+def test_all_faces_are_found_where_the_whole_search_finds_them(pair):
+    detect = HaarDetector()
+    find = FaceFollower(detect)
+    for number in range(25):
+        frame = moved(pair, 3 * number - 40, 2 * number)
+        found, whole = find(frame), detect(frame)
+        assert len(found) == len(whole) == 2
+        for box, expected in zip(found, whole, strict=True):
+            assert overlap(box, expected) > 0.8, number
+
+
+def test_every_frame_is_searched_whole_where_that_is_asked_for(pair):
+    find = FaceFollower(HaarDetector(), every=1)
+    for number in range(3):
+        frame = moved(pair, 3 * number, 0)
+        assert find(frame) == HaarDetector()(frame)
+
+
+def test_whole_searches_are_rare_and_somebody_new_is_seen_soon(astronaut, pair):
+    sizes: list[tuple[int, ...]] = []
+
+    def detect(gray: np.ndarray) -> list[Detection]:
+        sizes.append(gray.shape)
+        # What is searched near a face lies elsewhere: its own detector is asked.
+        return HaarDetector()(gray)
+
+    alone = np.concatenate([astronaut, np.zeros_like(astronaut)], axis=1)
+    find = FaceFollower(detect, every=5)
+    counts = [len(find(alone if number < 7 else pair)) for number in range(12)]
+    assert counts[:7] == [1] * 7
+    assert counts[10:] == [2, 2]
+    assert [number for number, size in enumerate(sizes) if size == pair.shape][:2] == [0, 5]
+
+
+def test_somebody_who_leaves_is_noticed_at_once(astronaut, pair):
+    find = FaceFollower(HaarDetector(), every=100)
+    alone = np.concatenate([astronaut, np.zeros_like(astronaut)], axis=1)
+    assert [len(find(frame)) for frame in (pair, pair, alone, alone)] == [2, 2, 1, 1]
+    assert len(find(np.zeros_like(pair))) == 0
+    assert len(find(pair)) == 2
+
+
+def test_two_who_meet_are_not_one_face_twice():
+    left, right = Detection(0, 0, 80, 80), Detection(60, 0, 80, 80)
+    # Whole; near the left one, at 15; near the right one, 20 from the frame's border, at 50: they
+    # share half of their width. Whole again.
+    answers = [[left, right], [Detection(15, 0, 80, 80)], [Detection(30, 0, 80, 80)]]
+    detect = Counting([*answers, [left, right]])
+    find = FaceFollower(detect)
+    gray = np.zeros((200, 300), np.uint8)
+    assert find(gray) == [left, right]
+    assert find(gray) == [left, right]
+    assert [size == gray.shape for size in detect.seen] == [True, False, False, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,27 +13,40 @@ import tqdm
 import tyro
 
 from emojax.errors import UserError
-from emojax.runtime.process import Namer, Tally, count_frames, prepare_folder, process_source
+from emojax.runtime.process import (
+    Looking,
+    Namer,
+    Tally,
+    count_frames,
+    prepare_folder,
+    process_source,
+)
 from emojax.runtime.quiet import quiet_libraries
-from emojax.runtime.rows import RowWriter
+from emojax.runtime.rows import column_types
 from emojax.runtime.sources import Listing, list_sources
+from emojax.runtime.summary import EPISODE_COLUMNS, FileSummary, summary_types
+from emojax.runtime.tables import Form, Tables
 from emojax.video import BrokenVideoError
 
 PROGRAM = "emojax predict"
 
 DESCRIPTION = """Find the faces in pictures and videos, and write what the network says about them.
 
-Writes OUT/predictions.csv, one row per frame and face, and OUT/annotated/, a copy
-of each file with boxes and bars. A frame without a face is a row with success=0.
-Both replace what an earlier run left under the same name.
+Writes OUT/predictions.csv, one row per frame and face; OUT/summary.csv, one per file;
+OUT/episodes.csv, from when to when an action unit was there or an emotion the highest in
+a video; and OUT/annotated/, a copy of each file with boxes and bars. A frame without a
+face is a row with success=0. All replace what an earlier run left under the same name.
 
   emojax predict photo.jpg --model artifact
   emojax predict holiday/ talk.mp4 --model artifact --out results
   emojax predict lecture.mkv --model artifact --no-annotate --every 5
+  emojax predict talk.mp4 --model artifact --detect-every 10 --smooth 0.3
 
 The columns: file, frame (from 0), face_id (stays while a face is in view),
 timestamp (seconds), confidence (the detector's score), success, x, y, w, h
-(pixels), AU01_c .. (0 or 1), AU01_p .. (probability), emotion, emotion_neutral_p ..
+(pixels), AU01_c .. (0 or 1), AU01_p .. (probability), emotion, emotion_neutral_p .., face_size
+(height of the box as a share of the frame's), blur (variance of the crop's Laplacian: the lower,
+the more blurred), brightness (mean of the crop, 0 to 255)
 
 Ends with 0; with 1 when a video broke in the middle (its rows up to there are
 kept); with 2 when a file can't be read (the others are done all the same).
@@ -51,6 +65,9 @@ class PredictOptions:
     """Folder for the table and the annotated copies; made where it is missing."""
     annotate: bool = True
     """Write annotated copies."""
+    also: tuple[Literal["jsonl", "parquet"], ...] = ()
+    """Write the tables in these forms too: a JSON object a line; Apache Parquet, which needs
+    emojax[table] and can be read once the command has ended."""
     precision: Literal["float32", "float16", "int8"] | None = None
     """What the network computes in; unset: what the artifact names, int8 where that costs less
     than 0.01 of recall and ROC area."""
@@ -58,6 +75,11 @@ class PredictOptions:
     """Threads of the processor to use."""
     every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Look at one frame of so many; 1 is all of them."""
+    detect_every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """Search one whole frame of so many for faces, and look near where they were in the others:
+    10 is several times as fast, and somebody new is seen up to 10 frames late."""
+    smooth: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0.0
+    """Average a face's probabilities over about so long; 0 leaves them as they are."""
 
 
 def _complain(message: str) -> None:
@@ -99,9 +121,14 @@ def predict(options: PredictOptions) -> int:
 
     if not options.paths:
         raise UserError("no input: name a picture, a video or a folder")
-    for name in ("threads", "every"):
+    for name in ("threads", "every", "detect_every"):
         if getattr(options, name) < 1:
-            raise UserError(f"--{name} {getattr(options, name)}: wanted 1 or more")
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} {getattr(options, name)}: wanted 1 or more")
+    if not 0 <= options.smooth < math.inf:
+        raise UserError(f"--smooth {options.smooth}: wanted seconds, 0 or more")
+    forms: tuple[Form, ...] = ("csv", *dict.fromkeys(options.also))
+    looking = Looking(options.every, options.detect_every, options.smooth)
     cv2.setNumThreads(options.threads)
     predictor = load(options.model, options.threads, options.precision)
     listing = list_sources(options.paths, leave_out=options.out)
@@ -116,21 +143,31 @@ def predict(options: PredictOptions) -> int:
     namer = Namer(options.out / "annotated")
     tallies: list[Tally] = []
     with (
-        RowWriter(options.out / "predictions.csv", predictor.spec) as table,
+        Tables(options.out / "predictions", column_types(predictor.spec), forms) as table,
+        Tables(options.out / "summary", summary_types(predictor.spec), forms) as summaries,
+        Tables(options.out / "episodes", EPISODE_COLUMNS, forms) as episodes,
         tqdm.tqdm(total=count_frames(listing.sources), unit="frame", disable=None) as bar,
     ):
         for source in listing.sources:
             tally = Tally()
             tallies.append(tally)
             copy_to = namer.name(source) if options.annotate else None
+            summary = FileSummary(str(source.path), predictor.spec)
             try:
-                process_source(source, predictor, table, tally, copy_to, options.every, bar.update)
+                process_source(
+                    source, predictor, table, tally, copy_to, looking, bar.update, summary
+                )
             except BrokenVideoError as error:
                 _complain(str(error))
                 status = max(status, 1)
             except UserError as error:
                 _complain(str(error))
                 status = 2
+            finally:
+                # Whatever happened: what was seen until then.
+                summaries.write([summary.row()])
+                if source.kind == "video":
+                    episodes.write(summary.episodes())
             if tally.without_face:
                 where = (
                     f"in {_count(tally.without_face, 'frame')} of {tally.frames}"

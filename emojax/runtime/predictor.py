@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from emojax.errors import UserError
@@ -24,6 +25,11 @@ class FaceResult:
     """float32 [emotions], score of each, 0..1, in the spec's order."""
     emotion_names: tuple[str, ...]
     """The emotions' names, in the spec's order."""
+    blur: float = 0.0
+    """Variance of the crop's Laplacian, in squared levels of gray: the lower, the more blurred.
+    Pech-Pacheco et al. 2000. It compares frames of one camera, not cameras."""
+    brightness: float = 0.0
+    """Mean of the crop, 0..255."""
 
     @property
     def emotion(self) -> str | None:
@@ -88,13 +94,41 @@ class Predictor:
             gray: uint8 [height, width].
             faces: where they are.
         """
+        crops = self.cut(gray, faces)
+        return self.label(faces, crops, self.predict_crops(crops))
+
+    def cut(self, gray: np.ndarray, faces: list[Detection]) -> np.ndarray:
+        """Return the crops of faces, uint8 [n, height, width] of the spec.
+
+        Args:
+            gray: uint8 [height, width].
+            faces: where they are.
+        """
         if not faces:
-            return []
-        crops = np.stack([crop_face(gray, face, self.spec) for face in faces])
+            return np.empty((0, self.spec.height, self.spec.width), np.uint8)
+        return np.stack([crop_face(gray, face, self.spec) for face in faces])
+
+    def label(
+        self, faces: list[Detection], crops: np.ndarray, answers: np.ndarray
+    ) -> list[FaceResult]:
+        """Return faces with what the network says about them.
+
+        Args:
+            faces: where they are.
+            crops: uint8 [n, height, width], of `cut`.
+            answers: float32 [n, outputs], of `predict_crops`.
+        """
         split = len(self.spec.action_units)
         return [
-            FaceResult(face, answer[:split], answer[split:], self.spec.emotions)
-            for face, answer in zip(faces, self.predict_crops(crops), strict=True)
+            FaceResult(
+                face,
+                answer[:split],
+                answer[split:],
+                self.spec.emotions,
+                blur=float(cv2.Laplacian(crop, cv2.CV_32F).var()),
+                brightness=float(crop.mean()),
+            )
+            for face, crop, answer in zip(faces, crops, answers, strict=True)
         ]
 
     def predict_frame(self, picture: np.ndarray) -> list[FaceResult]:

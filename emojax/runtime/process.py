@@ -11,11 +11,15 @@ from pathlib import Path
 import cv2
 
 from emojax.errors import UserError
+from emojax.face import to_gray
+from emojax.following import FaceFollower
 from emojax.runtime.drawing import Layout, annotate, make_layout
 from emojax.runtime.predictor import FaceResult, Predictor
-from emojax.runtime.rows import RowWriter, rows_of_frame
+from emojax.runtime.rows import rows_of_frame
 from emojax.runtime.sources import Frame, Source, read_source
-from emojax.runtime.tracking import FaceTracker
+from emojax.runtime.summary import FileSummary
+from emojax.runtime.tables import Table
+from emojax.runtime.tracking import FaceTracker, Smoother
 from emojax.runtime.video_writer import VideoWriter
 from emojax.video import read_info
 
@@ -34,6 +38,19 @@ class Tally:
     """Frames without a face, which are rows too."""
     annotated: Path | None = None
     """The annotated copy, where one was written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Looking:
+    """How a video is looked at."""
+
+    every: int = 1
+    """One frame of so many."""
+    detect_every: int = 1
+    """Of those, one of so many is searched whole; in the others faces are looked for near where
+    they were."""
+    smooth_s: float = 0.0
+    """Time constant of the average over a face's probabilities, in seconds; 0: none."""
 
 
 class Namer:
@@ -98,11 +115,12 @@ class _Annotator:
 def process_source(
     source: Source,
     predictor: Predictor,
-    table: RowWriter,
+    table: Table,
     tally: Tally,
     copy_to: Path | None,
-    every: int = 1,
+    looking: Looking | None = None,
     progress: Callable[[int], object] | None = None,
+    summary: FileSummary | None = None,
 ) -> None:
     """Add a file's rows to the table, and write its annotated copy.
 
@@ -112,14 +130,17 @@ def process_source(
         table: takes the rows.
         tally: is counted up as rows are written, so that it holds after an error too.
         copy_to: the annotated copy; None for none.
-        every: takes one frame of so many.
+        looking: how often, and how; None: at every frame, whole.
         progress: is called with the number of frames read since the last call.
+        summary: takes the rows too.
 
     Raises:
         UserError: the file can't be read; what could be is in the table.
         BrokenVideoError: the same, for a video that broke in the middle.
     """
-    tracker = FaceTracker()
+    looking = looking or Looking()
+    find = FaceFollower(predictor.detector, looking.detect_every)
+    tracker, smoother = FaceTracker(), Smoother(looking.smooth_s)
     artifact = predictor.artifact
     with contextlib.ExitStack() as stack:
         annotator = None
@@ -128,11 +149,18 @@ def process_source(
         for frame in read_source(source):
             if progress is not None:
                 progress(1)
-            if frame.number % every:
+            if frame.number % looking.every:
                 continue
-            faces = predictor.predict_frame(frame.picture)
-            face_ids = tracker.update([face.detection for face in faces], frame.timestamp_s)
-            table.write(rows_of_frame(frame, faces, face_ids, artifact.spec, artifact.thresholds))
+            gray = to_gray(frame.picture)
+            boxes = find(gray)
+            face_ids = tracker.update(boxes, frame.timestamp_s)
+            faces = smoother.smooth(
+                predictor.predict_faces(gray, boxes), face_ids, frame.timestamp_s
+            )
+            rows = rows_of_frame(frame, faces, face_ids, artifact.spec, artifact.thresholds)
+            table.write(rows)
+            if summary is not None:
+                summary.add(rows)
             tally.frames += 1
             tally.faces += len(faces)
             tally.without_face += not faces

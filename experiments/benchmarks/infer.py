@@ -1,13 +1,11 @@
-"""`infer`: prediction of some pictures at once, beside timm's, and by LiteRT on one thread."""
+"""`infer`: prediction of some pictures at once, beside timm's."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
@@ -18,10 +16,8 @@ from benchmarks.limits import device_dtypes, matrix_rate
 from benchmarks.rounds import Options, Times, median, report, speed_ratio, time_ways
 from benchmarks.timm_peer import PEERS, Packages, find_peer, make_peer, to_torch
 from emojax.compiler import compiler_options
-from emojax.export import convert_to_tflite, write_saved_model
 from emojax.inventory import measure_cost
 from emojax.models import build_model, forward
-from emojax.runtime.artifact import open_interpreter
 from emojax.spec import InputSpec
 
 # A prediction of one picture is over too soon for one reading of the clock.
@@ -30,11 +26,7 @@ _SHORTEST_S = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class InferOptions(Options):
-    """Time prediction beside timm's in PyTorch, same batch and compute type.
-
-    With `--tflite` also the exported network, one picture at a time by LiteRT on one thread:
-    what the runner takes for each face.
-    """
+    """Time prediction beside timm's in PyTorch, same batch and compute type."""
 
     models: tuple[str, ...] = ("resnet18", "inception_v4", "inception_resnet")
     """Networks that look at a picture; timm's Inception-ResNet-v2 is cut to the blocks of ours."""
@@ -44,8 +36,6 @@ class InferOptions(Options):
     """Compute types; unset: bfloat16 on a GPU, float32 on a CPU."""
     threads: int = os.cpu_count() or 1
     """Of PyTorch on a CPU; XLA takes all."""
-    tflite: bool = False
-    """Convert and time the exported network too; converting takes a minute."""
 
     QUICK: ClassVar[Mapping[str, Any]] = {"rounds": 1, "models": ("ar1",), "batches": (1, 4)}
 
@@ -89,20 +79,6 @@ def peer_calls(
     return {batch: call(peer.put(to_torch(packages, images[:batch]))) for batch in batches}
 
 
-def litert_call(key: str, images: np.ndarray, spec: InputSpec) -> Callable[[], object]:
-    """Return a function that predicts one picture by the exported network on one thread."""
-    model = build_model(key, spec.num_outputs, dtype="float32")
-    init = jax.jit(functools.partial(model.init, train=False))
-    variables = init(jax.random.key(0), jnp.asarray(images[:1]))
-    with tempfile.TemporaryDirectory(prefix="emojax-infer-") as name:
-        folder = Path(name) / "saved_model"
-        write_saved_model(model, variables, "picture", spec, {"faces": images[:1]}, folder)
-        content = convert_to_tflite(folder)
-    interpreter = open_interpreter(content, 1, key)
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images[:1])
-    return interpreter.invoke
-
-
 def measure(options: InferOptions) -> dict[str, Any]:
     """Return the figures of each network, compute type and batch."""
     options = options.settled()
@@ -113,23 +89,21 @@ def measure(options: InferOptions) -> dict[str, Any]:
     rates = {dtype: matrix_rate(dtype) for dtype in device_dtypes(options.dtype)}
     table, rounds = [], {}
 
-    def add(key: str, dtype: str, batch: int, times: Times, rate: float | None) -> None:
-        ours = "ours" if "ours" in times else "LiteRT, one thread"
+    def add(key: str, dtype: str, batch: int, times: Times, rate: float) -> None:
         model = build_model(key, spec.num_outputs, dtype="float32")
         products = measure_cost(model, "picture", spec).multiply_accumulates
         row = {
             "network": key,
-            "way": ours,
             "dtype": dtype,
             "batch": batch,
-            "ours ms": median(times, ours) * 1e3,
+            "ours ms": median(times, "ours") * 1e3,
             "timm ms": median(times, "timm") * 1e3 if "timm" in times else None,
-            "ours / timm": speed_ratio(times, ours, "timm"),
-            "pictures/s": batch / median(times, ours),
-            "of matrix rate": rate and products * batch / median(times, ours) / rate,
+            "ours / timm": speed_ratio(times, "ours", "timm"),
+            "pictures/s": batch / median(times, "ours"),
+            "of matrix rate": products * batch / median(times, "ours") / rate,
         }
         table.append(row)
-        rounds[f"{key} {ours} {dtype} {batch}"] = times
+        rounds[f"{key} {dtype} {batch}"] = times
 
     for key in options.models:
         for dtype, rate in rates.items():
@@ -143,11 +117,6 @@ def measure(options: InferOptions) -> dict[str, Any]:
                 ways = {"ours": call} | ({"timm": timm[batch]} if timm else {})
                 times = time_ways(ways, options.rounds, f"{key} {dtype} {batch}", _SHORTEST_S)
                 add(key, dtype, batch, times, rate)
-        if options.tflite:
-            ways = {"LiteRT, one thread": litert_call(key, images, spec)}
-            times = time_ways(ways, options.rounds, f"{key} LiteRT", _SHORTEST_S)
-            # One thread is no part of the rate that all of them reach.
-            add(key, "float32", 1, times, None)
     figures = {
         "table": table,
         "seconds": rounds,

@@ -241,7 +241,38 @@ def test_an_earlier_table_outlives_a_mistake(predict, tmp_path, face):
     assert (tmp_path / "out" / "predictions.csv").read_bytes() == before
 
 
-@pytest.mark.parametrize("flags", [["--threads", "0"], ["--every", "0"]])
+def test_a_study_finds_a_summary_and_episodes(predict, clip_content, face, tmp_path):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(clip_content)
+    status, _, errors = predict(path, face, "--also", "jsonl", "parquet")
+    assert (status, errors) == (0, [])
+    out = tmp_path / "out"
+    with (out / "summary.csv").open(newline="") as file:
+        video, picture = csv.DictReader(file)
+    assert (video["file"], video["frames"], video["face_share"]) == (str(path), "10", "1.0000")
+    assert (picture["file"], picture["frames"], picture["people"]) == (str(face), "1", "1")
+    with (out / "episodes.csv").open(newline="") as file:
+        episodes = list(csv.DictReader(file))
+    # Of a picture there is no from when to when.
+    assert {row["file"] for row in episodes} == {str(path)}
+    assert all(
+        float(row["start"]) <= float(row["peak_time"]) <= float(row["end"]) for row in episodes
+    )
+    for name in ("predictions", "summary", "episodes"):
+        for form in ("jsonl", "parquet"):
+            assert (out / f"{name}.{form}").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--threads", "0"],
+        ["--every", "0"],
+        ["--detect-every", "0"],
+        ["--smooth", "-1"],
+        ["--smooth", "nan"],
+    ],
+)
 def test_numbers_below_one_are_mistakes(predict, face, flags):
     status, _, errors = predict(face, *flags)
     assert status == 2
@@ -258,16 +289,16 @@ def test_no_input_and_no_model_are_mistakes(predict, tmp_path, face, capfd):
 def test_a_full_disk_is_one_line_and_keeps_the_rows(predict, tmp_path, face, monkeypatch):
     import errno
 
-    from emojax.runtime.rows import RowWriter
+    from emojax.runtime.tables import Tables
 
-    write = RowWriter.write
+    write = Tables.write
 
     def full_after_one(self, rows):
         if self.num_rows:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(self, rows)
 
-    monkeypatch.setattr(RowWriter, "write", full_after_one)
+    monkeypatch.setattr(Tables, "write", full_after_one)
     status, _, errors = predict(face, face)
     assert status == 2
     assert len(errors) == 1

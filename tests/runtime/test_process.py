@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import cv2
@@ -8,9 +9,17 @@ import pytest
 
 import emojax.runtime
 from emojax.errors import UserError
-from emojax.runtime.process import Namer, Tally, count_frames, prepare_folder, process_source
-from emojax.runtime.rows import RowWriter
+from emojax.runtime.process import (
+    Looking,
+    Namer,
+    Tally,
+    count_frames,
+    prepare_folder,
+    process_source,
+)
+from emojax.runtime.rows import column_types
 from emojax.runtime.sources import Source
+from emojax.runtime.tables import Tables
 from emojax.runtime.video_writer import VideoWriter
 from emojax.video import read_frames
 
@@ -26,9 +35,9 @@ def process(source: Source, artifact_folder: Path, folder: Path, every: int = 1)
     predictor = emojax.runtime.load(artifact_folder)
     tally = Tally()
     calls: list[int] = []
-    with RowWriter(folder / "t.csv", predictor.spec) as table:
+    with Tables(folder / "t", column_types(predictor.spec), ["csv"]) as table:
         copy_to = folder / "copy.mp4" if source.kind == "video" else folder / "copy.png"
-        process_source(source, predictor, table, tally, copy_to, every, calls.append)
+        process_source(source, predictor, table, tally, copy_to, Looking(every), calls.append)
     rows = (folder / "t.csv").read_text().splitlines()[1:]
     return tally, [row.split(",") for row in rows], sum(calls)
 
@@ -118,3 +127,31 @@ def test_output_folders_that_can_not_be(tmp_path):
         with pytest.raises(UserError, match=found) as caught:
             prepare_folder(out, True)
         assert "choose another --out" in str(caught.value)
+
+
+def test_faces_that_are_followed_have_the_rows_of_faces_that_are_searched(
+    tmp_path, artifact_folder, astronaut
+):
+    pictures = [np.roll(astronaut, 3 * number, axis=1) for number in range(12)]
+    source = write_clip(tmp_path / "clip.mp4", pictures)
+    predictor = emojax.runtime.load(artifact_folder)
+    tables = []
+    for looking in (Looking(), Looking(detect_every=6), Looking(smooth_s=0.4)):
+        with Tables(tmp_path / "t", column_types(predictor.spec), ["csv"]) as table:
+            process_source(source, predictor, table, Tally(), None, looking)
+        with (tmp_path / "t.csv").open() as file:
+            tables.append(list(csv.DictReader(file)))
+    whole, followed, smoothed = tables
+    assert len(whole) == len(followed) == len(smoothed) == 12
+    for row, near in zip(whole, followed, strict=True):
+        assert near["success"] == "1"
+        assert near["face_id"] == "0"
+        assert abs(int(near["x"]) - int(row["x"])) <= 0.1 * int(row["w"])
+    # Smoothing moves the probabilities less from frame to frame, and nothing else.
+    name = "AU01_p"
+    jumps = [
+        np.abs(np.diff([float(row[name]) for row in rows])).sum() for rows in (whole, smoothed)
+    ]
+    assert jumps[1] < jumps[0]
+    assert [row["x"] for row in smoothed] == [row["x"] for row in whole]
+    assert smoothed[0][name] == whole[0][name]

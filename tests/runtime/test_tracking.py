@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from emojax.face import Detection
-from emojax.runtime.tracking import FaceTracker
+from emojax.runtime.predictor import FaceResult
+from emojax.runtime.tracking import FaceTracker, Smoother
 
 
 def box(x: int, y: int = 0, side: int = 100) -> Detection:
@@ -62,3 +66,35 @@ def test_a_jump_is_another_face():
     tracker = FaceTracker()
     tracker.update([box(0)], 0.0)
     assert tracker.update([box(300)], 0.04) == [1]
+
+
+def said(value: float) -> FaceResult:
+    return FaceResult(
+        box(0), np.full(2, value, np.float32), np.array([value, 1 - value], np.float32), ("a", "b")
+    )
+
+
+@pytest.mark.parametrize("rate_hz", [10, 25, 60])
+def test_a_change_has_come_through_by_63_per_cent_after_the_time_constant(rate_hz):
+    smoother = Smoother(0.5)
+    smoother.smooth([said(0)], [0], 0.0)
+    for number in range(1, rate_hz // 2 + 1):
+        (face,) = smoother.smooth([said(1)], [0], number / rate_hz)
+    expected = 1 - np.exp(-(rate_hz // 2) / rate_hz / 0.5)
+    np.testing.assert_allclose(face.action_units, expected, atol=1e-5)
+    np.testing.assert_allclose(face.emotions, [expected, 1 - expected], atol=1e-5)
+    assert face.emotion == "a"
+
+
+def test_each_face_has_its_own_past_and_a_new_one_has_none():
+    smoother = Smoother(1.0)
+    smoother.smooth([said(0), said(1)], [4, 9], 0.0)
+    first, second, third = smoother.smooth([said(1), said(1), said(1)], [9, 4, 5], 0.1)
+    assert first.action_units[0] == 1
+    assert second.action_units[0] == pytest.approx(1 - np.exp(-0.1), abs=1e-6)
+    assert third.action_units[0] == 1
+
+
+def test_no_smoothing_leaves_faces_as_they_are():
+    faces = [said(0.25)]
+    assert Smoother(0.0).smooth(faces, [0], 1.0) == faces

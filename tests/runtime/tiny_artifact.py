@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from emojax.golden import GOLDEN, Golden, Recorded, write_golden
 from emojax.spec import InputSpec
 
 SPEC = InputSpec()
@@ -69,4 +70,49 @@ def write_artifact(folder: Path, model: bytes, **changes: Any) -> Path:
         **changes,
     }
     (folder / "spec.json").write_text(json.dumps(fields))
+    return folder
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_verifiable(
+    folder: Path,
+    model: bytes,
+    shift: float = 0.0,
+    own: bool = True,
+    crops: np.ndarray | None = None,
+) -> Path:
+    """An artifact whose precisions are one model; its recorded answers are off by `shift`."""
+    write_artifact(folder, model)
+    if crops is None:
+        noise = np.random.default_rng(0).integers(0, 256, (4, 1, SPEC.height, SPEC.width))
+        crops = noise.astype(np.uint8)
+    ones = np.ones(len(crops), np.float32)
+    recorded = Recorded(crops, np.zeros((len(crops), 0, 0), np.uint8), ones, 0 * ones)
+    answers = np.stack([expected_answer(crop[0]) for crop in crops]).astype(np.float32) + shift
+    answers = answers.astype(np.float32)
+    write_golden(folder / GOLDEN, Golden(recorded, answers, answers if own else None))
+    files = {}
+    for precision, allowed in (("float32", 1e-4), ("float16", 1e-3), ("int8", None)):
+        name = f"{precision}.tflite"
+        (folder / name).write_bytes(model)
+        files[precision] = {
+            "name": name,
+            "sha256": sha256(folder / name),
+            "agreement": {"tolerance": allowed},
+        }
+    files["int8"]["repeats_within"] = 0.02
+    return change(
+        folder,
+        files=files,
+        looks_at="picture",
+        golden={"name": GOLDEN, "sha256": sha256(folder / GOLDEN)},
+    )
+
+
+def change(folder: Path, **fields: Any) -> Path:
+    path = folder / "spec.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
     return folder

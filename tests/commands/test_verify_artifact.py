@@ -1,55 +1,12 @@
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from tiny_artifact import SPEC, expected_answer, write_artifact
+from tiny_artifact import change, write_verifiable
 
 from emojax.cli import main
-from emojax.golden import GOLDEN, Golden, Recorded, write_golden
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def write_verifiable(folder: Path, model: bytes, shift: float = 0.0, own: bool = True) -> Path:
-    """An artifact whose precisions are one model; its recorded answers are off by `shift`."""
-    write_artifact(folder, model)
-    crops = np.random.default_rng(0).integers(0, 256, (4, 1, SPEC.height, SPEC.width))
-    crops = crops.astype(np.uint8)
-    ones = np.ones(4, np.float32)
-    recorded = Recorded(crops, np.zeros((4, 0, 0), np.uint8), ones, 0 * ones)
-    answers = np.stack([expected_answer(crop[0]) for crop in crops]).astype(np.float32) + shift
-    answers = answers.astype(np.float32)
-    write_golden(folder / GOLDEN, Golden(recorded, answers, answers if own else None))
-    files = {}
-    for precision, allowed in (("float32", 1e-4), ("float16", 1e-3), ("int8", None)):
-        name = f"{precision}.tflite"
-        (folder / name).write_bytes(model)
-        files[precision] = {
-            "name": name,
-            "sha256": sha256(folder / name),
-            "agreement": {"tolerance": allowed},
-        }
-    files["int8"]["repeats_within"] = 0.02
-    return change(
-        folder,
-        files=files,
-        looks_at="picture",
-        golden={"name": GOLDEN, "sha256": sha256(folder / GOLDEN)},
-    )
-
-
-def change(folder: Path, **fields: Any) -> Path:
-    path = folder / "spec.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
-    return folder
+from emojax.golden import GOLDEN
 
 
 def test_a_good_artifact_is_said_to_be_good(model, tmp_path, capsys):

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_artifact import SPEC
+
+from emojax.face import Detection
+from emojax.runtime.predictor import FaceResult
+from emojax.runtime.rows import rows_of_frame
+from emojax.runtime.sources import Frame
+from emojax.runtime.summary import EPISODE_COLUMNS, FileSummary, summary_types
+
+THRESHOLDS = np.full(15, 0.5, np.float32)
+UNIT = SPEC.action_units.index("AU12")
+
+
+def face(smile: float, top: str = "neutral") -> FaceResult:
+    units = np.zeros(15, np.float32)
+    units[UNIT] = smile
+    emotions = np.array([0.75 if name == top else 0.25 for name in SPEC.emotions], np.float32)
+    return FaceResult(Detection(1, 2, 30, 40, 5.25), units, emotions, SPEC.emotions)
+
+
+def summarise(frames: list[dict[int, FaceResult]], rate_hz: float = 10.0) -> FileSummary:
+    summary = FileSummary("a.mp4", SPEC)
+    picture = np.zeros((90, 90, 3), np.uint8)
+    for number, faces in enumerate(frames):
+        frame = Frame(Path("a.mp4"), number, number / rate_hz, picture)
+        summary.add(rows_of_frame(frame, list(faces.values()), list(faces), SPEC, THRESHOLDS))
+    return summary
+
+
+def test_a_file_is_a_row_with_means_over_faces():
+    frames = [{0: face(0.2)}, {}, {0: face(0.8), 1: face(0.2, "anger")}, {}]
+    row = summarise(frames).row()
+    assert list(row) == list(summary_types(SPEC))
+    assert (row["frames"], row["frames_with_face"], row["face_share"]) == (4, 2, 0.5)
+    assert row["people"] == 2
+    assert row["AU12_mean"] == pytest.approx(0.4)
+    assert row["AU01_mean"] == 0
+    assert row["emotion_neutral_mean"] == pytest.approx((0.75 + 0.75 + 0.25) / 3)
+
+
+def test_a_file_without_a_face_has_no_means():
+    row = summarise([{}, {}]).row()
+    assert (row["frames"], row["face_share"], row["people"]) == (2, 0.0, 0)
+    assert row["AU12_mean"] is None
+    assert FileSummary("a.mp4", SPEC).row()["frames"] == 0
+
+
+def units_of(summary: FileSummary) -> list[tuple[object, ...]]:
+    rows = [row for row in summary.episodes() if row["what"] == "AU12"]
+    for row in rows:
+        assert list(row) == list(EPISODE_COLUMNS)
+    return [tuple(row[name] for name in ("face_id", "start", "end", "peak_time")) for row in rows]
+
+
+def test_an_episode_has_a_beginning_an_end_and_a_peak():
+    smiles = [0.1, 0.6, 0.9, 0.7, 0.1, 0.1, 0.1, 0.1, 0.8]
+    summary = summarise([{0: face(smile)} for smile in smiles])
+    assert units_of(summary) == [(0, 0.1, 0.3, 0.2), (0, 0.8, 0.8, 0.8)]
+
+
+def test_a_blink_ends_no_episode_and_a_longer_pause_does():
+    short, long = [0.9, 0.1, 0.9], [0.9, 0.1, 0.1, 0.9]
+    assert len(units_of(summarise([{0: face(smile)} for smile in short]))) == 1
+    assert len(units_of(summarise([{0: face(smile)} for smile in long]))) == 2
+
+
+def test_a_lost_face_ends_its_episodes_and_each_face_has_its_own():
+    frames = [{0: face(0.9)}, {0: face(0.9), 1: face(0.9)}, *[{1: face(0.9)}] * 5, {}, {}, {}]
+    assert units_of(summarise(frames)) == [(0, 0.0, 0.1, 0.0), (1, 0.1, 0.6, 0.1)]
+
+
+def test_the_highest_emotion_has_episodes_too():
+    tops = ["neutral"] * 3 + ["happiness"] * 4
+    episodes = summarise([{0: face(0.0, top)} for top in tops]).episodes()
+    assert [(row["what"], row["start"], row["end"]) for row in episodes] == [
+        ("neutral", 0.0, 0.2),
+        ("happiness", 0.3, 0.6),
+    ]
+    assert episodes[0]["peak"] == 0.75
