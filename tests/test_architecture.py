@@ -117,7 +117,7 @@ RUNNER_NEVER = {
     *("pandas", "pyarrow", "sklearn", "matplotlib", "tensorboardX"),
 }
 # module, package: imported inside a function, for people who installed the extra named.
-LAZY_EXTRAS: dict[tuple[str, str], str] = {}
+LAZY_EXTRAS: dict[tuple[str, str], str] = {("emojax.runtime.tables", "pyarrow"): "table"}
 
 IMPORT_NAMES = {
     "opencv-python-headless": "cv2",

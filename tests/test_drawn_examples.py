@@ -25,6 +25,6 @@ def test_drawn_clips_move_and_speak_and_miss_one_side_in_turn():
     drawn = draw_examples("clip", spec, 3)
     assert drawn.crops.shape == (3, 20, 98, 80)
     assert np.abs(np.diff(drawn.crops.astype(int), axis=1)).max(axis=(2, 3)).min() > 0
-    assert (drawn.spectrograms.max(axis=(1, 2)) == 255).all()
+    assert (drawn.spectrograms.max(axis=(1, 2)) > 240).all()
     assert drawn.has_frames.tolist() == [1, 0, 1]
     assert drawn.has_sound.tolist() == [1, 1, 0]

@@ -24,7 +24,8 @@ from emojax.runtime.process import (
 from emojax.runtime.quiet import quiet_libraries
 from emojax.runtime.rows import column_types
 from emojax.runtime.sources import Listing, list_sources
-from emojax.runtime.summary import EPISODE_COLUMNS, FileSummary, summary_types
+from emojax.runtime.study import StudyFiles
+from emojax.runtime.summary import FileSummary
 from emojax.runtime.tables import Form, Tables
 from emojax.video import BrokenVideoError
 
@@ -71,6 +72,11 @@ class PredictOptions:
     precision: Literal["float32", "float16", "int8"] | None = None
     """What the network computes in; unset: what the artifact names, int8 where that costs less
     than 0.01 of recall and ROC area."""
+    cues: bool = False
+    """Write cues.csv: of each stretch of a video with an emotion, which action units of its
+    prototype are missing, and which belong to other emotions."""
+    elan: bool = False
+    """Write elan/NAME.eaf for each video: its episodes as tiers for the annotation editor ELAN."""
     threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Threads of the processor to use."""
     every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
@@ -144,8 +150,7 @@ def predict(options: PredictOptions) -> int:
     tallies: list[Tally] = []
     with (
         Tables(options.out / "predictions", column_types(predictor.spec), forms) as table,
-        Tables(options.out / "summary", summary_types(predictor.spec), forms) as summaries,
-        Tables(options.out / "episodes", EPISODE_COLUMNS, forms) as episodes,
+        StudyFiles(options.out, predictor.spec, forms, options.cues, options.elan) as study,
         tqdm.tqdm(total=count_frames(listing.sources), unit="frame", disable=None) as bar,
     ):
         for source in listing.sources:
@@ -165,9 +170,7 @@ def predict(options: PredictOptions) -> int:
                 status = 2
             finally:
                 # Whatever happened: what was seen until then.
-                summaries.write([summary.row()])
-                if source.kind == "video":
-                    episodes.write(summary.episodes())
+                study.add(source, summary)
             if tally.without_face:
                 where = (
                     f"in {_count(tally.without_face, 'frame')} of {tally.frames}"

@@ -18,7 +18,7 @@ from emojax.runtime.predictor import FaceResult, Predictor
 from emojax.runtime.rows import rows_of_frame
 from emojax.runtime.sources import Frame, Source, read_source
 from emojax.runtime.summary import FileSummary
-from emojax.runtime.tables import Table
+from emojax.runtime.tables import Tables
 from emojax.runtime.tracking import FaceTracker, Smoother
 from emojax.runtime.video_writer import VideoWriter
 from emojax.video import read_info
@@ -115,7 +115,7 @@ class _Annotator:
 def process_source(
     source: Source,
     predictor: Predictor,
-    table: Table,
+    table: Tables,
     tally: Tally,
     copy_to: Path | None,
     looking: Looking | None = None,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from emojax.labels import PROTOTYPES
 from emojax.runtime.rows import Row
 from emojax.spec import InputSpec
 
@@ -43,12 +45,37 @@ def summary_types(spec: InputSpec) -> dict[str, type]:
     }
 
 
+CUE_COLUMNS: dict[str, type] = {
+    "file": str,
+    "face_id": int,
+    "emotion": str,
+    "start": float,
+    "end": float,
+    "frames": int,
+    "expected": str,
+    "missing": str,
+    "contradicting": str,
+}
+"""Of a stretch in which an emotion is the highest: the action units of its EMFACS prototype
+(`labels.PROTOTYPES`), those of them that were there in fewer than half of its frames, and those
+that were there in half of them or more and belong to other emotions only. A smile without AU06 is
+such a row. It is evidence about action units, as the network saw them: a missing one can be the
+light, the pose, the threshold, or a face that has its own way. It says nothing of whether anybody
+feels what they show."""
+
+
+def _names(units: Iterable[int], spec: InputSpec) -> set[str]:
+    return {f"AU{unit:02d}" for unit in units} & set(spec.action_units)
+
+
 @dataclasses.dataclass
 class _Episode:
     start_s: float
     end_s: float
     peak: float
     peak_s: float
+    frames: int = 1
+    present: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
 
 class FileSummary:
@@ -72,8 +99,11 @@ class FileSummary:
         self._frames = 0
         self._frames_with_face = 0
         self._ids: set[object] = set()
+        self.last_s = 0.0
+        """When the last frame is shown, in seconds."""
         self._open: dict[tuple[int, str], _Episode] = {}
         self._episodes: list[Row] = []
+        self._cues: list[Row] = []
 
     def add(self, rows: Sequence[Row]) -> None:
         """Take the rows of one frame."""
@@ -82,33 +112,35 @@ class FileSummary:
         self._frames += 1
         with_face = [row for row in rows if row["success"]]
         self._frames_with_face += bool(with_face)
-        time_s = float(rows[0]["timestamp"] or 0.0)
+        time_s = self.last_s = float(rows[0]["timestamp"] or 0.0)
         for row in with_face:
             self._num_faces += 1
             self._sums += [float(row[name] or 0.0) for name in self._probabilities]
             face_id = int(row["face_id"] or 0)
             self._ids.add(face_id)
-            for unit in self._spec.action_units:
-                if row[f"{unit}_c"]:
-                    self._extend(face_id, unit, time_s, float(row[f"{unit}_p"] or 0.0))
+            present = [unit for unit in self._spec.action_units if row[f"{unit}_c"]]
+            for unit in present:
+                self._extend(face_id, unit, time_s, float(row[f"{unit}_p"] or 0.0))
             if emotion := row["emotion"]:
                 value = float(row[f"emotion_{emotion}_p"] or 0.0)
-                self._extend(face_id, str(emotion), time_s, value)
+                self._extend(face_id, str(emotion), time_s, value).present.update(present)
         over = [key for key, one in self._open.items() if time_s - one.end_s > GAP_S]
         for key in over:
             self._end(key)
 
-    def _extend(self, face_id: int, what: str, time_s: float, value: float) -> None:
+    def _extend(self, face_id: int, what: str, time_s: float, value: float) -> _Episode:
         episode = self._open.get((face_id, what))
         if episode is not None and time_s - episode.end_s > GAP_S:
             self._end((face_id, what))
             episode = None
         if episode is None:
-            self._open[face_id, what] = _Episode(time_s, time_s, value, time_s)
-            return
+            episode = self._open[face_id, what] = _Episode(time_s, time_s, value, time_s)
+            return episode
         episode.end_s = time_s
+        episode.frames += 1
         if value > episode.peak:
             episode.peak, episode.peak_s = value, time_s
+        return episode
 
     def _end(self, key: tuple[int, str]) -> None:
         episode = self._open.pop(key)
@@ -123,6 +155,28 @@ class FileSummary:
                 "peak_time": episode.peak_s,
             }
         )
+        if self._spec.action_units and key[1] in PROTOTYPES:
+            self._cues.append(self._cue(key, episode))
+
+    def _cue(self, key: tuple[int, str], episode: _Episode) -> Row:
+        expected = _names(PROTOTYPES[key[1]], self._spec)
+        others = {unit for units in PROTOTYPES.values() for unit in _names(units, self._spec)}
+        often = {unit for unit, count in episode.present.items() if 2 * count >= episode.frames}
+
+        def joined(units: Iterable[str]) -> str:
+            return " ".join(unit for unit in self._spec.action_units if unit in set(units))
+
+        return {
+            "file": self._name,
+            "face_id": key[0],
+            "emotion": key[1],
+            "start": episode.start_s,
+            "end": episode.end_s,
+            "frames": episode.frames,
+            "expected": joined(expected),
+            "missing": joined(expected - often),
+            "contradicting": joined((often & others) - expected),
+        }
 
     def episodes(self) -> list[Row]:
         """Return the episodes, by their beginnings; those that are open end here."""
@@ -133,6 +187,14 @@ class FileSummary:
             self._episodes,
             key=lambda row: (row["start"], row["face_id"], names.index(str(row["what"]))),
         )
+
+    def cues(self) -> list[Row]:
+        """Return which action units of each stretch's emotion are missing or belong to others.
+
+        By their beginnings; stretches that are open end here.
+        """
+        self.episodes()
+        return sorted(self._cues, key=lambda row: (row["start"], row["face_id"], row["end"]))
 
     def row(self) -> Row:
         """Return the file's row of the summary."""

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from emojax.errors import MissingExtraError
 from emojax.runtime.rows import Row, Value
@@ -23,13 +23,6 @@ _USUAL_DIGITS = 4
 
 # Rows that a Parquet file is given at once.
 _GROUP = 4096
-
-
-class Table(Protocol):
-    """Something that takes rows."""
-
-    def write(self, rows: Sequence[Row]) -> None:
-        """Append rows."""
 
 
 def _rounded(name: str, value: Value) -> Value:
@@ -106,7 +99,6 @@ class ParquetTable:
             OSError: it can't be written.
         """
         try:
-            import pyarrow
             import pyarrow.parquet
         except ModuleNotFoundError:
             raise MissingExtraError("a Parquet table", "table") from None
@@ -173,7 +165,7 @@ class Tables:
             form: stem.with_name(f"{stem.name}.{form}") for form in forms
         }
         self._files = contextlib.ExitStack()
-        self._tables: list[Table] = []
+        self._tables: list[CsvTable | JsonLinesTable | ParquetTable] = []
         with contextlib.ExitStack() as opened:
             for form in forms:
                 table = _TABLES[form](self.paths[form], columns)

@@ -213,7 +213,8 @@ def test_files_of_one_name_get_copies_of_their_own(predict, tmp_path, astronaut)
 def test_annotated_copies_can_be_left_out(predict, tmp_path, face):
     status, said, _ = predict(face, "--no-annotate")
     assert status == 0
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["predictions.csv"]
+    found = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert found == ["episodes.csv", "predictions.csv", "summary.csv"]
     assert "annotated copy" not in said
 
 
@@ -244,11 +245,12 @@ def test_an_earlier_table_outlives_a_mistake(predict, tmp_path, face):
 def test_a_study_finds_a_summary_and_episodes(predict, clip_content, face, tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(clip_content)
-    status, _, errors = predict(path, face, "--also", "jsonl", "parquet")
+    status, _, errors = predict(path, face, path, "--also", "jsonl", "parquet", "--cues", "--elan")
     assert (status, errors) == (0, [])
     out = tmp_path / "out"
     with (out / "summary.csv").open(newline="") as file:
-        video, picture = csv.DictReader(file)
+        video, picture, again = csv.DictReader(file)
+    assert again == video
     assert (video["file"], video["frames"], video["face_share"]) == (str(path), "10", "1.0000")
     assert (picture["file"], picture["frames"], picture["people"]) == (str(face), "1", "1")
     with (out / "episodes.csv").open(newline="") as file:
@@ -258,7 +260,8 @@ def test_a_study_finds_a_summary_and_episodes(predict, clip_content, face, tmp_p
     assert all(
         float(row["start"]) <= float(row["peak_time"]) <= float(row["end"]) for row in episodes
     )
-    for name in ("predictions", "summary", "episodes"):
+    assert sorted(one.name for one in (out / "elan").iterdir()) == ["clip-2.eaf", "clip.eaf"]
+    for name in ("predictions", "summary", "episodes", "cues"):
         for form in ("jsonl", "parquet"):
             assert (out / f"{name}.{form}").stat().st_size > 0
 

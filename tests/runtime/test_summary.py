@@ -10,7 +10,7 @@ from emojax.face import Detection
 from emojax.runtime.predictor import FaceResult
 from emojax.runtime.rows import rows_of_frame
 from emojax.runtime.sources import Frame
-from emojax.runtime.summary import EPISODE_COLUMNS, FileSummary, summary_types
+from emojax.runtime.summary import CUE_COLUMNS, EPISODE_COLUMNS, FileSummary, summary_types
 
 THRESHOLDS = np.full(15, 0.5, np.float32)
 UNIT = SPEC.action_units.index("AU12")
@@ -82,3 +82,37 @@ def test_the_highest_emotion_has_episodes_too():
         ("happiness", 0.3, 0.6),
     ]
     assert episodes[0]["peak"] == 0.75
+
+
+def showing(units: str, top: str) -> FaceResult:
+    values = np.array([float(unit in units.split()) for unit in SPEC.action_units], np.float32)
+    emotions = np.array([0.75 if name == top else 0.25 for name in SPEC.emotions], np.float32)
+    return FaceResult(Detection(1, 2, 30, 40, 5.25), values, emotions, SPEC.emotions)
+
+
+def test_a_smile_without_raised_cheeks_is_a_cue():
+    # AU25 is none of ours; AU10 belongs to no prototype; AU04 and AU15 to other emotions.
+    polite = [{0: showing("AU12 AU10", "happiness")}] * 3
+    mixed = [{0: showing("AU06 AU12 AU04", "happiness")}, {0: showing("AU06 AU12", "happiness")}]
+    whole = [{0: showing("AU06 AU12", "happiness")}] * 3
+    cues = [summarise(frames).cues() for frames in (polite, mixed, whole)]
+    for (cue,) in cues:
+        assert list(cue) == list(CUE_COLUMNS)
+        assert (cue["emotion"], cue["expected"]) == ("happiness", "AU06 AU12")
+    assert [cue["missing"] for (cue,) in cues] == ["AU06", "", ""]
+    # AU04 in half of the frames counts as there.
+    assert [cue["contradicting"] for (cue,) in cues] == ["", "AU04", ""]
+    assert cues[0][0]["frames"] == 3
+
+
+def test_each_stretch_of_an_emotion_has_its_cue():
+    frames = [{0: showing("AU01 AU04 AU15", "sadness")}] * 3 + [{0: showing("AU12", "neutral")}] * 4
+    first, second = summarise(frames).cues()
+    assert (first["emotion"], first["missing"], first["contradicting"]) == ("sadness", "", "")
+    # A neutral face has no units to miss; what is there belongs to an emotion.
+    assert (second["emotion"], second["expected"], second["contradicting"]) == (
+        "neutral",
+        "",
+        "AU12",
+    )
+    assert (first["start"], first["end"], second["start"]) == (0.0, 0.2, 0.3)
