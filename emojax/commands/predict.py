@@ -15,7 +15,6 @@ import tyro
 from emojax.errors import UserError
 from emojax.runtime.process import (
     Looking,
-    Namer,
     Tally,
     count_frames,
     prepare_folder,
@@ -23,7 +22,7 @@ from emojax.runtime.process import (
 )
 from emojax.runtime.quiet import quiet_libraries
 from emojax.runtime.rows import column_types
-from emojax.runtime.sources import Listing, list_sources
+from emojax.runtime.sources import Listing, Namer, list_sources
 from emojax.runtime.study import StudyFiles
 from emojax.runtime.summary import FileSummary
 from emojax.runtime.tables import Form, Tables

@@ -53,32 +53,6 @@ class Looking:
     """Time constant of the average over a face's probabilities, in seconds; 0: none."""
 
 
-class Namer:
-    """Names annotated copies, so that none takes another's place."""
-
-    def __init__(self, folder: Path) -> None:
-        """Start with nothing named.
-
-        Args:
-            folder: where the copies go.
-        """
-        self._folder = folder
-        self._taken: set[str] = set()
-
-    def name(self, source: Source) -> Path:
-        """Return where a file's copy goes: its own name, numbered where that is taken."""
-        suffix = ".mp4" if source.kind == "video" else ".png"
-        number = 1
-        while True:
-            stem = source.path.stem if number == 1 else f"{source.path.stem}-{number}"
-            # Without regard to case: some file systems have none.
-            if f"{stem}{suffix}".casefold() not in self._taken:
-                break
-            number += 1
-        self._taken.add(f"{stem}{suffix}".casefold())
-        return self._folder / f"{stem}{suffix}"
-
-
 class _Annotator:
     """Writes one file's annotated copy, frame by frame."""
 

@@ -127,3 +127,32 @@ def read_source(source: Source) -> Iterator[Frame]:
         return
     for number, timestamp_s, picture in read_frames(source.path):
         yield Frame(source.path, number, timestamp_s, picture)
+
+
+class Namer:
+    """Names files after those that they tell of, so that none takes another's place."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start with nothing named.
+
+        Args:
+            folder: where the files go.
+        """
+        self._folder = folder
+        self._taken: set[str] = set()
+
+    def name(self, source: Source) -> Path:
+        """Return where a file's annotated copy goes."""
+        return self.name_with(source, ".mp4" if source.kind == "video" else ".png")
+
+    def name_with(self, source: Source, suffix: str) -> Path:
+        """Return where something about a file goes: under its own name, numbered where taken."""
+        number = 1
+        while True:
+            stem = source.path.stem if number == 1 else f"{source.path.stem}-{number}"
+            # Without regard to case: some file systems have none.
+            if f"{stem}{suffix}".casefold() not in self._taken:
+                break
+            number += 1
+        self._taken.add(f"{stem}{suffix}".casefold())
+        return self._folder / f"{stem}{suffix}"

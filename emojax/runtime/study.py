@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from emojax.runtime.elan import write_elan
-from emojax.runtime.sources import Source
+from emojax.runtime.sources import Namer, Source
 from emojax.runtime.summary import CUE_COLUMNS, EPISODE_COLUMNS, FileSummary, summary_types
 from emojax.runtime.tables import Form, Tables
 from emojax.spec import InputSpec
@@ -38,10 +38,9 @@ class StudyFiles:
             MissingExtraError: a package for one of the forms is missing.
             OSError: a file can't be written.
         """
-        self._elan = out / "elan" if elan else None
-        if self._elan is not None:
-            self._elan.mkdir(exist_ok=True)
-        self._taken: set[str] = set()
+        self._elan = Namer(out / "elan") if elan else None
+        if elan:
+            (out / "elan").mkdir(exist_ok=True)
         with contextlib.ExitStack() as opened:
             self._summaries = opened.enter_context(
                 Tables(out / "summary", summary_types(spec), forms)
@@ -67,18 +66,8 @@ class StudyFiles:
         if self._cues is not None:
             self._cues.write(summary.cues())
         if self._elan is not None:
-            write_elan(self._elan / self._name(source), source.path, episodes, summary.last_s)
-
-    def _name(self, source: Source) -> str:
-        """Return a name of its own: two folders may hold a clip of the same name."""
-        number = 1
-        while True:
-            name = f"{source.path.stem}{'' if number == 1 else f'-{number}'}.eaf"
-            # Without regard to case: some file systems have none.
-            if name.casefold() not in self._taken:
-                self._taken.add(name.casefold())
-                return name
-            number += 1
+            path = self._elan.name_with(source, ".eaf")
+            write_elan(path, source.path, episodes, summary.last_s)
 
     def __enter__(self) -> StudyFiles:
         return self

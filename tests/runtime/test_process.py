@@ -11,14 +11,13 @@ import emojax.runtime
 from emojax.errors import UserError
 from emojax.runtime.process import (
     Looking,
-    Namer,
     Tally,
     count_frames,
     prepare_folder,
     process_source,
 )
 from emojax.runtime.rows import column_types
-from emojax.runtime.sources import Source
+from emojax.runtime.sources import Namer, Source
 from emojax.runtime.tables import Tables
 from emojax.runtime.video_writer import VideoWriter
 from emojax.video import read_frames
