@@ -34,8 +34,9 @@ _FLOAT_NAMES = r".*(/head/|/probabilities/|StatefulPartitionedCall|PartitionedCa
 
 FLOAT16_LEAVES = r".*/(stem|mixed|inception_a|head).*"
 """Layers that stay float32 in a float16 model: the first ones of the deep networks, a twentieth of
-their weights, and the head, whose few weights may be too small for half precision. Every later layer sees what is rounded there: they are four fifths of a trained
-network's difference from Flax, and kept they bring it below the 1e-3 that is allowed."""
+their weights, and the head, whose few weights may be too small for half precision. Every later
+layer sees what is rounded in the first ones: they are four fifths of a trained network's difference
+from Flax, and kept they bring it below the 1e-3 that is allowed."""
 
 
 @contextlib.contextmanager
