@@ -161,14 +161,10 @@ class Tables:
             MissingExtraError: a package for one of the forms is missing.
             OSError: a file can't be written.
         """
-        self.paths: dict[Form, Path] = {
-            form: stem.with_name(f"{stem.name}.{form}") for form in forms
-        }
-        self._files = contextlib.ExitStack()
         self._tables: list[CsvTable | JsonLinesTable | ParquetTable] = []
         with contextlib.ExitStack() as opened:
             for form in forms:
-                table = _TABLES[form](self.paths[form], columns)
+                table = _TABLES[form](stem.with_name(f"{stem.name}.{form}"), columns)
                 opened.callback(table.close)
                 self._tables.append(table)
             self._files = opened.pop_all()
