@@ -38,7 +38,9 @@ class Layer(NamedTuple):
 LAYERS: dict[str, Layer] = {
     "vocabulary": Layer("__init__ errors files html labels spec", sees="", packages=""),
     "signal": Layer(
-        "audio face following picture video", sees="vocabulary", packages="numpy cv2 av"
+        "audio camera face following picture video window",
+        sees="vocabulary",
+        packages="numpy cv2 av",
     ),
     # A TFLite model and its recorded answers: where it is made and where it is used.
     "model_file": Layer("golden litert", sees="vocabulary signal", packages="numpy ai_edge_litert"),

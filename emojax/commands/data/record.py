@@ -49,10 +49,11 @@ class Record:
 
 def run(command: Record) -> int:
     """Record, and return the exit status."""
-    from emojax.data.recording.camera import open_camera
+    from emojax.camera import open_camera
     from emojax.data.recording.prompt_view import open_view
     from emojax.data.recording.prompts import list_prompts
     from emojax.data.recording.record import (
+        LOST,
         MANIFEST,
         Session,
         missing_takes,
@@ -88,7 +89,7 @@ def run(command: Record) -> int:
             print("nothing was recorded")
             return 0
         view = open_view(command.window, print)
-        with open_camera(command.camera) as camera:
+        with open_camera(command.camera, LOST) as camera:
             record(session, camera, view)
     else:
         tidy_up(session)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
@@ -12,11 +11,11 @@ import cv2
 import numpy as np
 
 from emojax.data.recording.prompts import Prompt
+from emojax.window import Window, why_no_window
 
 _TITLE = "emojax data record"
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WIDEST = 960
-_QUIT = (ord("q"), 27)
 
 
 @runtime_checkable
@@ -73,7 +72,7 @@ class WindowView:
         self._prompt = Prompt("none", "", "")
         self._place = ""
         self._picture = np.zeros((480, 640, 3), np.uint8)
-        self._was_open = False
+        self._window = Window(_TITLE)
 
     def begin(self, prompt: Prompt, place: str) -> None:
         """Keep what comes next for the pictures to come."""
@@ -95,18 +94,9 @@ class WindowView:
         if picture is not None:
             self._picture = picture
         shown = draw_view(self._picture, self._prompt, f"{self._place}: {state}", recording)
-        cv2.imshow(_TITLE, shown)
-        key = cv2.waitKey(1) & 0xFF
-        try:
-            is_open = cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
-        except cv2.error:
-            # Qt's answer once its last window is closed.
-            is_open = False
-        if key in _QUIT or (self._was_open and not is_open):
+        if self._window.show(shown) == "q":
             # As Ctrl-C in the terminal: what was finished is kept.
             raise KeyboardInterrupt
-        # Some window systems never tell: there only the keys stop.
-        self._was_open = is_open
 
 
 def open_view(wanted: bool, say: Callable[[str], object]) -> View:
@@ -118,24 +108,11 @@ def open_view(wanted: bool, say: Callable[[str], object]) -> View:
     """
     if not wanted:
         return TerminalView()
-    missing = _why_no_window()
+    missing = why_no_window(_TITLE)
     if missing is None:
         return WindowView()
     say(f"no window: {missing}; the prompts stand here in the terminal")
     return TerminalView()
-
-
-def _why_no_window() -> str | None:
-    if sys.platform.startswith("linux") and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    ):
-        # Asking for a window all the same would end the whole process.
-        return "no display is connected"
-    try:
-        cv2.namedWindow(_TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
-    except cv2.error:
-        return "the installed OpenCV is the headless one"
-    return None
 
 
 def draw_view(picture: np.ndarray, prompt: Prompt, state: str, recording: bool) -> np.ndarray:

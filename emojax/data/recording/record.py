@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emojax import labels
-from emojax.data.recording.camera import Camera
+from emojax.camera import Camera
 from emojax.data.recording.clip_file import ASIDE, new_clip
 from emojax.data.recording.prompt_view import View
 from emojax.data.recording.prompts import Prompt, check_name
@@ -33,6 +33,9 @@ COLUMNS: tuple[str, ...] = ("path", "subject", "emotion", *labels.AU_COLUMNS, "d
 """Of the manifest that is written: `emojax.data.manifest` says what they mean."""
 
 MANIFEST = "manifest.csv"
+
+LOST = "finished clips are kept; run the same command again and it goes on where it stopped"
+"""What is said when the camera is gone."""
 
 _LARGEST_MANIFEST = 64 * 2**20
 

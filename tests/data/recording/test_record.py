@@ -13,14 +13,22 @@ import cv2
 import numpy as np
 import pytest
 
+from emojax.camera import Camera, open_camera
 from emojax.commands.data import record as command
 from emojax.data.build import BuildOptions, build_dataset
 from emojax.data.manifest import read_manifest
 from emojax.data.recording import record as module
-from emojax.data.recording.camera import Camera, open_camera
 from emojax.data.recording.clip_file import new_clip
 from emojax.data.recording.prompts import Prompt, check_name, list_prompts
-from emojax.data.recording.record import COLUMNS, Session, list_takes, read_rows, record, tidy_up
+from emojax.data.recording.record import (
+    COLUMNS,
+    LOST,
+    Session,
+    list_takes,
+    read_rows,
+    record,
+    tidy_up,
+)
 from emojax.data.shards import load_split
 from emojax.data.splits import SPLITS
 from emojax.data.synthetic.clips import make_timeline, render_clip
@@ -76,7 +84,7 @@ def session(out: Path, **changes: Any) -> Session:
 
 
 def rehearse(asked: Session, film: str, view: Watcher | None = None) -> int:
-    with open_camera(film) as camera:
+    with open_camera(film, LOST) as camera:
         return record(asked, camera, view or Watcher())
 
 
@@ -348,6 +356,9 @@ class Capture:
         time.sleep(0.01)
         return True, np.full((47, 63, 3), 100, np.uint8)
 
+    def set(self, *_: Any) -> None:
+        pass
+
     def release(self) -> None:
         self.released = True
 
@@ -363,7 +374,7 @@ def test_a_live_camera_is_timed_by_the_clock(tmp_path: Path, capture: type[Captu
     capture.pictures = 10**6
     view = Watcher()
     asked = session(tmp_path / "out", countdown_s=0.1)
-    with open_camera("/dev/video3") as camera:
+    with open_camera("/dev/video3", LOST) as camera:
         assert record(asked, camera, view) == 2
     assert capture.last.index == 3
     assert capture.last.released
@@ -380,7 +391,7 @@ def test_a_live_camera_that_is_unplugged_is_one_line(
     tmp_path: Path, capture: type[Capture]
 ) -> None:
     with (
-        open_camera("0") as camera,
+        open_camera("0", LOST) as camera,
         pytest.raises(UserError, match="camera 0: disappeared: finished clips are kept; run"),
     ):
         record(session(tmp_path / "out"), camera, Watcher())
@@ -390,14 +401,17 @@ def test_a_live_camera_that_is_unplugged_is_one_line(
 @pytest.mark.parametrize("field", ["opened", "pictures"])
 def test_no_camera_is_one_line(capture: type[Capture], field: str) -> None:
     setattr(capture, field, 0)
-    with pytest.raises(UserError, match="camera 0: no picture comes from it"), open_camera("0"):
+    with (
+        pytest.raises(UserError, match="camera 0: no picture comes from it"),
+        open_camera("0", LOST),
+    ):
         pass
     assert capture.last.released
 
 
 @pytest.mark.parametrize("name", ["", "film.avi", "-1", "https://example.org/a.mp4", "/dev/null"])
 def test_a_camera_that_is_no_file_is_one_line(name: str) -> None:
-    with pytest.raises(UserError), open_camera(name):
+    with pytest.raises(UserError), open_camera(name, LOST):
         pass
 
 
