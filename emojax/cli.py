@@ -6,13 +6,13 @@ defect of ours.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 
 from emojax.errors import MissingExtraError, Terminated, UserError
+from emojax.files import NO_ROOM
 
 # name: (module with a `main(arguments) -> int`, extra that it needs, what it does)
 COMMANDS: dict[str, tuple[str, str | None, str]] = {
@@ -75,8 +75,6 @@ _EXTRA_OF_PACKAGE: dict[str, str] = {
     "uvicorn": "serve",
 }
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-
 
 def run_guarded(program: str, function: Callable[[], int]) -> int:
     """Return a process's exit status: the function's own, or that of the mistake it met.
@@ -103,10 +101,10 @@ def run_guarded(program: str, function: Callable[[], int]) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - has to outlive this function
         return 0
     except OSError as error:
-        if error.filename is None and error.errno not in _NO_ROOM:
+        if error.filename is None and error.errno not in NO_ROOM:
             raise
         where = error.filename if error.filename is not None else "the output"
-        remedy = "free some space" if error.errno in _NO_ROOM else "check the path and its rights"
+        remedy = "free some space" if error.errno in NO_ROOM else "check the path and its rights"
         message = f"{where}: {error.strerror or error}: {remedy}"
     except KeyboardInterrupt as stop:
         print(f"\n{program}: stopped; what was already written is kept", file=sys.stderr)

@@ -42,12 +42,16 @@ def require_file(path: str | os.PathLike[str], what: str) -> Path:
     return found
 
 
+NO_ROOM: tuple[int, ...] = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a disk, one's share of it, or what a file may take of it is full."""
+
+
 def is_full_disk(error: BaseException) -> bool:
     """Return whether an error says that a disk, or what one may use of it, is full."""
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return error.errno in NO_ROOM
     # TensorStore, which writes checkpoints, tells it in a ValueError's words.
-    codes = (f"os_error_code='{code}'" for code in (errno.ENOSPC, errno.EDQUOT))
+    codes = (f"os_error_code='{code}'" for code in NO_ROOM)
     return any(code in str(error) for code in codes)
 
 

@@ -1,4 +1,4 @@
-"""`emojax predict`: action units and emotions of pictures, folders and videos."""
+"""`emojax predict`: action units and emotions of pictures, folders, videos and a camera."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import cv2
 import tqdm
 import tyro
 
+from emojax.camera import CameraLostError
 from emojax.errors import UserError
+from emojax.runtime.interrupts import uninterrupted
 from emojax.runtime.process import (
     Looking,
     Tally,
@@ -41,15 +43,18 @@ face is a row with success=0. All replace what an earlier run left under the sam
   emojax predict holiday/ talk.mp4 --model artifact --out results
   emojax predict lecture.mkv --model artifact --no-annotate --every 5
   emojax predict talk.mp4 --model artifact --detect-every 10 --smooth 0.3
+  emojax predict 0 --model artifact --seconds 60       (the first camera; or until Ctrl-C)
 
 The columns: file, frame (from 0), face_id (stays while a face is in view),
-timestamp (seconds), confidence (the detector's score), success, x, y, w, h
-(pixels), AU01_c .. (0 or 1), AU01_p .. (probability), emotion, emotion_neutral_p .., face_size
-(height of the box as a share of the frame's), blur (variance of the crop's Laplacian: the lower,
-the more blurred), brightness (mean of the crop, 0 to 255)
+timestamp (seconds; of a camera by the clock, from its first frame), confidence (the detector's
+score), success, x, y, w, h (pixels), AU01_c .. (0 or 1), AU01_p .. (probability), emotion,
+emotion_neutral_p .., face_size (height of the box as a share of the frame's), blur (variance of
+the crop's Laplacian: the lower, the more blurred), brightness (mean of the crop, 0 to 255)
 
-Ends with 0; with 1 when a video broke in the middle (its rows up to there are
-kept); with 2 when a file can't be read (the others are done all the same).
+Ends with 0; with 1 when a video broke in the middle or a camera was pulled out (the rows up
+to there are kept); with 2 when a file can't be read (the others are done all the same) or the
+disk is full (nothing more is done); with 130 after Ctrl-C. Whatever happens, what was written
+can be read; an annotated video then ends up to a second early.
 """
 
 
@@ -58,7 +63,8 @@ class PredictOptions:
     """What `emojax predict` takes."""
 
     paths: tyro.conf.Positional[tuple[Path, ...]]
-    """Pictures, videos, and folders, which are searched with their subfolders."""
+    """Pictures, videos, and folders, which are searched with their subfolders; a camera by its
+    number, such as 0."""
     model: Path
     """Artifact folder, as the export writes it: model.tflite and spec.json."""
     out: Path = Path("predictions")
@@ -85,6 +91,8 @@ class PredictOptions:
     10 is several times as fast, and somebody new is seen up to 10 frames late."""
     smooth: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0.0
     """Average a face's probabilities over about so long; 0 leaves them as they are."""
+    seconds: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
+    """For how long to look at a camera; unset: until Ctrl-C."""
 
 
 def _complain(message: str) -> None:
@@ -125,15 +133,17 @@ def predict(options: PredictOptions) -> int:
     from emojax.runtime import load
 
     if not options.paths:
-        raise UserError("no input: name a picture, a video or a folder")
+        raise UserError("no input: name a picture, a video, a folder or a camera's number")
     for name in ("threads", "every", "detect_every"):
         if getattr(options, name) < 1:
             flag = name.replace("_", "-")
             raise UserError(f"--{flag} {getattr(options, name)}: wanted 1 or more")
     if not 0 <= options.smooth < math.inf:
         raise UserError(f"--smooth {options.smooth}: wanted seconds, 0 or more")
+    if options.seconds is not None and not 0 < options.seconds < math.inf:
+        raise UserError(f"--seconds {options.seconds}: wanted seconds above 0")
     forms: tuple[Form, ...] = ("csv", *dict.fromkeys(options.also))
-    looking = Looking(options.every, options.detect_every, options.smooth)
+    looking = Looking(options.every, options.detect_every, options.smooth, options.seconds)
     cv2.setNumThreads(options.threads)
     predictor = load(options.model, options.threads, options.precision)
     listing = list_sources(options.paths, leave_out=options.out)
@@ -161,7 +171,7 @@ def predict(options: PredictOptions) -> int:
                 process_source(
                     source, predictor, table, tally, copy_to, looking, bar.update, summary
                 )
-            except BrokenVideoError as error:
+            except (BrokenVideoError, CameraLostError) as error:
                 _complain(str(error))
                 status = max(status, 1)
             except UserError as error:
@@ -169,11 +179,12 @@ def predict(options: PredictOptions) -> int:
                 status = 2
             finally:
                 # Whatever happened: what was seen until then.
-                study.add(source, summary)
+                with uninterrupted():
+                    study.add(source, summary)
             if tally.without_face:
                 where = (
                     f"in {_count(tally.without_face, 'frame')} of {tally.frames}"
-                    if source.kind == "video"
+                    if source.kind != "picture"
                     else "in the picture"
                 )
                 tqdm.tqdm.write(f"{source.path}: no face {where}: kept with success=0")

@@ -1,4 +1,4 @@
-"""Files -> table and annotated copies: the loop behind `emojax predict`."""
+"""Files and cameras -> table and annotated copies: the loop behind `emojax predict`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from emojax.errors import UserError
 from emojax.face import to_gray
 from emojax.following import FaceFollower
 from emojax.runtime.drawing import Layout, annotate, make_layout
+from emojax.runtime.interrupts import uninterrupted
 from emojax.runtime.predictor import FaceResult, Predictor
 from emojax.runtime.rows import rows_of_frame
 from emojax.runtime.sources import Frame, Source, read_source
@@ -22,6 +23,9 @@ from emojax.runtime.tables import Tables
 from emojax.runtime.tracking import FaceTracker, Smoother
 from emojax.runtime.video_writer import VideoWriter
 from emojax.video import read_info
+
+CAMERA_RATE_HZ = 30.0
+"""Frames a second that most cameras give; an annotated video keeps each frame's own time."""
 
 _MOST_COLUMNS = 4
 
@@ -51,6 +55,8 @@ class Looking:
     they were."""
     smooth_s: float = 0.0
     """Time constant of the average over a face's probabilities, in seconds; 0: none."""
+    seconds: float | None = None
+    """For how long a camera is looked at; None: until somebody stops it."""
 
 
 class _Annotator:
@@ -67,7 +73,7 @@ class _Annotator:
         self._writer: VideoWriter | None = None
 
     def write(self, frame: Frame, faces: list[FaceResult], face_ids: list[int]) -> None:
-        is_video = self._source.kind == "video"
+        is_video = self._source.kind != "picture"
         if self._layout is None:
             columns = 1 if is_video else min(max(len(faces), 1), _MOST_COLUMNS)
             height, width = frame.picture.shape[:2]
@@ -77,8 +83,11 @@ class _Annotator:
         copy = annotate(frame.picture, faces, face_ids, spec, thresholds, self._layout)
         if is_video:
             if self._writer is None:
-                rate_hz = read_info(self._source.path).rate_hz
-                writer = VideoWriter(self._path, rate_hz, sound_from=self._source.path)
+                if self._source.kind == "camera":
+                    writer = VideoWriter(self._path, CAMERA_RATE_HZ)
+                else:
+                    rate_hz = read_info(self._source.path).rate_hz
+                    writer = VideoWriter(self._path, rate_hz, sound_from=self._source.path)
                 self._writer = self._stack.enter_context(writer)
             self._writer.write(copy, frame.timestamp_s)
             return
@@ -99,7 +108,7 @@ def process_source(
     """Add a file's rows to the table, and write its annotated copy.
 
     Args:
-        source: a picture or a video.
+        source: a picture, a video or a camera.
         predictor: finds the faces and runs the network.
         table: takes the rows.
         tally: is counted up as rows are written, so that it holds after an error too.
@@ -111,6 +120,7 @@ def process_source(
     Raises:
         UserError: the file can't be read; what could be is in the table.
         BrokenVideoError: the same, for a video that broke in the middle.
+        CameraLostError: the same, for a camera that was pulled out.
     """
     looking = looking or Looking()
     find = FaceFollower(predictor.detector, looking.detect_every)
@@ -120,7 +130,7 @@ def process_source(
         annotator = None
         if copy_to is not None:
             annotator = _Annotator(copy_to, source, predictor, stack)
-        for frame in read_source(source):
+        for frame in read_source(source, looking.seconds):
             if progress is not None:
                 progress(1)
             if frame.number % looking.every:
@@ -132,21 +142,25 @@ def process_source(
                 predictor.predict_faces(gray, boxes), face_ids, frame.timestamp_s
             )
             rows = rows_of_frame(frame, faces, face_ids, artifact.spec, artifact.thresholds)
-            table.write(rows)
-            if summary is not None:
-                summary.add(rows)
-            tally.frames += 1
-            tally.faces += len(faces)
-            tally.without_face += not faces
-            if annotator is not None:
-                annotator.write(frame, faces, face_ids)
-                tally.annotated = copy_to
+            # A frame's rows, its place in the summary and its picture: all of them or none.
+            with uninterrupted():
+                table.write(rows)
+                if summary is not None:
+                    summary.add(rows)
+                tally.frames += 1
+                tally.faces += len(faces)
+                tally.without_face += not faces
+                if annotator is not None:
+                    annotator.write(frame, faces, face_ids)
+                    tally.annotated = copy_to
 
 
 def count_frames(sources: Sequence[Source]) -> int | None:
     """Return about how many frames there are to read, None where a header does not say."""
     total = 0
     for source in sources:
+        if source.kind == "camera":
+            return None
         if source.kind == "picture":
             total += 1
             continue

@@ -1,4 +1,4 @@
-"""Paths -> the pictures and videos in them, and their frames."""
+"""Paths -> the pictures, videos and cameras that they lead to, and their frames."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from emojax.camera import camera_number, open_camera
 from emojax.errors import UserError
 from emojax.files import require_file
 from emojax.picture import PICTURE_SUFFIXES, picture_kind, read_picture
@@ -18,24 +19,30 @@ from emojax.video import VIDEO_SUFFIXES, read_frames
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One file to read."""
+    """One file to read, or a camera."""
 
     path: Path
-    """Where it is."""
-    kind: Literal["picture", "video"]
+    """Where it is; a camera's number or device."""
+    kind: Literal["picture", "video", "camera"]
     """What it is, after its content or its name."""
+
+    @property
+    def stem(self) -> str:
+        """What files about it are called, without a suffix."""
+        number = camera_number(str(self.path)) if self.kind == "camera" else None
+        return self.path.stem if number is None else f"camera{number}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """One picture, or one frame of a video."""
+    """One picture, or one frame of a video or camera."""
 
     path: Path
     """The file that it comes from."""
     number: int
     """From 0 within its file."""
     timestamp_s: float
-    """When it is shown, in seconds; 0 for a picture."""
+    """When it is shown, in seconds; 0 for a picture; by the clock from a camera's first frame."""
     picture: np.ndarray
     """Blue, green, red, uint8 [height, width, 3]."""
 
@@ -89,7 +96,8 @@ def list_sources(
     """Return the pictures and videos that paths lead to.
 
     Args:
-        paths: pictures, videos and folders, which are searched with their subfolders.
+        paths: pictures, videos and folders, which are searched with their subfolders; `0` or
+            `/dev/video0` is a camera, where no file is called so.
         leave_out: a folder whose files are no input, such as the one that is written to.
     """
     kept_out = None if leave_out is None else Path(leave_out).resolve()
@@ -98,6 +106,9 @@ def list_sources(
     num_skipped = 0
     for path in map(Path, paths):
         try:
+            if camera_number(str(path)) is not None and not (path.is_file() or path.is_dir()):
+                sources.append(Source(path, "camera"))
+                continue
             if not path.is_dir():
                 sources.append(Source(path, _kind_of_file(path)))
                 continue
@@ -115,13 +126,27 @@ def list_sources(
     return Listing(sources, num_skipped, mistakes)
 
 
-def read_source(source: Source) -> Iterator[Frame]:
-    """Yield the frames of a picture (one) or a video, in order.
+def read_source(source: Source, seconds: float | None = None) -> Iterator[Frame]:
+    """Yield the frames of a picture (one), a video or a camera, in order.
+
+    Args:
+        source: what to read.
+        seconds: for how long to look at a camera; None: as long as pictures come.
 
     Raises:
-        UserError: the file can't be read; see `read_picture` and `read_frames`.
+        UserError: the file can't be read; see `read_picture`, `read_frames` and `open_camera`.
         BrokenVideoError: after the last frame of a video that broke in the middle.
+        CameraLostError: after the last frame of a camera that was pulled out.
     """
+    if source.kind == "camera":
+        with open_camera(str(source.path), "the rows up to there are kept") as camera:
+            start_s = None
+            for number, (taken_s, picture) in enumerate(camera.frames):
+                start_s = taken_s if start_s is None else start_s
+                if seconds is not None and taken_s - start_s >= seconds:
+                    return
+                yield Frame(source.path, number, taken_s - start_s, picture)
+        return
     if source.kind == "picture":
         yield Frame(source.path, 0, 0.0, read_picture(source.path))
         return
@@ -143,13 +168,13 @@ class Namer:
 
     def name(self, source: Source) -> Path:
         """Return where a file's annotated copy goes."""
-        return self.name_with(source, ".mp4" if source.kind == "video" else ".png")
+        return self.name_with(source, ".png" if source.kind == "picture" else ".mp4")
 
     def name_with(self, source: Source, suffix: str) -> Path:
         """Return where something about a file goes: under its own name, numbered where taken."""
         number = 1
         while True:
-            stem = source.path.stem if number == 1 else f"{source.path.stem}-{number}"
+            stem = source.stem if number == 1 else f"{source.stem}-{number}"
             # Without regard to case: some file systems have none.
             if f"{stem}{suffix}".casefold() not in self._taken:
                 break

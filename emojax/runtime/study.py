@@ -59,13 +59,14 @@ class StudyFiles:
             summary: has taken its rows, all or those up to where it broke.
         """
         self._summaries.write([summary.row()])
-        if source.kind != "video":
+        if source.kind == "picture":
             return
         episodes = summary.episodes()
         self._episodes.write(episodes)
         if self._cues is not None:
             self._cues.write(summary.cues())
-        if self._elan is not None:
+        # Nothing that ELAN could open is left of what a camera saw.
+        if self._elan is not None and source.kind == "video":
             path = self._elan.name_with(source, ".eaf")
             write_elan(path, source.path, episodes, summary.last_s)
 

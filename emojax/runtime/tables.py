@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,37 @@ def _rounded(name: str, value: Value) -> Value:
     return round(value, _DIGITS.get(name, _USUAL_DIGITS))
 
 
+class _GrowingFile:
+    """A file of whole lines, whatever happens: what a full disk cuts off is taken back."""
+
+    def __init__(self, path: Path, first: str = "") -> None:
+        self._path = path
+        # Not buffered: what could not be written would be tried again, and told again, at the end.
+        self._file = path.open("wb", buffering=0)
+        self._length = 0
+        with contextlib.ExitStack() as failed:
+            failed.callback(self.close)
+            self.append(first)
+            failed.pop_all()
+
+    def append(self, lines: str) -> None:
+        # A file name that is no valid text is written with escapes, rather than not at all.
+        waiting = memoryview(lines.encode("utf-8", "backslashreplace"))
+        length = self._length + len(waiting)
+        try:
+            while waiting:
+                waiting = waiting[self._file.write(waiting) :]
+        except OSError as error:
+            # /dev/full and pipes have no length.
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._length)
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
+        self._length = length
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class CsvTable:
     """Comma-separated values, an empty cell where there is nothing to say."""
 
@@ -41,20 +73,26 @@ class CsvTable:
         Raises:
             OSError: it can't be written.
         """
-        # A file name that is no valid text is written with escapes, rather than not at all.
-        self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(columns)
-        self._file.flush()
+        self._file = _GrowingFile(path, _csv_lines([list(columns)]))
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Append rows."""
-        self._writer.writerows([_cell(name, value) for name, value in row.items()] for row in rows)
-        self._file.flush()
+        """Append rows.
+
+        Raises:
+            OSError: they can't be written; those of earlier calls are there.
+        """
+        lines = [[_cell(name, value) for name, value in row.items()] for row in rows]
+        self._file.append(_csv_lines(lines))
 
     def close(self) -> None:
         """Finish the file."""
         self._file.close()
+
+
+def _csv_lines(lines: list[list[str]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
 
 
 def _cell(name: str, value: Value) -> str:
@@ -74,14 +112,17 @@ class JsonLinesTable:
             OSError: it can't be written.
         """
         del columns
-        self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+        self._file = _GrowingFile(path)
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Append rows."""
-        for row in rows:
-            fields = {name: _rounded(name, value) for name, value in row.items()}
-            self._file.write(json.dumps(fields, ensure_ascii=False, allow_nan=False) + "\n")
-        self._file.flush()
+        """Append rows.
+
+        Raises:
+            OSError: they can't be written; those of earlier calls are there.
+        """
+        fields = [{name: _rounded(name, value) for name, value in row.items()} for row in rows]
+        lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in fields]
+        self._file.append("".join(lines))
 
     def close(self) -> None:
         """Finish the file."""

@@ -1,7 +1,13 @@
-"""Annotated frames -> an MP4 file with the source's timestamps and sound."""
+"""Annotated frames -> an MP4 file with the source's timestamps and sound.
+
+It is written in pieces of a second and becomes an ordinary file at its end: what a full disk or a
+killed process leaves can be played up to its last piece.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Generator, Iterator
 from fractions import Fraction
@@ -13,10 +19,14 @@ import av
 import numpy as np
 
 from emojax.errors import UserError
+from emojax.runtime.interrupts import uninterrupted
 from emojax.video import open_container
 
 # Fine enough for any camera, and within what every MP4 encoder takes (MPEG-4 part 2: 16 bits).
 _TICKS_PER_S = 60000
+# FFmpeg's before 8.1 lose frames of a late index when the pieces become one file.
+_KNOWS_PIECES = av.library_versions["libavformat"] >= (62, 12)
+_PIECES = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "1000000"}
 _SOUND_CODEC = "aac"
 _SOUND_RATE_HZ = 44100
 
@@ -58,13 +68,14 @@ class VideoWriter:
         self._sound_stream: Any = None
         self._stream: Any = None
         self._last_tick = -1
+        self._failed = False
         try:
             # The file object, not the name: FFmpeg would read a name such as `a:b` as a URL.
             self._file = path.open("wb")
         except OSError as error:
             raise UserError(f"{path}: can't be written ({error.strerror})") from None
         # Where the first frame is not at 0, MP4 keeps that in the movie's own time scale.
-        options = {"movie_timescale": str(_TICKS_PER_S)}
+        options = {"movie_timescale": str(_TICKS_PER_S), **(_PIECES if _KNOWS_PIECES else {})}
         self._container = av.open(self._file, "w", format="mp4", options=options)
 
     def _start(self, height: int, width: int) -> Any:
@@ -76,8 +87,9 @@ class VideoWriter:
         if codec == "mpeg4":
             stream.bit_rate = 4_000_000
         else:
-            # Fast enough not to outweigh detection, and the letters stay crisp.
-            stream.options = {"preset": "veryfast", "crf": "20"}
+            # Fast enough not to outweigh detection, and the letters stay crisp. Frames in order:
+            # FFmpeg ends a file of pieces with the last packet's frame, not with the last frame.
+            stream.options = {"preset": "veryfast", "crf": "20", "bf": "0"}
         self._stream = stream
         if self._sound_from is not None:
             self._sound = _sound_frames(self._sound_from)
@@ -93,7 +105,15 @@ class VideoWriter:
         Args:
             picture: blue, green, red, uint8 [height, width, 3]; all of one size.
             timestamp_s: when it is shown; frames come in order.
+
+        Raises:
+            OSError: the disk is full; what was written before can be played.
+            UserError: the frame can't be encoded.
         """
+        with uninterrupted(), self._told():
+            self._write(picture, timestamp_s)
+
+    def _write(self, picture: np.ndarray, timestamp_s: float) -> None:
         stream = self._stream or self._start(*picture.shape[:2])
         rows, columns = stream.height - picture.shape[0], stream.width - picture.shape[1]
         assert 0 <= rows <= 1, "all frames of a video have one size"
@@ -110,21 +130,51 @@ class VideoWriter:
             self._container.mux(self._sound_stream.encode(self._pending))
             self._pending = next(self._sound, None)
 
-    def close(self) -> None:
-        """Finish the file. One without a frame is removed: it would be no video."""
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what a full disk raises, here and in FFmpeg, into an error that names the file."""
         try:
-            if self._stream is not None:
-                self._copy_sound(self._last_tick / _TICKS_PER_S + float(1 / self._rate))
-                self._container.mux(self._stream.encode())
-                if self._sound_stream is not None:
-                    self._container.mux(self._sound_stream.encode())
-                self._container.close()
-        finally:
-            if isinstance(self._sound, Generator):
-                self._sound.close()
-            self._file.close()
-            if self._stream is None:
-                self._path.unlink(missing_ok=True)
+            yield
+        except (OSError, av.FFmpegError) as error:
+            self._failed = True
+            code, reason = error.errno, error.strerror
+            if code in errno.errorcode:
+                raise OSError(code, reason, str(self._path)) from None
+            raise UserError(
+                f"{self._path}: can't be written ({reason}): try another size"
+            ) from None
+
+    def close(self) -> None:
+        """Finish the file. One without a frame is removed: it would be no video.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        with uninterrupted():
+            try:
+                if self._failed:
+                    # It was told already, and FFmpeg would complain of it again.
+                    with contextlib.suppress(OSError, av.FFmpegError):
+                        self._container.close()
+                else:
+                    with self._told():
+                        self._finish()
+            finally:
+                if isinstance(self._sound, Generator):
+                    self._sound.close()
+                with contextlib.suppress(OSError) if self._failed else self._told():
+                    self._file.close()
+                if self._stream is None:
+                    self._path.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        if self._stream is None:
+            return
+        self._copy_sound(self._last_tick / _TICKS_PER_S + float(1 / self._rate))
+        self._container.mux(self._stream.encode())
+        if self._sound_stream is not None:
+            self._container.mux(self._sound_stream.encode())
+        self._container.close()
 
     def __enter__(self) -> VideoWriter:
         return self

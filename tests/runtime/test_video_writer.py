@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import wave
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from emojax.errors import UserError
 from emojax.runtime import video_writer
 from emojax.runtime.video_writer import VideoWriter
-from emojax.video import read_frames, read_info, read_sound
+from emojax.video import BrokenVideoError, read_frames, read_info, read_sound
 
 
 def draw(number: int, height: int = 64, width: int = 96) -> np.ndarray:
@@ -141,3 +142,34 @@ def test_a_name_with_a_protocols_look_is_a_file(tmp_path):
 def test_a_place_that_can_not_be_written_to_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="can't be written"):
         VideoWriter(tmp_path / "none" / "a.mp4", 10.0)
+
+
+@pytest.mark.parametrize("pieces", [True, False])
+def test_the_last_frame_of_uneven_ones_is_kept(tmp_path, monkeypatch, pieces):
+    monkeypatch.setattr(video_writer, "_KNOWS_PIECES", pieces and video_writer._KNOWS_PIECES)
+    times = [0, 0.47, 0.68, 0.96, 1.28, 1.56, 1.86, 2.19, 2.48, 2.8, 3.07, 3.25]
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path, 30.0) as writer:
+        for time in times:
+            writer.write(draw(5), time)
+    shown = [frame.timestamp_s for frame in read_frames(path)]
+    np.testing.assert_allclose(shown, times, atol=1e-4)
+
+
+@pytest.mark.skipif(not video_writer._KNOWS_PIECES, reason="an FFmpeg before 8.1")
+def test_what_a_killed_process_leaves_can_be_played(tmp_path):
+    path = tmp_path / "a.mp4"
+    writer = VideoWriter(path, 10.0)
+    rng = np.random.default_rng(0)
+    for number in range(120):
+        writer.write(rng.integers(0, 200, (96, 128, 3), dtype=np.uint8), number / 10)
+    left = tmp_path / "left.mp4"
+    left.write_bytes(path.read_bytes())
+    writer.close()
+    shown = []
+    # The last piece may be cut off, or not have begun.
+    with contextlib.suppress(BrokenVideoError):
+        for frame in read_frames(left):
+            shown.append(frame.timestamp_s)
+    np.testing.assert_allclose(shown, np.arange(len(shown)) / 10, atol=1e-4)
+    assert len(shown) >= 50
