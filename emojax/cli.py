@@ -19,7 +19,12 @@ COMMANDS: dict[str, tuple[str, str | None, str]] = {
     "predict": (
         "emojax.commands.predict",
         None,
-        "action units and emotions of pictures, folders and videos, as CSV and annotated copies",
+        "action units and emotions of pictures, folders, videos, a camera: CSV, annotated copies",
+    ),
+    "webcam": (
+        "emojax.commands.webcam",
+        None,
+        "the live view of a camera, with a bar for each action unit and emotion",
     ),
     "verify": (
         "emojax.commands.verify",

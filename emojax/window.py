@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -46,8 +47,9 @@ class Window:
         return chr(key) if 32 < key < 127 else None
 
     def close(self) -> None:
-        """Take it from the screen."""
-        cv2.destroyWindow(self._title)
+        """Take it from the screen, where nobody has closed it already."""
+        with contextlib.suppress(cv2.error):
+            cv2.destroyWindow(self._title)
 
 
 def why_no_window(title: str) -> str | None:

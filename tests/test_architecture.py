@@ -94,7 +94,7 @@ LAYERS: dict[str, Layer] = {
         "runtime.*", sees="vocabulary signal model_file", packages="numpy cv2 av tqdm"
     ),
     "app": Layer(
-        "commands.__init__ commands.bench commands.predict commands.verify",
+        "app.* commands.__init__ commands.bench commands.predict commands.verify commands.webcam",
         sees="vocabulary signal runtime",
         packages="numpy cv2 tqdm tyro",
     ),
@@ -112,7 +112,10 @@ LAYERS: dict[str, Layer] = {
 }
 
 # What `pip install emojax` has to be able to run.
-RUNNER = "cli __main__ face audio video runtime commands.bench commands.predict commands.verify"
+RUNNER = (
+    "cli __main__ face audio video runtime app commands.bench commands.predict commands.verify "
+    "commands.webcam"
+)
 RUNNER_NEVER = {
     *("jax", "jaxlib", "jaxtyping", "flax", "optax", "orbax", "chex"),
     *("tensorflow", "tensorflow_datasets", "keras", "librosa", "scipy"),

@@ -241,3 +241,20 @@ def annotate(
         baseline = layout.height - (_MARGIN + number * _ROW) * scale
         _text(canvas, line, _MARGIN * scale, baseline, scale, (60, 60, 180))
     return canvas
+
+
+def write_state(canvas: np.ndarray, words: str, alarm: bool = False) -> None:
+    """Write a line into the upper left corner of the picture, on a dark ground, in place.
+
+    Args:
+        canvas: what `annotate` gave.
+        words: letters of ASCII; others become question marks.
+        alarm: in red.
+    """
+    scale = max(1.0, min(canvas.shape[:2]) / 480)
+    (width, height), _ = cv2.getTextSize(words, _FONT, _text_height(scale), max(1, round(scale)))
+    margin = round(_MARGIN * scale)
+    ground = canvas[: height + 2 * margin, : width + 2 * margin]
+    ground[:] = ground // 4
+    colour = (80, 80, 255) if alarm else (255, 255, 255)
+    _text(canvas, words, margin, margin + height, scale, colour)
