@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from emojax.errors import MissingExtraError, Terminated, UserError
+from emojax.errors import MissingExtraError, Terminated, UserError, one_line
 from emojax.files import NO_ROOM
 
 # name: (module with a `main(arguments) -> int`, extra that it needs, what it does)
@@ -114,7 +114,7 @@ def run_guarded(program: str, function: Callable[[], int]) -> int:
     except KeyboardInterrupt as stop:
         print(f"\n{program}: stopped; what was already written is kept", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
-    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{program}: error: {one_line(message)}", file=sys.stderr)
     return 2
 
 

@@ -20,3 +20,17 @@ class MissingExtraError(UserError):
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs the extra `{extra}`: run  pip install 'emojax[{extra}]'")
         self.extra = extra
+
+
+def one_line(message: str) -> str:
+    """Return a message as a terminal may show it: one line, nothing that would steer the terminal.
+
+    Names of files and what stands in them may hold anything.
+    """
+    words = " ".join(message.split())
+    if words.isprintable():
+        return words
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in words
+    )

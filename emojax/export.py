@@ -48,6 +48,7 @@ from emojax.models import forward
 from emojax.models.inputs import Clip, Looks
 from emojax.quantise import FLOAT_PARTS, to_float16, to_int8
 from emojax.run import source_commit
+from emojax.seal import sealed
 from emojax.spec import InputSpec
 
 TOLERANCE = 1e-4
@@ -336,7 +337,7 @@ def export_artifact(
             "commit": source_commit(),
             "metrics": metrics,
         }
-        write_json(aside / "spec.json", fields)
+        write_json(aside / "spec.json", sealed(fields))
         # mkdtemp's folders are for their owner alone; an artifact is to be handed on.
         aside.chmod(0o777 & ~_umask())
         if out.exists():

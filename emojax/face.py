@@ -99,6 +99,9 @@ def _shared_area(first: Detection, second: Detection) -> int:
     return max(width, 0) * max(height, 0)
 
 
+_LONGEST_SIDE = 1 << 15
+
+
 @dataclasses.dataclass(frozen=True)
 class HaarDetector:
     """Finds upright frontal faces with OpenCV's Haar cascade.
@@ -121,14 +124,18 @@ class HaarDetector:
 
     def __post_init__(self) -> None:
         """Refuse settings under which nothing can be found."""
-        if not self.scale_factor > 1:
-            raise UserError(f"scale_factor={self.scale_factor!r}: wanted a number above 1")
-        if self.min_neighbours < 1:
-            raise UserError(f"min_neighbours={self.min_neighbours!r}: wanted 1 or more")
+        # Closer to 1 a frame is searched at thousands of sizes, for minutes.
+        if not 1.01 <= self.scale_factor <= 10:
+            raise UserError(f"scale_factor={self.scale_factor!r}: wanted a number in 1.01..10")
+        if not 1 <= self.min_neighbours <= 10_000:
+            raise UserError(f"min_neighbours={self.min_neighbours!r}: wanted 1..10000")
         if not 0 <= self.min_face_share <= 1:
             raise UserError(f"min_face_share={self.min_face_share!r}: wanted 0..1")
-        if self.min_size < 1 or self.max_side < 64:
-            raise UserError("wanted min_size of 1 or more and max_side of 64 or more")
+        if not (1 <= self.min_size <= _LONGEST_SIDE and 64 <= self.max_side <= _LONGEST_SIDE):
+            raise UserError(
+                f"min_size={self.min_size!r} and max_side={self.max_side!r}: wanted 1 and 64 or "
+                f"more, {_LONGEST_SIDE} at most"
+            )
 
     def settings(self) -> dict[str, Any]:
         """Return what `make_detector` needs to build this detector again, as JSON holds it."""

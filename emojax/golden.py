@@ -106,6 +106,9 @@ def read_golden(path: Path, spec: InputSpec) -> Golden:
                 raise ValueError(f"unpacks to more than {LARGEST_BYTES >> 20} MiB")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in forms if name in file}
+        # NumPy gives the bytes of a member that is no array.
+        if strange := [name for name in arrays if not isinstance(arrays[name], np.ndarray)]:
+            raise ValueError(f"{strange[0]!r} is no array")
     except UserError:
         raise
     # A damaged archive can fail in NumPy, in zlib and in zipfile, each with errors of its own.
@@ -113,7 +116,7 @@ def read_golden(path: Path, spec: InputSpec) -> Golden:
         raise UserError(
             f"{path}: can't be read ({error}): copy or export the artifact again"
         ) from None
-    count = len(arrays.get("crops", ()))
+    count = next(iter(arrays["crops"].shape), 0) if "crops" in arrays else 0
     for name, (dtype, shape) in forms.items():
         if name not in arrays and name == "int8":
             continue

@@ -51,6 +51,7 @@ class Network:
         Raises:
             UserError: LiteRT does not take the model.
         """
+        self._source = source
         self._interpreter = open_interpreter(model, threads, source)
         self._places = {
             input_name(details): details["index"]
@@ -68,11 +69,20 @@ class Network:
 
         Args:
             **named: the inputs, float32 with a first axis of 1.
+
+        Raises:
+            UserError: the model wants inputs of another shape.
         """
-        for name, place in self._places.items():
-            self._interpreter.set_tensor(place, named[name])
-        self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output)[0]
+        try:
+            for name, place in self._places.items():
+                self._interpreter.set_tensor(place, named[name])
+            self._interpreter.invoke()
+            return self._interpreter.get_tensor(self._output)[0]
+        except (ValueError, RuntimeError) as error:
+            raise UserError(
+                f"{self._source}: the model does not take this input ({error}): "
+                "export the artifact again"
+            ) from None
 
     def answers(self, named: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the outputs for several examples, one after the other, float32 [n, outputs].

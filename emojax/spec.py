@@ -21,6 +21,9 @@ from emojax.errors import UserError
 SPEC_VERSION = 2
 """Raised when a reader of the old form would misread the new one."""
 
+LARGEST_JSON = 16 << 20
+"""Bytes of a file of ours in JSON: a thousand times what there is to say."""
+
 
 @dataclasses.dataclass(frozen=True)
 class SpectrogramSpec:
@@ -205,6 +208,8 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: the file is missing, empty, not JSON, or holds no object.
     """
     try:
+        if (size := path.stat().st_size) > LARGEST_JSON:
+            raise UserError(f"{path}: {size} bytes, wanted {LARGEST_JSON} at most: write it again")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
@@ -212,7 +217,10 @@ def read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: can't be read ({error})") from None
     try:
         fields = json.loads(text)
-    except json.JSONDecodeError as error:
+    except RecursionError:
+        raise UserError(f"{path}: JSON that is nested too deeply: write it again") from None
+    except ValueError as error:
+        # A number of thousands of digits is one too.
         raise UserError(f"{path}: not JSON ({error}): write it again") from None
     if not isinstance(fields, dict):
         raise UserError(f"{path}: wanted a JSON object, found {type(fields).__name__}")

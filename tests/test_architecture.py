@@ -36,7 +36,7 @@ class Layer(NamedTuple):
 
 
 LAYERS: dict[str, Layer] = {
-    "vocabulary": Layer("__init__ errors files html labels spec", sees="", packages=""),
+    "vocabulary": Layer("__init__ errors files html labels seal spec", sees="", packages=""),
     "signal": Layer(
         "audio camera face following picture video window",
         sees="vocabulary",

@@ -280,3 +280,12 @@ def test_a_reader_that_goes_away_is_no_error(repository: Path) -> None:
         os.close(reading)
         _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
+
+
+def test_what_a_file_says_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> int:
+        raise UserError("a\x1b[2J b\r\n\tc \udcff Größe \u202e")
+
+    assert cli.run_guarded("emojax x", fail) == 2
+    said = capsys.readouterr().err
+    assert said == "emojax x: error: a\\x1b[2J b c \\udcff Größe \\u202e\n"

@@ -131,7 +131,13 @@ def test_detector_settings_make_the_same_detector(astronaut):
         {"name": "haar", "min_neighbours": "3"},
         {"name": "haar", "min_neighbours": True},
         {"name": "haar", "min_neighbours": 0},
+        {"name": "haar", "min_neighbours": 10**30},
         {"name": "haar", "scale_factor": 1.0},
+        # A frame would be searched for minutes.
+        {"name": "haar", "scale_factor": 1.00001},
+        {"name": "haar", "scale_factor": float("nan")},
+        {"name": "haar", "min_size": 10**30},
+        {"name": "haar", "max_side": 10**30},
         {"name": "haar", "min_face_share": 2},
     ],
 )

@@ -64,6 +64,7 @@ def _write(path: Path, **arrays: Any) -> None:
     ("arrays", "found"),
     [
         ({"probabilities": None}, "'probabilities': wanted float32"),
+        ({"crops": np.uint8(3)}, "'crops': wanted uint8"),
         ({"probabilities": np.zeros((3, 21), np.float32)}, r"float32 \[3, 21\]"),
         ({"probabilities": np.zeros((3, 22))}, r"float64 \[3, 22\]"),
         ({"crops": np.zeros((3, 1, 98, 81), np.uint8)}, "'crops': wanted uint8"),
@@ -113,4 +114,12 @@ def test_a_file_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
         members.writestr("crops.npy", head.getvalue() + bytes(1 << 29))
     assert path.stat().st_size < 1 << 20
     with pytest.raises(UserError, match="unpacks to more than 256 MiB"):
+        read_golden(path, SPEC)
+
+
+def test_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "golden.npz"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("crops.npy", b"words")
+    with pytest.raises(UserError, match="'crops' is no array"):
         read_golden(path, SPEC)

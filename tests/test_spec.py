@@ -192,6 +192,9 @@ def test_a_surplus_field_is_named() -> None:
         (b"null", "wanted a JSON object, found NoneType"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe", "can't be read"),
         (bytes(range(256)), "can't be read"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "not JSON (Exceeds the limit"),
+        (b"[" * 200_000, "JSON that is nested too deeply"),
+        (b" " * (16 * 2**20 + 1), "16777217 bytes, wanted 16777216 at most"),
     ],
 )
 def test_what_is_no_json_object_is_refused(content: bytes, found: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import tqdm
 import tyro
 
 from emojax.camera import CameraLostError
-from emojax.errors import UserError
+from emojax.errors import UserError, one_line
 from emojax.runtime.interrupts import uninterrupted
 from emojax.runtime.process import (
     Looking,
@@ -97,7 +97,7 @@ class PredictOptions:
 
 def _complain(message: str) -> None:
     # Below the progress bar, where there is one.
-    tqdm.tqdm.write(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
+    tqdm.tqdm.write(f"{PROGRAM}: error: {one_line(message)}", file=sys.stderr)
 
 
 def _say_summary(options: PredictOptions, listing: Listing, tallies: list[Tally]) -> None:

@@ -13,7 +13,7 @@ import cv2
 import tyro
 
 from emojax.camera import CameraLostError
-from emojax.errors import UserError
+from emojax.errors import UserError, one_line
 from emojax.runtime.process import Looking
 from emojax.runtime.quiet import quiet_libraries
 
@@ -63,7 +63,7 @@ class WebcamOptions:
 
 
 def _complain(message: str) -> None:
-    print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{PROGRAM}: error: {one_line(message)}", file=sys.stderr)
 
 
 def webcam(options: WebcamOptions) -> int:

@@ -16,6 +16,7 @@ from emojax.face import Detector, make_detector
 from emojax.files import require_file
 from emojax.labels import EMOTION_SETS
 from emojax.litert import input_name, open_interpreter
+from emojax.seal import SEAL, checksum
 from emojax.spec import InputSpec, read_json, spec_from_dict
 
 FORMAT = "emojax-artifact"
@@ -26,6 +27,10 @@ VERSION = 1
 
 PRECISIONS = ("float32", "float16", "int8")
 """What a model can be computed in. An artifact has float32 at least."""
+
+
+LARGEST_FILE = 1 << 30
+"""Bytes of a model: five times the largest network's, and half of what a TFLite file can hold."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,11 +123,14 @@ def read_checked(
         UserError: a name that leads elsewhere, no file, or another checksum.
     """
     name, checksum = entry.get("name"), entry.get("sha256")
-    if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\:\0"):
+    plain = isinstance(name, str) and name.isprintable() and not set(name) & set("/\\:")
+    if not isinstance(name, str) or not plain or name in ("", ".", ".."):
         raise UserError(
             f"{source}: {what}'s file {name!r}: wanted the plain name of a file in the same folder"
         )
     path = require_file(folder / name, f"{what} that {source.name} names")
+    if (size := path.stat().st_size) > LARGEST_FILE:
+        raise UserError(f"{path}: {size} bytes, wanted {what} of {LARGEST_FILE} at most")
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != checksum:
@@ -213,6 +221,11 @@ def read_spec(folder: str | os.PathLike[str]) -> tuple[Path, dict[str, Any], Inp
     fields = read_json(require_file(source, "an artifact's spec"))
     if fields.get("format") != FORMAT:
         raise UserError(f"{source}: format is {fields.get('format')!r}, wanted {FORMAT!r}")
+    if SEAL in fields and fields[SEAL] != checksum(fields):
+        raise UserError(
+            f"{source}: does not fit its own SHA-256: it was damaged: copy or export the artifact "
+            f"again (edited on purpose: remove its line {SEAL!r})"
+        )
     if fields.get("version") != VERSION:
         raise UserError(
             f"{source}: artifact version {fields.get('version')!r}, this emojax reads {VERSION}: "

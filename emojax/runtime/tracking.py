@@ -25,6 +25,7 @@ class FaceTracker:
         self._least_overlap = least_overlap
         self._patience_s = patience_s
         self._seen: dict[int, tuple[Detection, float]] = {}
+        self._last_s = -math.inf
         self._next_id = 0
 
     def update(self, faces: Sequence[Detection], timestamp_s: float) -> list[int]:
@@ -37,8 +38,10 @@ class FaceTracker:
         self._seen = {
             face_id: (box, last_s)
             for face_id, (box, last_s) in self._seen.items()
-            if timestamp_s - last_s <= self._patience_s
+            # Where frames are further apart than that: seen in the last one.
+            if timestamp_s - last_s <= self._patience_s or last_s >= self._last_s
         }
+        self._last_s = timestamp_s
         pairs = sorted(
             (-overlap(face, box), index, face_id)
             for index, face in enumerate(faces)

@@ -9,6 +9,7 @@ from tiny_artifact import NOTICE, SPEC, convert, write_artifact
 from emojax.errors import UserError
 from emojax.face import HaarDetector
 from emojax.runtime import load_artifact
+from emojax.seal import sealed
 from emojax.spec import SpectrogramSpec
 
 
@@ -68,7 +69,8 @@ def test_a_spec_that_makes_no_sense_is_refused(tmp_path, model, changes, found):
 
 
 @pytest.mark.parametrize(
-    "name", ["../model.tflite", "/etc/passwd", "..", "", "a\\b", "c:model", None, 3]
+    "name",
+    ["../model.tflite", "/etc/passwd", "..", "", "a\\b", "c:model", "a\nb", "\ud800", None, 3],
 )
 def test_a_model_outside_the_folder_is_refused(tmp_path, model, name):
     entry = {"float32": {"name": name, "sha256": "0"}}
@@ -86,6 +88,30 @@ def test_an_unknown_emotion_is_refused(tmp_path, model):
         outputs={"action_units": list(SPEC.action_units), "emotions": names},
     )
     with pytest.raises(UserError, match="'boredom' is not known"):
+        load_artifact(folder)
+
+
+def test_a_spec_that_was_damaged_is_refused_before_it_is_believed(tmp_path, model):
+    path = write_artifact(tmp_path, model) / "spec.json"
+    fields = sealed(json.loads(path.read_text()))
+    # In another order and with other spaces it says the same.
+    path.write_text(json.dumps(dict(reversed(fields.items())), indent=7))
+    assert load_artifact(tmp_path).thresholds[0] == 0.5
+    fields["thresholds"]["action_units"][0] = 0.25
+    path.write_text(json.dumps(fields))
+    with pytest.raises(UserError, match=r"spec\.json: does not fit its own SHA-256.*'sha256'"):
+        load_artifact(tmp_path)
+    # Edited on purpose.
+    del fields["sha256"]
+    path.write_text(json.dumps(fields))
+    assert load_artifact(tmp_path).thresholds[0] == 0.25
+
+
+def test_a_model_that_no_model_can_be_is_not_read(tmp_path, model):
+    folder = write_artifact(tmp_path, model)
+    with (folder / "model.tflite").open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(UserError, match="1099511627776 bytes, wanted the model of"):
         load_artifact(folder)
 
 

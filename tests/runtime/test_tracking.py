@@ -50,6 +50,14 @@ def test_a_face_that_is_long_gone_comes_back_as_a_new_one():
     assert tracker.update([box(0)], 0.9) == [1]
 
 
+def test_a_face_keeps_its_id_where_frames_are_far_apart():
+    tracker = FaceTracker(patience_s=0.5)
+    assert [tracker.update([box(0)], float(second)) for second in range(4)] == [[0]] * 4
+    # Missing from one frame: gone for two seconds.
+    tracker.update([], 4.0)
+    assert tracker.update([box(0)], 5.0) == [1]
+
+
 def test_a_new_face_on_the_left_does_not_take_an_id():
     tracker = FaceTracker()
     tracker.update([box(500)], 0.0)

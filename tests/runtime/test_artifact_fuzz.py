@@ -1,0 +1,143 @@
+"""Malformed artifacts: each is refused in one line, or is none the worse for it."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import random
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from artifact_damage import choose, read_spec, write_spec
+from tiny_artifact import write_verifiable
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 60
+
+
+class Worker:
+    """A process that tries artifacts; started again where one has ended it."""
+
+    def __init__(self, picture: Path, out: Path) -> None:
+        self._words = [str(Path(__file__).with_name("artifact_worker.py")), str(picture), str(out)]
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, folder: Path) -> dict[str, Any] | str:
+        """What came of an artifact, or how the process ended."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, *self._words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{folder}\n")
+        process.stdin.flush()
+        ready, _, _ = select.select([process.stdout], [], [], PATIENCE_S)
+        line = process.stdout.readline() if ready else ""
+        if line:
+            return json.loads(line)
+        self.end()
+        return f"ended with {process.returncode}" if ready else "hangs"
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+@pytest.fixture(scope="module")
+def pristine(model, tmp_path_factory) -> Path:
+    folder = write_verifiable(tmp_path_factory.mktemp("pristine") / "artifact", model)
+    (folder / "model.tflite").unlink()
+    write_spec(folder, read_spec(folder))
+    return folder
+
+
+@pytest.fixture
+def worker(tmp_path, astronaut) -> Iterator[Worker]:
+    picture = tmp_path / "face.png"
+    face = cv2.resize(astronaut[:256, 96:352], (120, 120), interpolation=cv2.INTER_AREA)
+    picture.write_bytes(cv2.imencode(".png", face)[1].tobytes())
+    worker = Worker(picture, tmp_path / "out")
+    yield worker
+    worker.end()
+
+
+def fuzz(worker: Worker, pristine: Path, folder: Path, count: int, seed: int) -> None:
+    fates: collections.Counter[tuple[str, str]] = collections.Counter()
+    by_step: collections.Counter[tuple[str, str]] = collections.Counter()
+    defects: list[str] = []
+    peak_mb, started = 0, time.monotonic()
+    # A model that a climbing name would find, and whose checksum would fit.
+    folder.mkdir()
+    shutil.copy(pristine / "float32.tflite", folder / "float32.tflite")
+    shutil.copy(pristine / "float32.tflite", folder / "outside.tflite")
+    for number in range(count):
+        rng = random.Random(f"{seed} {number}")
+        damage = choose(number, rng)
+        artifact = folder / "artifact"
+        shutil.copytree(pristine, artifact)
+        how = f"{number} {damage.__name__}: {damage(artifact, rng)}"
+        answer = worker.ask(artifact)
+        shutil.rmtree(artifact)
+        if isinstance(answer, str):
+            defects.append(f"{how}: {answer}")
+            continue
+        steps = {name: answer[name]["result"] for name in ("load", "verify", "predict")}
+        for name, result in steps.items():
+            by_step[name, result] += 1
+            if result not in ("refused", "taken", "disagrees"):
+                last = "; ".join(answer[name]["said"].strip().splitlines()[-4:])
+                defects.append(f"{how}: {name}: {result}: {last}")
+        if answer["outside"]:
+            defects.append(f"{how}: opened {answer['outside']}")
+        if steps["load"] == "refused" and steps["predict"] != "refused":
+            defects.append(f"{how}: loading refuses what predict takes")
+        worst = "refused" if "refused" in steps.values() else steps["verify"]
+        fates[damage.__name__, worst] += 1
+        # Damage that no checksum was made to fit is always seen, by verify at least.
+        if worst == "taken" and damage.__name__ in ("cut", "flip", "fill", "take_away"):
+            defects.append(f"{how}: taken")
+        peak_mb = max(peak_mb, answer["peak_mb"])
+    seconds = time.monotonic() - started
+    print(f"\n{count} artifacts in {seconds:.0f} s, peak {peak_mb} MB, {len(defects)} defects")
+    for step in ("load", "verify", "predict"):
+        counts = {result: n for (name, result), n in sorted(by_step.items()) if name == step}
+        print(f"  {step}: {counts}")
+    for name in dict.fromkeys(name for name, _ in sorted(fates)):
+        counts = {fate: n for (other, fate), n in sorted(fates.items()) if other == name}
+        print(f"  {name}: {counts}")
+    assert not defects, "\n".join(defects)
+
+
+def test_an_artifact_that_is_whole_is_taken(worker, pristine):
+    answer = worker.ask(pristine)
+    assert isinstance(answer, dict)
+    assert [answer[name]["result"] for name in ("load", "verify", "predict")] == ["taken"] * 3, (
+        answer
+    )
+    assert answer["outside"] == []
+
+
+def test_malformed_artifacts_are_refused_in_a_line(worker, pristine, tmp_path):
+    fuzz(worker, pristine, tmp_path / "fuzz", 120, seed=0)
+
+
+@pytest.mark.slow
+def test_five_thousand_malformed_artifacts(worker, pristine, tmp_path):
+    fuzz(worker, pristine, tmp_path / "fuzz", 5000, seed=1)
