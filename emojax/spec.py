@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -131,8 +130,9 @@ class InputSpec:
             raise UserError(f"equalise={self.equalise!r}: wanted true or false")
         for name in ("offset", "scale"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not math.isfinite(value):
-                raise UserError(f"{name}={value!r}: wanted a finite number")
+            # Not math.isfinite, which fails for a whole number of hundreds of digits.
+            if not isinstance(value, int | float) or not -1e6 <= value <= 1e6:
+                raise UserError(f"{name}={value!r}: wanted a finite number, a million at most")
         if not self.scale > 0:
             raise UserError(f"scale={self.scale!r}: wanted a number above 0")
         for name in ("action_unit_activation", "emotion_activation"):
@@ -197,7 +197,7 @@ def spec_from_dict(fields: Mapping[str, Any], source: str) -> InputSpec:
         if isinstance(values["sound"], dict):
             values["sound"] = SpectrogramSpec(**values["sound"])
         return InputSpec(**values)
-    except (UserError, TypeError) as error:
+    except (UserError, TypeError, OverflowError, ValueError) as error:
         raise UserError(f"{source}: {error}") from None
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from emojax import labels
 from emojax.errors import UserError
-from emojax.spec import SPEC_VERSION, InputSpec, read_json, spec_from_dict
+from emojax.spec import SPEC_VERSION, InputSpec, SpectrogramSpec, read_json, spec_from_dict
 
 if TYPE_CHECKING:
     from conftest import RunPython
@@ -79,6 +79,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("scale", -1.0, "scale=-1.0"),
     ("scale", math.nan, "scale=nan"),
     ("scale", math.inf, "scale=inf"),
+    ("scale", 10**400, "a million at most"),
     ("offset", math.nan, "offset=nan"),
     ("offset", math.inf, "offset=inf"),
     ("offset", "127", "offset='127'"),
@@ -216,3 +217,10 @@ def test_names_outside_ascii_survive(tmp_path: Path) -> None:
     path = tmp_path / "spec.json"
     path.write_bytes('{"licence": "Größe 98 x 80 ü"}'.encode())
     assert read_json(path) == {"licence": "Größe 98 x 80 ü"}
+
+
+def test_a_number_that_no_float_can_hold_is_refused_in_the_sound_too() -> None:
+    fields = InputSpec(sound=SpectrogramSpec()).to_dict()
+    fields["sound"]["window_ms"] = 10**400
+    with pytest.raises(UserError, match=r"^spec\.json: "):
+        spec_from_dict(fields, "spec.json")

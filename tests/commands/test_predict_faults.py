@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import resource
 import shutil
@@ -201,7 +202,16 @@ def check_full(process: subprocess.Popen[str], out: Path, reason: str) -> list[d
     assert f"{reason}: free some space" in said
     rows = read_table(out)
     assert len(rows) >= 20
+    check_lines(out, len(rows))
     return rows
+
+
+def check_lines(out: Path, num_rows: int) -> None:
+    """No line is cut off, where it was these that had no room either."""
+    text = (out / "predictions.jsonl").read_text()
+    assert text.endswith("}\n")
+    assert all("emotion" in json.loads(line) for line in text.splitlines())
+    assert num_rows - text.count("\n") in (0, 1)
 
 
 @pytest.mark.parametrize("annotate", ["--annotate", "--no-annotate"])
@@ -254,5 +264,5 @@ def test_a_disk_that_is_full_is_one_line(tmp_path, artifact_folder, long_clip):
     assert "No space left on device: free some space" in done.stderr
     rows = read_table(kept)
     assert 20 <= len(rows) < 250
-    assert (kept / "predictions.jsonl").read_bytes().count(b"\n") in (len(rows), len(rows) - 1)
+    check_lines(kept, len(rows))
     assert 20 <= frames_of(kept / "annotated" / "long.mp4") <= len(rows)

@@ -6,6 +6,7 @@ is, `golden.npz` and `spec.json` itself, since those are read by us.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -22,6 +23,7 @@ from tiny_artifact import SPEC
 from emojax.face import HaarDetector
 from emojax.golden import GOLDEN
 from emojax.seal import SEAL, sealed
+from emojax.spec import SpectrogramSpec
 
 Damage = Callable[[Path, random.Random], str]
 """Damages an artifact folder, and says how."""
@@ -174,6 +176,18 @@ def other_detector(folder: Path, rng: random.Random) -> str:
     fields["detector"] = settings
     write_spec(folder, fields)
     return str(settings)[:200]
+
+
+def other_sound(folder: Path, rng: random.Random) -> str:
+    """Settings of a spectrogram, for a model that has none to do with sound."""
+    fields = read_spec(folder)
+    sound = dataclasses.asdict(SpectrogramSpec())
+    sound[rng.choice(list(sound))] = rng.choice(ODD)
+    fields["input"]["sound"] = sound
+    fields["input"]["frames"] = rng.choice((1, 20))
+    fields["looks_at"] = rng.choice(("picture", "clip"))
+    write_spec(folder, fields)
+    return str(sound)[:200]
 
 
 def without_field(folder: Path, rng: random.Random) -> str:
@@ -363,6 +377,7 @@ DAMAGES: dict[Damage, int] = {
     other_value: 16,
     other_number: 10,
     other_detector: 8,
+    other_sound: 5,
     without_field: 5,
     more_fields: 4,
     climbing_name: 6,

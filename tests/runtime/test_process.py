@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import signal
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 
 import emojax.runtime
 from emojax.errors import UserError
+from emojax.runtime import process as process_module
 from emojax.runtime.process import (
     Looking,
     Tally,
@@ -154,3 +156,22 @@ def test_faces_that_are_followed_have_the_rows_of_faces_that_are_searched(
     assert jumps[1] < jumps[0]
     assert [row["x"] for row in smoothed] == [row["x"] for row in whole]
     assert smoothed[0][name] == whole[0][name]
+
+
+def test_ctrl_c_between_a_row_and_its_picture_waits(
+    tmp_path, artifact_folder, astronaut, monkeypatch
+):
+    source = write_clip(tmp_path / "a.mp4", [cv2.resize(astronaut, (128, 128))] * 8)
+    draw, calls = process_module.annotate, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return draw(*arguments)
+
+    monkeypatch.setattr(process_module, "annotate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        process(source, artifact_folder, tmp_path)
+    rows = (tmp_path / "t.csv").read_text().splitlines()[1:]
+    assert len(rows) == len(list(read_frames(tmp_path / "copy.mp4"))) == 3
