@@ -45,6 +45,7 @@ from emojax.run import (
 from emojax.sharding import make_mesh, replicated, split_batch
 from emojax.spec import InputSpec
 from emojax.train import (
+    Teacher,
     Trainer,
     TrainState,
     best_epoch,
@@ -74,6 +75,7 @@ def build_network(config: TrainConfig, spec: InputSpec, *, frozen: bool | None =
         activation=config.activation,
         norm_momentum=config.norm_momentum,
         blocks=config.blocks,
+        widths=config.widths,
         dtype=compute_dtype(config.dtype),
         extractor=config.extractor,
         frozen=frozen,
@@ -96,6 +98,7 @@ def _trainer(
     extractor: Any = None,
     class_weights: np.ndarray | None = None,
     trained: Mapping[str, Any] | None = None,
+    teachers: Sequence[Teacher] = (),
 ) -> Trainer:
     """Return the compiled calls of a run; of ar4's, those of its perceptron.
 
@@ -108,6 +111,7 @@ def _trainer(
             where they come from a checkpoint.
         class_weights: of `losses.balance`.
         trained: variables to start from, of `finetune.take_over`.
+        teachers: of `load_teachers`; of ar4 none.
     """
     if config.model != "ar4":
         return make_trainer(
@@ -118,6 +122,7 @@ def _trainer(
             devices,
             trained=trained,
             class_weights=class_weights,
+            teachers=teachers,
         )
     optim = dataclasses.replace(config.optim, learning_rate=config.perceptron_learning_rate)
     return make_trainer(
@@ -236,13 +241,34 @@ class _Silent:
         pass
 
 
-def _require_test_people(info: DatasetInfo) -> None:
+def _require_test_people(info: DatasetInfo, config: TrainConfig) -> None:
     # Known before an hour of training rather than after it.
-    if info.num_examples["test"] == 0:
+    if info.num_examples[config.report_on] == 0:
         raise UserError(
-            f"{info.folder}: nobody is in the split `test`, so there is nothing to report on: "
-            "put some people there in the manifest, or leave its column `split` empty"
+            f"{info.folder}: nobody is in the split `{config.report_on}`, so there is nothing to "
+            "report on: put some people there in the manifest, or leave its column `split` empty"
         )
+
+
+def load_teachers(config: TrainConfig, spec: InputSpec) -> list[Teacher]:
+    """Return the networks that a run learns from, in the run's own compute type.
+
+    Raises:
+        UserError: a folder without a trained network, or one that sees or answers other things.
+    """
+    teachers = []
+    for folder in config.teachers:
+        old = load_network(Path(folder))
+        if old.spec != spec:
+            fields = old.spec.to_dict()
+            other = [name for name, value in spec.to_dict().items() if fields[name] != value]
+            raise UserError(
+                f"{folder}: its {', '.join(other)} is not this run's: a teacher answers the same "
+                "question about the same input"
+            )
+        model = build_network(dataclasses.replace(old.config, dtype=config.dtype), spec)
+        teachers.append(Teacher(model, old.variables))
+    return teachers
 
 
 def _start(config: TrainConfig, spec: InputSpec) -> dict[str, Any] | None:
@@ -304,7 +330,7 @@ def train_run(
             f"{data}: nobody is in the split `validation`, which training is watched on: "
             "put some people there in the manifest, or leave its column `split` empty"
         )
-    _require_test_people(info)
+    _require_test_people(info, config)
     extractor = _train_extractor(config, folder, data) if config.model == "ar4" else None
     _require_votes(config, info)
     weights = _class_weights(config, spec, info, train, usable)
@@ -315,6 +341,7 @@ def train_run(
         extractor=extractor,
         class_weights=weights,
         trained=trained,
+        teachers=load_teachers(config, spec),
     )
     examples = (
         make_stream(
@@ -436,8 +463,9 @@ def finish_run(
         train: the training split for the pixel baseline, None to leave that out.
     """
     config, spec, data = load_run(folder)
-    test = keep_labels(load_split(data, "test"), spec)
-    results["data"]["splits"] |= data_facts(data, {"test": test})["splits"]
+    test = keep_labels(load_split(data, config.report_on), spec)
+    results["reported_on"] = config.report_on
+    results["data"]["splits"] |= data_facts(data, {config.report_on: test})["splits"]
     results["test"] = score_modalities(test, predict, variables_of(state), config, spec)
     if not is_first():
         return results

@@ -32,7 +32,7 @@ from jaxtyping import Float
 from emojax.data.quiet import held_back_stderr
 from emojax.data.shards import FaceArrays
 from emojax.errors import UserError
-from emojax.evaluate import activation, sampled_faces
+from emojax.evaluate import sampled_faces
 from emojax.face import HaarDetector
 from emojax.files import write_json
 from emojax.golden import (
@@ -44,6 +44,7 @@ from emojax.golden import (
     write_golden,
 )
 from emojax.litert import Network
+from emojax.losses import activation
 from emojax.models import forward
 from emojax.models.inputs import Clip, Looks
 from emojax.quantise import FLOAT_PARTS, to_float16, to_int8

@@ -41,12 +41,13 @@ _AT_A_TIME = 64
 
 
 def _exported_score(
-    arrays: FaceArrays, looks: Looks, spec: InputSpec
+    arrays: FaceArrays, split: str, looks: Looks, spec: InputSpec
 ) -> Callable[[Network], dict[str, Any]]:
     """Return a function from an exported model to its figures on a split.
 
     Args:
         arrays: the split; up to `HELD_OUT_EXAMPLES` of it are looked at, evenly spread.
+        split: its name.
         looks: what the network looks at.
         spec: names the outputs.
     """
@@ -62,7 +63,7 @@ def _exported_score(
             places = np.arange(len(chosen))[start : start + _AT_A_TIME]
             parts.append(network.answers(name_inputs(record(some, spec, places), looks, spec)))
         answers = to_predictions(np.concatenate(parts), 0 * weights, weights, spec)
-        told = overall_figures(score(some, answers, spec, replicates=2)["overall"])
+        told = overall_figures(score(some, answers, spec, replicates=2)["overall"], split)
         # Two precisions are compared on the same people: an interval would say nothing of that.
         plain = {
             name: value["value"] if isinstance(value, dict) else value
@@ -73,10 +74,10 @@ def _exported_score(
     return figures
 
 
-def overall_figures(overall: dict[str, Any]) -> dict[str, Any]:
+def overall_figures(overall: dict[str, Any], split: str) -> dict[str, Any]:
     """Return what an artifact tells of a split's figures."""
     return {
-        "split": "test",
+        "split": split,
         "people": overall["people"],
         "examples": overall["examples"],
         "emotion_unweighted_average_recall": overall["emotion"].get("unweighted_average_recall"),
@@ -106,9 +107,10 @@ def export_run(
         )
     results = read_json(folder / "results.json")
     looks, spec = looks_at(network.config.model), network.spec
+    reported = network.config.report_on
     splits = {
         split: keep_labels(load_split(network.data, split), spec)
-        for split in ("train", "validation", "test")
+        for split in ("train", "validation", reported)
     }
     data = results["data"]
     return export_artifact(
@@ -127,8 +129,8 @@ def export_run(
             "model": network.config.model,
             "config": network.config.to_dict(),
         },
-        metrics=overall_figures(results["test"]["overall"]),
-        score=_exported_score(splits["test"], looks, spec),
+        metrics=overall_figures(results["test"]["overall"], reported),
+        score=_exported_score(splits[reported], reported, looks, spec),
         threads=os.cpu_count() or 1,
         say=say,
     )
