@@ -21,7 +21,6 @@ from emojax.inventory import measure_cost
 from emojax.models import build_model
 from emojax.spec import InputSpec
 
-
 # A GPU is done with a step too soon for one reading of the clock.
 _SHORTEST_S = 0.2
 
