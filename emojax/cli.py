@@ -61,6 +61,7 @@ _EXTRA_OF_PACKAGE: dict[str, str] = {
             "tensorflow",
             "tensorflow_datasets",
             "librosa",
+            "scipy",
             "sklearn",
             "matplotlib",
             "tensorboardX",

@@ -41,7 +41,9 @@ LAYERS: dict[str, Layer] = {
         "audio face following picture video", sees="vocabulary", packages="numpy cv2 av"
     ),
     # A TFLite model and its recorded answers: where it is made and where it is used.
-    "model_file": Layer("golden litert", sees="vocabulary signal", packages="numpy ai_edge_litert"),
+    "model_file": Layer(
+        "golden litert temperature", sees="vocabulary signal", packages="numpy ai_edge_litert"
+    ),
     # Training, from here down to `experiment`.
     "compiler": Layer("compiler", sees="", packages="jax"),
     # Networks never see TensorFlow or a data set,
@@ -73,9 +75,9 @@ LAYERS: dict[str, Layer] = {
         packages="numpy jax flax optax",
     ),
     "evaluation": Layer(
-        "baseline curves evaluate metrics plots report",
-        sees="vocabulary signal compiler models data training",
-        packages="numpy cv2 jax jaxtyping flax sklearn matplotlib tensorboardX",
+        "baseline calibration curves evaluate metrics plots report",
+        sees="vocabulary signal model_file compiler models data training",
+        packages="numpy cv2 jax jaxtyping flax scipy sklearn matplotlib tensorboardX",
     ),
     "export": Layer(
         "drawn_examples export quantise",

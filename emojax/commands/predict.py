@@ -44,7 +44,8 @@ face is a row with success=0. All replace what an earlier run left under the sam
 
 The columns: file, frame (from 0), face_id (stays while a face is in view),
 timestamp (seconds), confidence (the detector's score), success, x, y, w, h
-(pixels), AU01_c .. (0 or 1), AU01_p .. (probability), emotion, emotion_neutral_p .., face_size
+(pixels), AU01_c .. (0 or 1), AU01_p .. (probability), emotion, uncertain (1 where the highest
+score is below what spec.json calls uncertain), emotion_neutral_p .., face_size
 (height of the box as a share of the frame's), blur (variance of the crop's Laplacian: the lower,
 the more blurred), brightness (mean of the crop, 0 to 255)
 

@@ -11,6 +11,7 @@ from emojax.errors import UserError
 from emojax.face import Detection, Detector, crop_face, detect_faces, normalise, to_gray
 from emojax.litert import Network
 from emojax.runtime.artifact import Artifact
+from emojax.temperature import scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Predictor:
         self._network = Network(artifact.model, threads, str(artifact.folder))
 
     def predict_crops(self, crops: np.ndarray) -> np.ndarray:
-        """Return probabilities for face crops, as `crop_face` and `crop_ready` cut them.
+        """Return calibrated probabilities for face crops, as `crop_face` and `crop_ready` cut them.
 
         Args:
             crops: uint8 [n, height, width], gray.
@@ -85,7 +86,7 @@ class Predictor:
                 f"{self.artifact.folder}: the model's answer is no probability "
                 "(not in 0..1, or not a number): export the artifact again"
             )
-        return np.clip(answers, 0.0, 1.0)
+        return scale(np.clip(answers, 0.0, 1.0), self.spec, self.artifact.temperatures)
 
     def predict_faces(self, gray: np.ndarray, faces: list[Detection]) -> list[FaceResult]:
         """Return what the network says about faces that were found already, in their order.

@@ -131,7 +131,10 @@ def process_source(
             faces = smoother.smooth(
                 predictor.predict_faces(gray, boxes), face_ids, frame.timestamp_s
             )
-            rows = rows_of_frame(frame, faces, face_ids, artifact.spec, artifact.thresholds)
+            rows = rows_of_frame(
+                *(frame, faces, face_ids, artifact.spec, artifact.thresholds),
+                artifact.uncertain_below,
+            )
             table.write(rows)
             if summary is not None:
                 summary.add(rows)
