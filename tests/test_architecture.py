@@ -36,7 +36,7 @@ class Layer(NamedTuple):
 
 
 LAYERS: dict[str, Layer] = {
-    "vocabulary": Layer("__init__ errors files html labels spec", sees="", packages=""),
+    "vocabulary": Layer("errors files html labels spec version", sees="", packages=""),
     "signal": Layer(
         "audio face following picture video", sees="vocabulary", packages="numpy cv2 av"
     ),
@@ -93,6 +93,8 @@ LAYERS: dict[str, Layer] = {
     "runtime": Layer(
         "runtime.*", sees="vocabulary signal model_file", packages="numpy cv2 av tqdm"
     ),
+    # What `import emojax` gives: the runner, and only when it is asked for.
+    "front door": Layer("__init__", sees="vocabulary signal model_file runtime", packages=""),
     "app": Layer(
         "commands.__init__ commands.bench commands.predict commands.verify",
         sees="vocabulary signal runtime",
@@ -119,7 +121,10 @@ RUNNER_NEVER = {
     *("pandas", "pyarrow", "sklearn", "matplotlib", "tensorboardX"),
 }
 # module, package: imported inside a function, for people who installed the extra named.
-LAZY_EXTRAS: dict[tuple[str, str], str] = {("emojax.runtime.tables", "pyarrow"): "table"}
+LAZY_EXTRAS: dict[tuple[str, str], str] = {
+    ("emojax.runtime.records", "pandas"): "table",
+    ("emojax.runtime.tables", "pyarrow"): "table",
+}
 
 IMPORT_NAMES = {
     "opencv-python-headless": "cv2",

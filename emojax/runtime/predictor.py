@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,6 +15,12 @@ from emojax.face import Detection, Detector, crop_face, detect_faces, normalise,
 from emojax.litert import Network
 from emojax.runtime.artifact import Artifact
 from emojax.temperature import scale
+
+if TYPE_CHECKING:
+    from emojax.runtime.records import Records
+
+Given = str | os.PathLike[str] | np.ndarray
+"""A path, or a picture as an array."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +140,35 @@ class Predictor:
             )
             for face, crop, answer in zip(faces, crops, answers, strict=True)
         ]
+
+    def predict(
+        self,
+        given: Given | Sequence[Given],
+        *,
+        every: int = 1,
+        detect_every: int = 1,
+        smooth_s: float = 0.0,
+    ) -> Records:
+        """Return a record for each face, and one for each frame without: the rows of the table.
+
+        Args:
+            given: the path of a picture, a video or a folder; a picture as an array, uint8
+                [height, width, 3] in red, green, blue, as Pillow, imageio and scikit-image have
+                it, [height, width, 4] with transparency last, or gray [height, width]; or a list
+                of these. Of OpenCV's blue, green, red give `picture[:, :, ::-1]`.
+            every: of a video, one frame of so many is looked at.
+            detect_every: of those, one of so many is searched whole; in the others faces are
+                looked for near where they were.
+            smooth_s: time constant of an average over a face's probabilities, in seconds; 0: none.
+
+        Raises:
+            UserError: a path that can't be read, or an array of another type or shape. A video
+                that breaks in the middle is a warning: the records up to there are returned.
+        """
+        # What reads files and makes rows stands on this module.
+        from emojax.runtime.records import predict_records
+
+        return predict_records(self, given, every, detect_every, smooth_s)
 
     def predict_frame(self, picture: np.ndarray) -> list[FaceResult]:
         """Return all faces of a frame, left to right; none is a result too.

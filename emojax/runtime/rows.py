@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from emojax.runtime.predictor import FaceResult
@@ -13,6 +15,17 @@ Value = str | int | float | None
 
 Row = dict[str, Value]
 """A row by the names of its columns, in their order."""
+
+
+class Seen(NamedTuple):
+    """A frame and what was found in it."""
+
+    frame: Frame
+    """The frame."""
+    faces: list[FaceResult]
+    """From left to right; none is a result too."""
+    face_ids: list[int]
+    """Of each face, the same as long as it is in view."""
 
 
 def column_types(spec: InputSpec) -> dict[str, type]:
