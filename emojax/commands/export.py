@@ -55,6 +55,17 @@ def _print_table(fields: dict[str, Any]) -> None:
         )
 
 
+def _print_calibration(fields: dict[str, Any]) -> None:
+    errors = fields["metrics"]["expected_calibration_error"] or {}
+    for group, temperature in fields["calibration"]["temperature"].items():
+        told = errors.get(group) or {}
+        print(
+            f"{group.replace('_', ' ')}: temperature {temperature:.2f}; expected calibration error "
+            f"on held-out people {_cell(told.get('before'))} before, {_cell(told.get('after'))} "
+            "with it"
+        )
+
+
 def main(arguments: list[str], program: str = "emojax export") -> int:
     """Export; return the exit status."""
     options = tyro.cli(ExportOptions, prog=program, description=DESCRIPTION, args=arguments)
@@ -75,6 +86,7 @@ def main(arguments: list[str], program: str = "emojax export") -> int:
         f"on {agreement['examples']} recorded examples (allowed {agreement['tolerance']:.0e})"
     )
     _print_table(fields)
+    _print_calibration(fields)
     print(f"wrote {out}; {fields['default']} is used where nothing else is asked for")
     print(f"next: emojax predict PICTURE_OR_VIDEO --model {out}")
     return 0

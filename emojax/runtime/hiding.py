@@ -24,7 +24,7 @@ SPREAD_PER_S = 1.0
 """Shares of the box's side by which more is hidden for each second since a face was found."""
 CELLS = 6
 """What is left of a hidden part: so many colours across its shorter side."""
-WINDOWS = 3
+WINDOWS = 4
 """Haar windows that have to agree here: to hide too much costs less than to show a face."""
 LEAST_SHARE = 0.05
 """Side of the smallest face that is looked for here, as a share of the frame's shorter side."""
