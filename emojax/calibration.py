@@ -18,8 +18,8 @@ from emojax.labels import UNKNOWN
 from emojax.spec import InputSpec
 from emojax.temperature import LARGEST, SMALLEST, Temperatures, scale, scale_group
 
-FEWEST = 30
-"""Labels below which nothing is fitted: the temperature stays 1, a threshold one half."""
+FEWEST = 20
+"""Labelled faces below which nothing is fitted: the temperature stays 1."""
 
 FEWEST_PRESENT = 10
 """Faces with an action unit, and faces without, below which its threshold stays one half."""
@@ -115,9 +115,9 @@ def fit_temperature(
         truth: 1, 0, or -1 unknown; of a softmax one 1 in each row, or nothing known.
         activation: `sigmoid` or `softmax`.
     """
-    counted = truth == 1 if activation == "softmax" else truth != UNKNOWN
-    if counted.sum() < FEWEST:
+    if (truth != UNKNOWN).any(axis=1).sum() < FEWEST:
         return 1.0
+    counted = truth == 1 if activation == "softmax" else truth != UNKNOWN
 
     def loss(logarithm: float) -> float:
         scaled = scale_group(probabilities.astype(np.float64), activation, np.exp(logarithm))

@@ -161,3 +161,14 @@ def test_the_mean_f1_is_scikit_learns():
     expected = np.mean([f1_score(truth[:, k], units[:, k] >= 0.25) for k in range(2)])
     assert macro_f1(truth, units, (0.25,) * 3) == pytest.approx(expected)
     assert macro_f1(np.full((5, 1), -1), units[:5, :1], (0.5,)) is None
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_a_handful_of_faces_fits_no_temperature(activation):
+    logits, labels = people(FEWEST)
+    spec = InputSpec(emotion_activation=activation)
+    too_sure = answers(3 * logits)
+    few = Labels(labels.action_units[1:], labels.emotions[1:])
+    found = calibrate(few, too_sure[1:], spec).temperatures
+    assert (found.action_units, found.emotions) == (1.0, 1.0)
+    assert calibrate(labels, too_sure, spec).temperatures.action_units > 1.5

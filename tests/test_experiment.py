@@ -226,15 +226,13 @@ def test_exported_artifact_agrees_and_is_complete(trained, tmp_path):
     assert json.loads(json.dumps(fields)) == written
     assert fields["metrics"]["people"] == 4
     assert fields["training"]["data"] == "manifest"
-    # Three people, 24 faces: too few labels to fit emotions, enough for the 15 units together.
-    assert fields["calibration"]["temperature"]["emotions"] == 1.0
-    assert fields["calibration"]["temperature"]["action_units"] != 1.0
+    assert 1.0 not in fields["calibration"]["temperature"].values()
     assert fields["calibration"]["fitted_on"]["people"] == 3
     assert fields["thresholds"]["uncertain_below"] == 0.5
     for group in ("emotions", "action_units"):
         told = fields["metrics"]["expected_calibration_error"][group]
         assert 0 <= told["after"] <= 1
-        assert (told["after"] == told["before"]) == (group == "emotions")
+        assert told["after"] != told["before"]
     artifact = load_artifact(tmp_path / "artifact")
     assert (
         artifact.temperatures.action_units == written["calibration"]["temperature"]["action_units"]
