@@ -13,12 +13,14 @@ import tqdm
 import tyro
 
 from emojax.errors import UserError
+from emojax.runtime.neutral import Neutral, difference_types, parse_seconds
 from emojax.runtime.process import (
     Looking,
     Tally,
     count_frames,
     prepare_folder,
     process_source,
+    read_neutral,
 )
 from emojax.runtime.quiet import quiet_libraries
 from emojax.runtime.rows import column_types
@@ -44,7 +46,8 @@ face is a row with success=0. All replace what an earlier run left under the sam
 
 The columns: file, frame (from 0), face_id (stays while a face is in view),
 timestamp (seconds), confidence (the detector's score), success, x, y, w, h
-(pixels), AU01_c .. (0 or 1), AU01_p .. (probability), emotion, emotion_neutral_p .., face_size
+(pixels), AU01_c .. (0 or 1), AU01_p .. (probability), emotion, uncertain (1 where the highest
+score is below what spec.json calls uncertain), emotion_neutral_p .., face_size
 (height of the box as a share of the frame's), blur (variance of the crop's Laplacian: the lower,
 the more blurred), brightness (mean of the crop, 0 to 255)
 
@@ -83,6 +86,13 @@ class PredictOptions:
     detect_every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Search one whole frame of so many for faces, and look near where they were in the others:
     10 is several times as fast, and somebody new is seen up to 10 frames late."""
+    neutral: Annotated[str | None, tyro.conf.arg(metavar="first:2s|FILE")] = None
+    """Add AU01_d .., emotion_neutral_d ..: how far each probability is from the person's neutral
+    face. first:2s: its mean over each face's own first 2 seconds in a video; FILE: over all faces
+    of a picture or video. Rows are written so many seconds late."""
+    blur_faces: bool = False
+    """Make faces unrecognisable in the annotated copies, also where they are lost for a moment.
+    Look at the copies before you hand them on: a face that is not found is shown."""
     smooth: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0.0
     """Average a face's probabilities over about so long; 0 leaves them as they are."""
 
@@ -132,10 +142,19 @@ def predict(options: PredictOptions) -> int:
             raise UserError(f"--{flag} {getattr(options, name)}: wanted 1 or more")
     if not 0 <= options.smooth < math.inf:
         raise UserError(f"--smooth {options.smooth}: wanted seconds, 0 or more")
+    if options.blur_faces and not options.annotate:
+        raise UserError("--blur-faces: --no-annotate leaves no copies to blur: give one of the two")
+    seconds = None if options.neutral is None else parse_seconds(options.neutral)
     forms: tuple[Form, ...] = ("csv", *dict.fromkeys(options.also))
     looking = Looking(options.every, options.detect_every, options.smooth)
     cv2.setNumThreads(options.threads)
     predictor = load(options.model, options.threads, options.precision)
+    columns, neutral = column_types(predictor.spec), None
+    if options.neutral is not None:
+        columns |= difference_types(predictor.spec)
+        neutral = Neutral(seconds)
+        if seconds is None:
+            neutral = read_neutral(options.neutral, predictor, looking)
     listing = list_sources(options.paths, leave_out=options.out)
     if not listing.sources and len(listing.mistakes) == 1:
         raise listing.mistakes[0]
@@ -148,7 +167,7 @@ def predict(options: PredictOptions) -> int:
     namer = Namer(options.out / "annotated")
     tallies: list[Tally] = []
     with (
-        Tables(options.out / "predictions", column_types(predictor.spec), forms) as table,
+        Tables(options.out / "predictions", columns, forms) as table,
         StudyFiles(options.out, predictor.spec, forms, options.cues, options.elan) as study,
         tqdm.tqdm(total=count_frames(listing.sources), unit="frame", disable=None) as bar,
     ):
@@ -159,7 +178,9 @@ def predict(options: PredictOptions) -> int:
             summary = FileSummary(str(source.path), predictor.spec)
             try:
                 process_source(
-                    source, predictor, table, tally, copy_to, looking, bar.update, summary
+                    *(source, predictor, table, tally, copy_to, looking, bar.update, summary),
+                    neutral=neutral,
+                    hide_faces=options.blur_faces,
                 )
             except BrokenVideoError as error:
                 _complain(str(error))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from emojax.runtime.predictor import FaceResult
@@ -15,13 +17,25 @@ Row = dict[str, Value]
 """A row by the names of its columns, in their order."""
 
 
+class Seen(NamedTuple):
+    """A frame and what was found in it."""
+
+    frame: Frame
+    """The frame."""
+    faces: list[FaceResult]
+    """From left to right; none is a result too."""
+    face_ids: list[int]
+    """Of each face, the same as long as it is in view."""
+
+
 def column_types(spec: InputSpec) -> dict[str, type]:
     """Return the table's columns for a model's outputs, and what is in them.
 
     `frame` counts from 0 within a file, `timestamp` is in seconds,
     `confidence` is the detector's score, boxes are in pixels, `AU01_c` is 0 or
     1, `AU01_p` and `emotion_neutral_p` are 0..1, `emotion` is the name of the
-    highest; `face_size` is the box's height as a share of the frame's,
+    highest, `uncertain` is 1 where the highest is below the artifact's `uncertain_below` and
+    empty where it has none; `face_size` is the box's height as a share of the frame's,
     `blur` and `brightness` are those of `FaceResult`.
     """
     return {
@@ -35,11 +49,16 @@ def column_types(spec: InputSpec) -> dict[str, type]:
         **{f"{name}_c": int for name in spec.action_units},
         **{f"{name}_p": float for name in spec.action_units},
         "emotion": str,
+        "uncertain": int,
         **{f"emotion_{name}_p": float for name in spec.emotions},
         "face_size": float,
         "blur": float,
         "brightness": float,
     }
+
+
+def _uncertain(face: FaceResult, below: float | None) -> int | None:
+    return None if below is None or not face.emotions.size else int(face.emotions.max() < below)
 
 
 def rows_of_frame(
@@ -48,6 +67,7 @@ def rows_of_frame(
     face_ids: list[int],
     spec: InputSpec,
     thresholds: np.ndarray,
+    uncertain_below: float | None = None,
 ) -> list[Row]:
     """Return a frame's rows, one per face; without a face one row with `success` 0.
 
@@ -57,6 +77,7 @@ def rows_of_frame(
         face_ids: the id of each face.
         spec: names of the outputs.
         thresholds: float32 [action units]; a unit from here on is present (1).
+        uncertain_below: 0..1, the score of the highest emotion below which it is uncertain.
     """
     empty: Row = dict.fromkeys(column_types(spec))
     empty |= {
@@ -86,6 +107,7 @@ def rows_of_frame(
                 for name, value in zip(spec.action_units, face.action_units, strict=True)
             },
             "emotion": face.emotion,
+            "uncertain": _uncertain(face, uncertain_below),
             **{
                 f"emotion_{name}_p": float(value)
                 for name, value in zip(spec.emotions, face.emotions, strict=True)
