@@ -22,6 +22,8 @@ BESIDE, ABOVE, BELOW = 0.25, 0.4, 0.25
 """What is hidden around a box, as shares of its side: ears, forehead and hair, chin."""
 SPREAD_PER_S = 1.0
 """Shares of the box's side by which more is hidden for each second since a face was found."""
+TRACK_BY = 5
+"""Boxes are compared at so many times their side: a lost face may turn up two widths away."""
 CELLS = 6
 """What is left of a hidden part: so many colours across its shorter side."""
 WINDOWS = 4
@@ -48,6 +50,12 @@ def _around(face: Detection, seconds: float) -> _Box:
         face.x + (1 + BESIDE + more) * face.w,
         face.y + (1 + BELOW + more) * face.h,
     )
+
+
+def _enlarged(face: Detection) -> Detection:
+    """Return a box about the same centre, by which two frames' faces are taken for one."""
+    more_w, more_h = ((TRACK_BY - 1) * side // 2 for side in (face.w, face.h))
+    return Detection(face.x - more_w, face.y - more_h, TRACK_BY * face.w, TRACK_BY * face.h)
 
 
 def _between(before: _Box, after: _Box, share: float) -> _Box:
@@ -110,7 +118,7 @@ class FaceHider:
         boxes += self._detect(to_gray(seen.frame.picture))
         for box in boxes:
             # One after the other: what both detectors find is one face, and one track.
-            (track,) = self._tracker.update([box], now_s)
+            (track,) = self._tracker.update([_enlarged(box)], now_s)
             self._tracks.setdefault(track, collections.deque()).append((now_s, box))
         self._waiting.append(seen)
         while now_s - self._waiting[0].frame.timestamp_s >= BEFORE_S:
@@ -151,8 +159,9 @@ def _boxes_at(track: Sequence[tuple[float, Detection]], time_s: float) -> list[_
         before = None
     if after and after[0] - time_s > BEFORE_S:
         after = None
+    hidden = [_around(box, abs(time_s - when)) for when, box in filter(None, (before, after))]
     if before and after:
-        gap = min(time_s - before[0], after[0] - time_s)
         share = (time_s - before[0]) / (after[0] - before[0])
-        return [_between(_around(before[1], gap), _around(after[1], gap), share)]
-    return [_around(box, abs(time_s - when)) for when, box in filter(None, (before, after))]
+        gap = min(time_s - before[0], after[0] - time_s)
+        hidden.append(_between(_around(before[1], gap), _around(after[1], gap), share))
+    return hidden

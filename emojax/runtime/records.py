@@ -148,7 +148,7 @@ def predict_records(
         if not least <= value < np.inf:
             raise UserError(f"{name}={value!r}: wanted {least} or more")
     looking = Looking(every, detect_every, smooth_s)
-    several = list(given) if isinstance(given, list | tuple) else [given]
+    several: Any = given if isinstance(given, list | tuple) else [given]
     records: list[Record] = []
     for frames in _frames_of(several):
         try:

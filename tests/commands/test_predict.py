@@ -262,6 +262,9 @@ def test_differences_from_a_neutral_face_are_columns_when_asked_for(
         np.testing.assert_allclose(found, expected, atol=2e-4)
     # A picture has no first seconds.
     assert rows[10]["AU01_d"] == ""
+    # Longer than the clip: what is held back is written at its end.
+    predict(path, face, "--neutral", "first:60s")
+    assert [row["frame"] for row in read_table(tmp_path / "out")] == [row["frame"] for row in rows]
     status, _, errors = predict(path, face, "--neutral", face)
     assert (status, errors) == (0, [])
     assert float(read_table(tmp_path / "out")[10]["AU12_d"]) == 0

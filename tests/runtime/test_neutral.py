@@ -36,14 +36,17 @@ def run(frames: list[list[Row]], neutral: Neutral, is_video: bool = True) -> lis
 
 
 def test_each_face_is_held_against_its_own_first_seconds():
-    frames = [[row(t, 0, 0.1 if t < 2 else 0.7), row(t, 1, 0.6)] for t in range(5)]
+    values = (0.1, 0.3, 0.7, 0.7, 0.2)
+    frames = [[row(t, 0, values[t]), row(t, 1, 0.6)] for t in range(5)]
     ready = [one for rows in run(frames, Neutral(2.0)) for one in rows]
     assert [(one["timestamp"], one["face_id"]) for one in ready] == [
         (t, face) for t in range(5) for face in (0, 1)
     ]
     mine = [one["AU12_d"] for one in ready if one["face_id"] == 0]
-    np.testing.assert_allclose(mine, [0, 0, 0.6, 0.6, 0.6], atol=1e-9)
-    np.testing.assert_allclose([one["emotion_anger_d"] for one in ready[::2]], np.divide(mine, 2))
+    np.testing.assert_allclose(mine, [-0.1, 0.1, 0.5, 0.5, 0.0], atol=1e-9)
+    np.testing.assert_allclose(
+        [one["emotion_anger_d"] for one in ready[::2]], np.divide(mine, 2), atol=1e-9
+    )
     assert {round(one["AU12_d"], 9) for one in ready if one["face_id"] == 1} == {0.0}
     assert list(ready[0])[-3:] == list(difference_types(SPEC))
 
