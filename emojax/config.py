@@ -78,7 +78,7 @@ class TrainConfig:
     """Of the ResNets and the Inceptions: blocks of each stage, as 2 2 2 2, or 3 5 2 of A, B
     and C; unset: the network's own."""
     widths: tuple[int, ...] = ()
-    """Of the ResNets: channels of each stage, as 64 128 256 512; unset: the network's own."""
+    """Of the ResNets and ar2: channels of each stage, as 64 128 256 512; unset: the network's own."""
     extractor: str | None = None
     """Of ar4: the network that reads action units; unset: resnet18. It is trained first, for
     `epochs`, into the folder `extractor` of the run."""
@@ -97,8 +97,9 @@ class TrainConfig:
     """Of ar5: share of the training clips that lose their frames or their sound, half each, so
     that one set of weights serves video, sound, and both."""
     init: str = ""
-    """Folder of a trained run of the same network to start from, as runs/resnet18-fer2013-0. Where
-    the labels are others, the head is a new one. Unset: random parameters."""
+    """Folder of a trained run of the same network to start from, as runs/resnet18-fer2013-0, or
+    `faces`, the network that comes with emojax. Where the labels are others, the head is a new
+    one. Unset: random parameters."""
     frozen: tuple[str, ...] = ()
     """Stages that stay as they are, by name or pattern, as `stem` or `stage[12]_*`; their
     normalisation follows the new data."""

@@ -43,6 +43,7 @@ from emojax.run import (
     write_json,
 )
 from emojax.sharding import make_mesh, replicated, split_batch
+from emojax.shipped import find_model
 from emojax.spec import InputSpec
 from emojax.train import (
     Teacher,
@@ -55,6 +56,7 @@ from emojax.train import (
     make_trainer,
 )
 from emojax.weights import averaged
+from emojax.weights_file import WEIGHTS, read_weights
 
 BEST = "best"
 """Folder of the best epoch's state in a run with `patience`."""
@@ -258,7 +260,7 @@ def load_teachers(config: TrainConfig, spec: InputSpec) -> list[Teacher]:
     """
     teachers = []
     for folder in config.teachers:
-        old = load_network(Path(folder))
+        old = load_network(find_model(folder))
         if old.spec != spec:
             fields = old.spec.to_dict()
             other = [name for name, value in spec.to_dict().items() if fields[name] != value]
@@ -275,7 +277,7 @@ def _start(config: TrainConfig, spec: InputSpec) -> dict[str, Any] | None:
     """Return the variables of the run that this one starts from, None where it has none."""
     if not config.init:
         return None
-    old = load_network(Path(config.init))
+    old = load_network(find_model(config.init))
     if old.config.model != config.model:
         raise UserError(f"{config.init}: is a {old.config.model}: use --model={old.config.model}")
     network, looks = build_network(config, spec), looks_at(config.model)
@@ -532,10 +534,18 @@ class TrainedNetwork(NamedTuple):
 def load_network(folder: Path) -> TrainedNetwork:
     """Return the network of a run from its newest checkpoint, computing in float32.
 
+    A model that comes with emojax has its weights in a file instead.
+
     Raises:
         UserError: no run there, or no checkpoint yet.
     """
     config, spec, data = load_run(folder)
+    if (folder / WEIGHTS).is_file():
+        model = build_network(dataclasses.replace(config, dtype="float32"), spec)
+        looks = looks_at(config.model)
+        shapes = jax.eval_shape(lambda: init_variables(model, looks, spec, jax.random.key(0)))
+        variables = read_weights(folder / WEIGHTS, shapes)
+        return TrainedNetwork(model, variables, config, spec, data)
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder}: no checkpoint yet: train first")
     model = build_network(dataclasses.replace(config, dtype="float32"), spec)

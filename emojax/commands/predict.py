@@ -39,7 +39,7 @@ OUT/episodes.csv, from when to when an action unit was there or an emotion the h
 a video; and OUT/annotated/, a copy of each file with boxes and bars. A frame without a
 face is a row with success=0. All replace what an earlier run left under the same name.
 
-  emojax predict photo.jpg --model artifact
+  emojax predict photo.jpg
   emojax predict holiday/ talk.mp4 --model artifact --out results
   emojax predict lecture.mkv --model artifact --no-annotate --every 5
   emojax predict talk.mp4 --model artifact --detect-every 10 --smooth 0.3
@@ -62,8 +62,9 @@ class PredictOptions:
 
     paths: tyro.conf.Positional[tuple[Path, ...]]
     """Pictures, videos, and folders, which are searched with their subfolders."""
-    model: Path
-    """Artifact folder, as the export writes it: model.tflite and spec.json."""
+    model: Path | None = None
+    """Artifact folder, as the export writes it: spec.json and what it names. Unset: the network for
+    faces that comes with emojax, seven emotions, no action units."""
     out: Path = Path("predictions")
     """Folder for the table and the annotated copies; made where it is missing."""
     annotate: bool = True
