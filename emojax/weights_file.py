@@ -36,7 +36,8 @@ def read_weights(path: Path, shapes: Any) -> Any:
     """
     require_file(path, "a network's weights")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: NumPy leaves a file open that it can't read.
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: can't be read ({error}): install emojax again") from None

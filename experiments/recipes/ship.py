@@ -101,11 +101,11 @@ def _peer_table(peers: list[dict[str, Any]]) -> list[str]:
         "| --- | --- | --- | --- | --- |",
     ]
     for measured in peers:
-        for row in measured["table"]:
+        for network, row in measured["rows"].items():
             rows.append(
-                f"| {measured['split']} | {row['network']} | {_with_interval(row['accuracy'])} | "
+                f"| {measured['split']} | {network} | {_with_interval(row['accuracy'])} | "
                 f"{_with_interval(row['unweighted_average_recall'])} | "
-                f"{row['milliseconds_a_face']:.2f} |"
+                f"{row['milliseconds']['median']:.2f} |"
             )
     return rows
 
@@ -196,8 +196,8 @@ def write_card(
         "like to people who were asked for one of seven words. Emotion recognition at work and in",
         "schools is forbidden in the European Union (Regulation 2024/1689, article 5). The set has",
         "labels of neither age, sex nor skin, so that nobody has measured whether it is worse for",
-        "some than for others: expect that it is. Fear, disgust and sadness are missed half of the",
-        "time or nearly.",
+        "some than for others: expect that it is. The recalls above say how often an emotion is",
+        "missed: fear and sadness about every second time.",
         "",
         "## Data and licence",
         "",
