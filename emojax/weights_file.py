@@ -19,9 +19,10 @@ WEIGHTS = "weights.npz"
 def write_weights(path: Path, variables: Any) -> None:
     """Write variables, each under its place in the tree, as `params/stem_conv/kernel`."""
     leaves = jax.tree_util.tree_leaves_with_path(variables)
-    np.savez_compressed(
-        path, **{"/".join(step.key for step in place): np.asarray(leaf) for place, leaf in leaves}
-    )
+    named: dict[str, Any] = {
+        "/".join(step.key for step in place): np.asarray(leaf) for place, leaf in leaves
+    }
+    np.savez_compressed(path, **named)
 
 
 def read_weights(path: Path, shapes: Any) -> Any:

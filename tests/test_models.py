@@ -220,6 +220,14 @@ ROWS: dict[str, Row] = {
     ),
 }
 every_model = pytest.mark.parametrize("key", MODELS)
+# Tracing hundreds of layers takes seconds, and says the same as tracing some of the same kind.
+LARGE = (
+    *("resnet34", "resnet50", "resnet101", "inception_v4"),
+    *("inception_resnet_v1", "inception_resnet_v2"),
+)
+large_are_slow = pytest.mark.parametrize(
+    "key", [pytest.param(key, marks=[pytest.mark.slow] if key in LARGE else []) for key in MODELS]
+)
 
 
 def test_every_registered_model_has_a_row() -> None:
@@ -403,7 +411,7 @@ def test_layer_names(key: str) -> None:
         (22, "bfloat16", True),
     ],
 )
-@every_model
+@large_are_slow
 def test_shapes_and_dtypes(key: str, num_outputs: int, dtype: str, train: bool) -> None:
     model = build_model(key, num_outputs, dtype=dtype)
     variables = shapes_of(model, 98, 80, looks=looks_at(key))
@@ -437,7 +445,7 @@ def every_equation(graph: Any) -> Iterator[Any]:
             yield from every_equation(inner)
 
 
-@every_model
+@large_are_slow
 def test_bfloat16_is_what_it_computes_in(key: str) -> None:
     model = build_model(key, 22, dtype="bfloat16")
     inputs = inputs_of(looks_at(key), 98, 80)

@@ -29,10 +29,11 @@ from tqdm import tqdm
 
 from emojax.cli import run_guarded
 from emojax.errors import UserError
-from emojax.face import crop_face, crop_ready, detect_faces, largest
+from emojax.face import crop_face, crop_ready, detect_faces, largest, to_gray
 from emojax.files import write_json
 from emojax.labels import FER2013_EMOTIONS
 from emojax.metrics import emotion_metrics
+from emojax.picture import read_picture
 from emojax.runtime import Predictor, load
 from emojax.version import __version__
 
@@ -75,7 +76,7 @@ def _shrink(picture: Picture, side: float) -> Picture:
 
 def _compress(picture: Picture, quality: float) -> Picture:
     _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
 
 
 def _tilt(picture: Picture, degrees: float) -> Picture:
@@ -133,7 +134,7 @@ def read_pictures(source: Path, split: str) -> tuple[list[Picture], list[str]]:
         raise UserError(f"{source}: no test/EMOTION/{split}_*.jpg: give FER2013's folder")
     if unknown := {path.parent.name for path in paths} - set(FER2013_EMOTIONS):
         raise UserError(f"{source}/test: {sorted(unknown)[0]!r} is no emotion of FER2013")
-    pictures = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
+    pictures = [to_gray(read_picture(path)) for path in paths]
     return pictures, [FER2013_EMOTIONS[path.parent.name] for path in paths]
 
 
@@ -150,8 +151,8 @@ def measure_crops(
     boxes, kept = [], []
     for number, picture in enumerate(tqdm(pictures, desc="crops", leave=False, disable=None)):
         big = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
-        border = [side * factor // 2] * 4
-        wide = cv2.copyMakeBorder(big, *border, cv2.BORDER_REPLICATE)
+        border = side * factor // 2
+        wide = cv2.copyMakeBorder(big, border, border, border, border, cv2.BORDER_REPLICATE)
         box = largest(detect_faces(wide, predictor.detector))
         if box is None:
             continue
