@@ -36,7 +36,7 @@ class Layer(NamedTuple):
 
 
 LAYERS: dict[str, Layer] = {
-    "vocabulary": Layer("errors files html labels spec version", sees="", packages=""),
+    "vocabulary": Layer("errors files html labels shipped.* spec version", sees="", packages=""),
     "signal": Layer(
         "audio face following picture video", sees="vocabulary", packages="numpy cv2 av"
     ),
@@ -64,7 +64,7 @@ LAYERS: dict[str, Layer] = {
     "training": Layer(
         (
             "augment augment_sound checkpoint cluster config finetune finite losses optim "
-            "run sharding train weights"
+            "run sharding train weights weights_file"
         ),
         sees="vocabulary signal compiler models data",
         packages="numpy jax jaxtyping flax optax orbax",

@@ -391,7 +391,7 @@ def test_help_teaches(capsys):
         main(["predict", "--help"])
     assert done.value.code == 0
     said = capsys.readouterr().out
-    for words in ("emojax predict photo.jpg --model artifact", "success=0", "--every", "--threads"):
+    for words in ("emojax predict photo.jpg", "success=0", "--every", "--threads"):
         assert words in said
 
 
