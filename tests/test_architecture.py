@@ -38,10 +38,14 @@ class Layer(NamedTuple):
 LAYERS: dict[str, Layer] = {
     "vocabulary": Layer("__init__ errors files html labels spec", sees="", packages=""),
     "signal": Layer(
-        "audio face following picture video", sees="vocabulary", packages="numpy cv2 av"
+        "audio clip face following picture video", sees="vocabulary", packages="numpy cv2 av"
     ),
     # A TFLite model and its recorded answers: where it is made and where it is used.
-    "model_file": Layer("golden litert", sees="vocabulary signal", packages="numpy ai_edge_litert"),
+    "model_file": Layer(
+        "archive filter_bank golden litert",
+        sees="vocabulary signal",
+        packages="numpy ai_edge_litert",
+    ),
     # Training, from here down to `experiment`.
     "compiler": Layer("compiler", sees="", packages="jax"),
     # Networks never see TensorFlow or a data set,

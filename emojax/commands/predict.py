@@ -13,6 +13,8 @@ import tqdm
 import tyro
 
 from emojax.errors import UserError
+from emojax.runtime.artifact import Artifact, check_window
+from emojax.runtime.clip_predictor import ClipPredictor
 from emojax.runtime.process import (
     Looking,
     Tally,
@@ -20,6 +22,7 @@ from emojax.runtime.process import (
     prepare_folder,
     process_source,
 )
+from emojax.runtime.process_clip import process_clip
 from emojax.runtime.quiet import quiet_libraries
 from emojax.runtime.rows import column_types
 from emojax.runtime.sources import Listing, Namer, list_sources
@@ -41,6 +44,12 @@ face is a row with success=0. All replace what an earlier run left under the sam
   emojax predict holiday/ talk.mp4 --model artifact --out results
   emojax predict lecture.mkv --model artifact --no-annotate --every 5
   emojax predict talk.mp4 --model artifact --detect-every 10 --smooth 0.3
+
+A network for clips (ar3, ar5) looks at a window of a video at a time and, where it listens, hears
+the video's own sound; a sound alone is input too, a row for each window, with success=0. A row has
+the answer of the newest whole window before it: window_start and window_end, in seconds.
+
+  emojax predict talk.mp4 voice.wav --model clip_artifact --window 2.5 --step 0.5
 
 The columns: file, frame (from 0), face_id (stays while a face is in view),
 timestamp (seconds), confidence (the detector's score), success, x, y, w, h
@@ -85,6 +94,11 @@ class PredictOptions:
     10 is several times as fast, and somebody new is seen up to 10 frames late."""
     smooth: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0.0
     """Average a face's probabilities over about so long; 0 leaves them as they are."""
+    window: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
+    """Of a network for clips: how long a clip is; unset: as long as those it was trained on."""
+    step: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
+    """Of a network for clips: how long after a clip the next one begins; unset: what the artifact
+    names, a quarter of its window."""
 
 
 def _complain(message: str) -> None:
@@ -97,12 +111,19 @@ def _say_summary(options: PredictOptions, listing: Listing, tallies: list[Tally]
     faces = sum(tally.faces for tally in tallies)
     without = sum(tally.without_face for tally in tallies)
     copies = sum(tally.annotated is not None for tally in tallies)
+    windows = sum(tally.windows for tally in tallies)
     read = sum(tally.frames > 0 for tally in tallies)
-    print(
-        f"{options.out / 'predictions.csv'}: {_count(faces + without, 'row')}: "
-        f"{_count(faces, 'face')} in {_count(frames, 'frame')} of {_count(read, 'file')}, "
-        f"{_count(without, 'frame')} without a face"
-    )
+    heard = sum(tally.windows > 0 for tally in tallies)
+    parts = []
+    if read or not heard:
+        parts += [
+            f"{_count(faces, 'face')} in {_count(frames, 'frame')} of {_count(read, 'file')}",
+            f"{_count(without, 'frame')} without a face",
+        ]
+    if heard:
+        parts.append(f"{_count(windows, 'clip')} of {_count(heard, 'sound')}")
+    rows = _count(faces + without + windows, "row")
+    print(f"{options.out / 'predictions.csv'}: {rows}: {', '.join(parts)}")
     if options.annotate:
         kinds = "annotated copies" if copies != 1 else "annotated copy"
         print(f"{options.out / 'annotated'}: {copies} {kinds}")
@@ -116,13 +137,31 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def _looking(options: PredictOptions, artifact: Artifact) -> Looking:
+    """Return how a video is looked at.
+
+    Raises:
+        UserError: a window, and a network that needs none; or one that makes no sense.
+    """
+    looking = Looking(options.every, options.detect_every, options.smooth)
+    if options.window is None and options.step is None:
+        return looking
+    if artifact.clip is None:
+        flag = "--window" if options.window is not None else "--step"
+        raise UserError(f"{flag}: {options.model} looks at single frames: leave it out")
+    window_s = artifact.clip.window_s if options.window is None else options.window
+    step_s = min(artifact.clip.step_s, window_s) if options.step is None else options.step
+    check_window(window_s, step_s, "--window and --step")
+    return dataclasses.replace(looking, window_s=window_s, step_s=step_s)
+
+
 def predict(options: PredictOptions) -> int:
     """Write the table and the copies, and return the exit status.
 
     Raises:
         UserError: before any work: no input at all, no artifact, or no place to write to.
     """
-    from emojax.runtime import load
+    from emojax.runtime import load_artifact, make_predictor
 
     if not options.paths:
         raise UserError("no input: name a picture, a video or a folder")
@@ -133,10 +172,11 @@ def predict(options: PredictOptions) -> int:
     if not 0 <= options.smooth < math.inf:
         raise UserError(f"--smooth {options.smooth}: wanted seconds, 0 or more")
     forms: tuple[Form, ...] = ("csv", *dict.fromkeys(options.also))
-    looking = Looking(options.every, options.detect_every, options.smooth)
     cv2.setNumThreads(options.threads)
-    predictor = load(options.model, options.threads, options.precision)
-    listing = list_sources(options.paths, leave_out=options.out)
+    artifact = load_artifact(options.model, options.precision)
+    predictor = make_predictor(artifact, options.threads)
+    looking = _looking(options, artifact)
+    listing = list_sources(options.paths, options.out, listens=artifact.spec.sound is not None)
     if not listing.sources and len(listing.mistakes) == 1:
         raise listing.mistakes[0]
     for mistake in listing.mistakes:
@@ -155,12 +195,15 @@ def predict(options: PredictOptions) -> int:
         for source in listing.sources:
             tally = Tally()
             tallies.append(tally)
-            copy_to = namer.name(source) if options.annotate else None
+            is_sound = source.kind == "sound"
+            copy_to = namer.name(source) if options.annotate and not is_sound else None
             summary = FileSummary(str(source.path), predictor.spec)
             try:
-                process_source(
-                    source, predictor, table, tally, copy_to, looking, bar.update, summary
-                )
+                wanted = table, tally, copy_to, looking, bar.update, summary
+                if isinstance(predictor, ClipPredictor):
+                    process_clip(source, predictor, *wanted)
+                else:
+                    process_source(source, predictor, *wanted)
             except BrokenVideoError as error:
                 _complain(str(error))
                 status = max(status, 1)

@@ -13,6 +13,7 @@ import cv2
 from emojax.errors import UserError
 from emojax.face import to_gray
 from emojax.following import FaceFollower
+from emojax.runtime.artifact import Artifact
 from emojax.runtime.drawing import Layout, annotate, make_layout
 from emojax.runtime.predictor import FaceResult, Predictor
 from emojax.runtime.rows import rows_of_frame
@@ -36,6 +37,8 @@ class Tally:
     """Rows with a face."""
     without_face: int = 0
     """Frames without a face, which are rows too."""
+    windows: int = 0
+    """Clips of a sound without pictures, a row each."""
     annotated: Path | None = None
     """The annotated copy, where one was written."""
 
@@ -51,22 +54,35 @@ class Looking:
     they were."""
     smooth_s: float = 0.0
     """Time constant of the average over a face's probabilities, in seconds; 0: none."""
+    window_s: float | None = None
+    """Of a network for clips: seconds of a clip; None: what the artifact names."""
+    step_s: float | None = None
+    """Of a network for clips: seconds from one clip to the next; None: what the artifact names."""
 
 
-class _Annotator:
+class Annotator:
     """Writes one file's annotated copy, frame by frame."""
 
     def __init__(
-        self, path: Path, source: Source, predictor: Predictor, stack: contextlib.ExitStack
+        self, path: Path, source: Source, artifact: Artifact, stack: contextlib.ExitStack
     ) -> None:
+        """Start with nothing written.
+
+        Args:
+            path: the copy's.
+            source: a picture or a video.
+            artifact: names the outputs.
+            stack: finishes the copy.
+        """
         self._path = path
         self._source = source
-        self._artifact = predictor.artifact
+        self._artifact = artifact
         self._stack = stack
         self._layout: Layout | None = None
         self._writer: VideoWriter | None = None
 
     def write(self, frame: Frame, faces: list[FaceResult], face_ids: list[int]) -> None:
+        """Add the next frame."""
         is_video = self._source.kind == "video"
         if self._layout is None:
             columns = 1 if is_video else min(max(len(faces), 1), _MOST_COLUMNS)
@@ -119,7 +135,7 @@ def process_source(
     with contextlib.ExitStack() as stack:
         annotator = None
         if copy_to is not None:
-            annotator = _Annotator(copy_to, source, predictor, stack)
+            annotator = Annotator(copy_to, source, artifact, stack)
         for frame in read_source(source):
             if progress is not None:
                 progress(1)
@@ -147,8 +163,9 @@ def count_frames(sources: Sequence[Source]) -> int | None:
     """Return about how many frames there are to read, None where a header does not say."""
     total = 0
     for source in sources:
-        if source.kind == "picture":
-            total += 1
+        if source.kind != "video":
+            # Of a sound there are no frames to count.
+            total += source.kind == "picture"
             continue
         try:
             found = read_info(source.path).num_frames

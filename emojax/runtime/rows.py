@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emojax.runtime.predictor import FaceResult
+from emojax.runtime.predictor import FaceResult, Heard
 from emojax.runtime.sources import Frame
 from emojax.spec import InputSpec
 
@@ -22,7 +22,8 @@ def column_types(spec: InputSpec) -> dict[str, type]:
     `confidence` is the detector's score, boxes are in pixels, `AU01_c` is 0 or
     1, `AU01_p` and `emotion_neutral_p` are 0..1, `emotion` is the name of the
     highest; `face_size` is the box's height as a share of the frame's,
-    `blur` and `brightness` are those of `FaceResult`.
+    `blur` and `brightness` are those of `FaceResult`. Of a network for clips,
+    `window_start` and `window_end` say which clip the row's answer is about.
     """
     return {
         "file": str,
@@ -39,6 +40,7 @@ def column_types(spec: InputSpec) -> dict[str, type]:
         "face_size": float,
         "blur": float,
         "brightness": float,
+        **dict.fromkeys(("window_start", "window_end") if spec.frames > 1 else (), float),
     }
 
 
@@ -48,6 +50,7 @@ def rows_of_frame(
     face_ids: list[int],
     spec: InputSpec,
     thresholds: np.ndarray,
+    heard: Heard | None = None,
 ) -> list[Row]:
     """Return a frame's rows, one per face; without a face one row with `success` 0.
 
@@ -57,6 +60,7 @@ def rows_of_frame(
         face_ids: the id of each face.
         spec: names of the outputs.
         thresholds: float32 [action units]; a unit from here on is present (1).
+        heard: what is said of the sound alone, for a frame without a face.
     """
     empty: Row = dict.fromkeys(column_types(spec))
     empty |= {
@@ -66,7 +70,7 @@ def rows_of_frame(
         "success": 0,
     }
     if not faces:
-        return [empty]
+        return [empty if heard is None else empty | _answer_cells(heard, spec, thresholds)]
     height = frame.picture.shape[0]
     return [
         empty
@@ -75,24 +79,29 @@ def rows_of_frame(
             "confidence": face.detection.confidence,
             "success": 1,
             **{side: getattr(face.detection, side) for side in "xywh"},
-            **{
-                f"{name}_c": int(present)
-                for name, present in zip(
-                    spec.action_units, face.action_units >= thresholds, strict=True
-                )
-            },
-            **{
-                f"{name}_p": float(value)
-                for name, value in zip(spec.action_units, face.action_units, strict=True)
-            },
-            "emotion": face.emotion,
-            **{
-                f"emotion_{name}_p": float(value)
-                for name, value in zip(spec.emotions, face.emotions, strict=True)
-            },
+            **_answer_cells(face, spec, thresholds),
             "face_size": face.detection.h / height,
             "blur": face.blur,
             "brightness": face.brightness,
         }
         for face, face_id in zip(faces, face_ids, strict=True)
     ]
+
+
+def _answer_cells(answer: FaceResult | Heard, spec: InputSpec, thresholds: np.ndarray) -> Row:
+    present = answer.action_units >= thresholds
+    cells: Row = {
+        "emotion": answer.emotion,
+        **{f"{name}_c": int(on) for name, on in zip(spec.action_units, present, strict=True)},
+        **{
+            f"{name}_p": float(value)
+            for name, value in zip(spec.action_units, answer.action_units, strict=True)
+        },
+        **{
+            f"emotion_{name}_p": float(value)
+            for name, value in zip(spec.emotions, answer.emotions, strict=True)
+        },
+    }
+    if answer.window_s is not None:
+        cells["window_start"], cells["window_end"] = answer.window_s
+    return cells
