@@ -197,7 +197,7 @@ def predict(options: PredictOptions) -> int:
             tallies.append(tally)
             is_sound = source.kind == "sound"
             copy_to = namer.name(source) if options.annotate and not is_sound else None
-            summary = FileSummary(str(source.path), predictor.spec)
+            summary = FileSummary(str(source.path), predictor.spec, is_sound)
             try:
                 wanted = table, tally, copy_to, looking, bar.update, summary
                 if isinstance(predictor, ClipPredictor):

@@ -94,13 +94,15 @@ class _Episode:
 class FileSummary:
     """Takes the rows of one file in their order, and keeps no more than sums and open episodes."""
 
-    def __init__(self, name: str, spec: InputSpec) -> None:
+    def __init__(self, name: str, spec: InputSpec, is_sound: bool = False) -> None:
         """Start without rows.
 
         Args:
             name: of the file, as its rows have it.
             spec: names of the outputs.
+            is_sound: a row is a window of a sound, and lasts to its end.
         """
+        self._is_sound = is_sound
         self._name = name
         self._spec = spec
         self._probabilities = (
@@ -125,6 +127,8 @@ class FileSummary:
         self._frames += 1
         self._frames_with_face += any(row["success"] for row in rows)
         time_s = self.last_s = float(rows[0]["timestamp"] or 0.0)
+        if self._is_sound:
+            self.last_s = float(rows[0]["window_end"] or time_s)
         for row in rows:
             if row[self._probabilities[0]] is None:
                 continue
@@ -148,9 +152,9 @@ class FileSummary:
             self._end((face_id, what))
             episode = None
         if episode is None:
-            episode = self._open[face_id, what] = _Episode(time_s, time_s, value, time_s)
+            episode = self._open[face_id, what] = _Episode(time_s, self.last_s, value, time_s)
             return episode
-        episode.end_s = time_s
+        episode.end_s = self.last_s
         episode.frames += 1
         if value > episode.peak:
             episode.peak, episode.peak_s = value, time_s
