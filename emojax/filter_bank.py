@@ -8,7 +8,7 @@ a spectrogram with mel bands, `mel_filters` (float32 [bands, frequencies], row 0
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,8 +42,10 @@ def write_filter_bank(path: Path, spec: SpectrogramSpec, mel_filters: np.ndarray
         spec: how the spectrogram is made.
         mel_filters: float32 [bands, frequencies], None for a spectrogram without mel bands.
     """
-    filters = {} if mel_filters is None else {"mel_filters": mel_filters}
-    np.savez_compressed(path, window=make_window(spec), **filters)
+    arrays: dict[str, Any] = {"window": make_window(spec)}
+    if mel_filters is not None:
+        arrays["mel_filters"] = mel_filters
+    np.savez_compressed(path, **arrays)
 
 
 def read_filter_bank(path: Path, spec: SpectrogramSpec) -> FilterBank:

@@ -89,19 +89,22 @@ def time_video(
         progress: is called once a frame.
 
     Raises:
-        UserError: the video can't be read, or has no more frames than the warm-up takes.
+        UserError: the video can't be read, or has no more frames than the warm-up takes, or than
+            the first window of a network for clips.
     """
     find, tracker = FaceFollower(predictor.detector, detect_every), FaceTracker()
     taken: dict[str, list[float]] = {stage: [] for stage in (*STAGES, "whole")}
     spec, thresholds = predictor.spec, predictor.artifact.thresholds
     frames, layout, count, seen, now = read_frames(path), None, 0, 0, time.perf_counter
     windows = ClipWindows(predictor, path) if isinstance(predictor, ClipPredictor) else None
+    last_s = 0.0
     while True:
         marks = [now()]
         read = next(frames, None)
         if read is None:
             break
         frame = Frame(path, *read)
+        last_s = frame.timestamp_s
         gray = to_gray(frame.picture)
         marks.append(now())
         boxes = find(gray)
@@ -133,6 +136,11 @@ def time_video(
             for stage, (begin, end) in zip(STAGES, itertools.pairwise(marks), strict=False):
                 taken[stage].append(1e3 * (end - begin))
             taken["whole"].append(1e3 * (marks[-1] - marks[0]))
+    if isinstance(predictor, ClipPredictor) and last_s < predictor.settings.window_s:
+        raise UserError(
+            f"{path}: ends before the first window ({predictor.settings.window_s} s) of this "
+            "network for clips, so that there is nothing to time: name a longer VIDEO"
+        )
     if not taken["whole"]:
         raise UserError(f"{path}: too short ({count} frames): wanted more than {WARM_UP}")
     return Timing(taken, len(taken["whole"]), seen)

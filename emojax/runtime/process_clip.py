@@ -54,7 +54,7 @@ def process_clip(
         if source.kind == "sound":
             results = hear_windows(predictor, source.path, looking.window_s, looking.step_s)
         else:
-            results = _see_windows(source, predictor, looking, progress)
+            results = see_windows(source, predictor, looking, progress)
         for result in results:
             frame, face_ids = result.frame, result.face_ids
             faces = smoother.smooth(result.faces, face_ids, frame.timestamp_s)
@@ -76,13 +76,21 @@ def process_clip(
                 tally.annotated = copy_to
 
 
-def _see_windows(
+def see_windows(
     source: Source,
     predictor: ClipPredictor,
-    looking: Looking,
-    progress: Callable[[int], object] | None,
+    looking: Looking | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Iterator[FrameResult]:
-    """Yield a video's frames with their answers, in their order."""
+    """Yield a video's frames with their answers, in their order.
+
+    Arguments are those of `process_clip`.
+
+    Raises:
+        UserError: it can't be read; what could be was yielded.
+        BrokenVideoError: the same, for a video that broke in the middle.
+    """
+    looking = looking or Looking()
     find = FaceFollower(predictor.detector, looking.detect_every)
     tracker = FaceTracker()
     windows = ClipWindows(predictor, source.path, looking.window_s, looking.step_s)

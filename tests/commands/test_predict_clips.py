@@ -189,6 +189,12 @@ def test_a_network_for_pictures_takes_no_window(artifact_folder, files, capfd):
     assert "--window" in capfd.readouterr().err
 
 
-def test_the_way_is_timed(folder, files, capfd):
-    assert main(["bench", str(folder), str(files / "talk.mp4"), "--detect-every", "1"]) == 0
+def test_the_way_is_timed(folder, files, tmp_path, capfd):
+    words = ["bench", str(folder), str(files / "talk.mp4"), "--detect-every", "1", "--draw"]
+    assert main(words) == 0
     assert "5 faces in 5 frames" in capfd.readouterr().out
+    with VideoWriter(tmp_path / "short.mp4", 20.0) as writer:
+        for number in range(12):
+            writer.write(np.zeros((64, 64, 3), np.uint8), number / 20)
+    assert main(["bench", str(folder), str(tmp_path / "short.mp4")]) == 2
+    assert "ends before the first window (1.0 s)" in capfd.readouterr().err
