@@ -181,11 +181,9 @@ class ClipWindows:
     def _close_window(self, number: int, end_s: float) -> None:
         begin_s = number * self._step_s
         over_s = begin_s + self._window_s
-        inside = [
-            one
-            for one in self._frames
-            if begin_s - _ROUNDING_S <= one.frame.timestamp_s < over_s - _ROUNDING_S
-        ]
+        # None was shown after the window's end: it would have closed it.
+        first_s = begin_s - _ROUNDING_S
+        inside = [one for one in self._frames if one.frame.timestamp_s >= first_s]
         samples = np.zeros(0) if self._track is None else self._track.take(begin_s, over_s)
         self._newest = _Window(self._predictor, inside, samples, (begin_s, end_s))
         for result in self._queue:
