@@ -238,8 +238,9 @@ def read_looks(fields: Mapping[str, Any], spec: InputSpec, source: Path) -> Look
     if (looks == "picture") != (spec.frames == 1) or (spec.sound and looks != "clip"):
         heard = " with their sound" if spec.sound else ""
         raise UserError(
-            f"{source}: looks_at is {looks!r}, the input spec tells of {spec.frames} frames{heard} "
-            "at once: export the artifact again"
+            f"{source}: looks_at is {looks!r}, the input spec tells of "
+            f"{spec.frames} frame{'s' * (spec.frames > 1)}{heard} at once: "
+            "export the artifact again"
         )
     return looks
 
