@@ -36,13 +36,13 @@ class Layer(NamedTuple):
 
 
 LAYERS: dict[str, Layer] = {
-    "vocabulary": Layer("__init__ errors files html labels spec", sees="", packages=""),
+    "vocabulary": Layer("errors files html labels shipped.* spec version", sees="", packages=""),
     "signal": Layer(
         "audio clip face following picture video", sees="vocabulary", packages="numpy cv2 av"
     ),
     # A TFLite model and its recorded answers: where it is made and where it is used.
     "model_file": Layer(
-        "archive filter_bank golden litert",
+        "archive filter_bank golden litert temperature",
         sees="vocabulary signal",
         packages="numpy ai_edge_litert",
     ),
@@ -77,9 +77,9 @@ LAYERS: dict[str, Layer] = {
         packages="numpy jax flax optax",
     ),
     "evaluation": Layer(
-        "baseline curves evaluate metrics plots report",
-        sees="vocabulary signal compiler models data training",
-        packages="numpy cv2 jax jaxtyping flax sklearn matplotlib tensorboardX",
+        "baseline calibration curves evaluate metrics plots report",
+        sees="vocabulary signal model_file compiler models data training",
+        packages="numpy cv2 jax jaxtyping flax scipy sklearn matplotlib tensorboardX",
     ),
     "export": Layer(
         "drawn_examples export quantise",
@@ -87,7 +87,7 @@ LAYERS: dict[str, Layer] = {
         packages="numpy jax jaxtyping flax tensorflow ai_edge_quantizer",
     ),
     "experiment": Layer(
-        "experiment export_run cross_validation lanes stacking sweep trainings",
+        "experiment export_run cross_validation lanes stacking sweep trainings weights_file",
         sees="vocabulary signal model_file compiler models data training evaluation export",
         packages="numpy jax flax pandas tqdm",
     ),
@@ -95,6 +95,8 @@ LAYERS: dict[str, Layer] = {
     "runtime": Layer(
         "runtime.*", sees="vocabulary signal model_file", packages="numpy cv2 av tqdm"
     ),
+    # What `import emojax` gives: the runner, and only when it is asked for.
+    "front door": Layer("__init__", sees="vocabulary signal model_file runtime", packages=""),
     "app": Layer(
         "commands.__init__ commands.bench commands.predict commands.verify",
         sees="vocabulary signal runtime",
@@ -121,7 +123,10 @@ RUNNER_NEVER = {
     *("pandas", "pyarrow", "sklearn", "matplotlib", "tensorboardX"),
 }
 # module, package: imported inside a function, for people who installed the extra named.
-LAZY_EXTRAS: dict[tuple[str, str], str] = {("emojax.runtime.tables", "pyarrow"): "table"}
+LAZY_EXTRAS: dict[tuple[str, str], str] = {
+    ("emojax.runtime.records", "pandas"): "table",
+    ("emojax.runtime.tables", "pyarrow"): "table",
+}
 
 IMPORT_NAMES = {
     "opencv-python-headless": "cv2",

@@ -26,10 +26,11 @@ from emojax.optim import OptimConfig
 from emojax.report import terminal_table
 from emojax.runtime import ClipPredictor, load_artifact
 from emojax.runtime.clip_windows import hear_windows
-from emojax.runtime.process_clip import see_windows
+from emojax.runtime.looking import see_windows
 from emojax.runtime.sources import Source
 from emojax.runtime.verify import verify_artifact
 from emojax.spec import InputSpec
+from emojax.temperature import LARGEST, SMALLEST, scale
 
 EMOTIONS = labels.EMOTION_SETS["crema6"]
 RATE = 16_000
@@ -62,8 +63,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clips")
     rng = np.random.default_rng(0)
     rows = []
-    for person in range(16):
-        split = "train" if person < 10 else "validation" if person < 13 else "test"
+    for person in range(17):
+        split = "train" if person < 10 else "validation" if person < 14 else "test"
         for emotion in range(6):
             row = write_clip(folder, f"p{person}_{emotion}", emotion, rng)
             rows.append({**row, "subject": f"p{person}", "split": split, "domain": "d"})
@@ -154,18 +155,28 @@ def test_a_clip_network_is_exported_and_answers_in_the_runner_as_in_flax(
     assert fields["clip"]["window_s"] == pytest.approx(2.0, abs=0.01)
     assert fields["clip"]["kept_frames"] == 24
     network = load_network(ar5[0])
-    predictor = ClipPredictor(load_artifact(tmp_path / "artifact", "float32"), 1, whole_frame)
+    artifact = load_artifact(tmp_path / "artifact", "float32")
+    predictor = ClipPredictor(artifact, 1, whole_frame)
+    # Fitted on four people's clips; there are no action units.
+    assert fields["calibration"]["fitted_on"]["examples"] == 24
+    assert artifact.temperatures.emotions not in (1.0, SMALLEST, LARGEST)
+    assert artifact.temperatures.action_units == 1.0
+    assert artifact.uncertain_below == fields["thresholds"]["uncertain_below"] >= 0.5
     test = load_split(shards, "test")
     heard = np.flatnonzero(test.has_sound)[:3]
     seen_alone = record(test, network.spec, heard, hidden=np.full(3, 2))
     heard_alone = record(test, network.spec, heard, hidden=np.full(3, 1))
     expected, expected_of_sound = (
-        flax_answers(
-            network.model,
-            network.variables,
-            "clip",
+        scale(
+            flax_answers(
+                network.model,
+                network.variables,
+                "clip",
+                network.spec,
+                name_inputs(one, "clip", network.spec),
+            ),
             network.spec,
-            name_inputs(one, "clip", network.spec),
+            artifact.temperatures,
         )
         for one in (seen_alone, heard_alone)
     )

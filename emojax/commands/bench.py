@@ -15,11 +15,13 @@ import tyro
 from emojax.errors import UserError
 from emojax.files import write_json
 from emojax.runtime.quiet import quiet_libraries
+from emojax.shipped import find_model
 
 PROGRAM = "emojax bench"
 
 DESCRIPTION = """Time the way from a video to its rows, stage by stage, on this machine.
 
+  emojax bench                             the network that comes with emojax
   emojax bench artifact                    a recorded face that moves over 640 x 480
   emojax bench artifact talk.mp4 --core 0  one's own video, on one core
   emojax bench artifact --draw --json bench.json
@@ -35,8 +37,8 @@ clips infers at the end of each of its windows, and hears their sound there.
 class BenchOptions:
     """What `emojax bench` takes."""
 
-    artifact: tyro.conf.Positional[Path]
-    """Artifact folder, as the export writes it."""
+    artifact: tyro.conf.Positional[Path | None] = None
+    """Artifact folder, as the export writes it; unset: the network that comes with emojax."""
     video: tyro.conf.Positional[Path | None] = None
     """Video to read; unset: one is made from a recorded face."""
     precision: Literal["float32", "float16", "int8"] | None = None
@@ -69,7 +71,7 @@ def bench(options: BenchOptions) -> int:
     if options.core is not None:
         pin(options.core)
     cv2.setNumThreads(options.threads)
-    artifact = load_artifact(options.artifact, options.precision)
+    artifact = load_artifact(find_model(options.artifact), options.precision)
     predictor = make_predictor(artifact, options.threads)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="emojax-bench-") as folder:
@@ -78,10 +80,10 @@ def bench(options: BenchOptions) -> int:
             video = Path(folder) / "face.mp4"
             if artifact.clip is not None and not artifact.clip.sees:
                 raise UserError(
-                    f"{options.artifact}: this network only listens, and the video that is made "
+                    f"{artifact.folder}: this network only listens, and the video that is made "
                     "here is silent: name a VIDEO with sound"
                 )
-            write_moving_face(options.artifact, video, predictor, options.seconds)
+            write_moving_face(artifact.folder, video, predictor, options.seconds)
         print(
             f"{predictor.artifact.precision} by LiteRT, threads: {options.threads}, core: "
             f"{'any' if options.core is None else options.core}, "

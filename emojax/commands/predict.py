@@ -14,21 +14,22 @@ import tyro
 
 from emojax.errors import UserError
 from emojax.runtime.artifact import Artifact, check_window
-from emojax.runtime.clip_predictor import ClipPredictor
+from emojax.runtime.looking import Looking
+from emojax.runtime.neutral import Neutral, difference_types, parse_seconds
 from emojax.runtime.process import (
-    Looking,
     Tally,
     count_frames,
     prepare_folder,
     process_source,
+    read_neutral,
 )
-from emojax.runtime.process_clip import process_clip
 from emojax.runtime.quiet import quiet_libraries
 from emojax.runtime.rows import column_types
 from emojax.runtime.sources import Listing, Namer, list_sources
 from emojax.runtime.study import StudyFiles
 from emojax.runtime.summary import FileSummary
 from emojax.runtime.tables import Form, Tables
+from emojax.shipped import find_model
 from emojax.video import BrokenVideoError
 
 PROGRAM = "emojax predict"
@@ -40,7 +41,7 @@ OUT/episodes.csv, from when to when an action unit was there or an emotion the h
 a video; and OUT/annotated/, a copy of each file with boxes and bars. A frame without a
 face is a row with success=0. All replace what an earlier run left under the same name.
 
-  emojax predict photo.jpg --model artifact
+  emojax predict photo.jpg
   emojax predict holiday/ talk.mp4 --model artifact --out results
   emojax predict lecture.mkv --model artifact --no-annotate --every 5
   emojax predict talk.mp4 --model artifact --detect-every 10 --smooth 0.3
@@ -53,7 +54,8 @@ the answer of the newest whole window before it: window_start and window_end, in
 
 The columns: file, frame (from 0), face_id (stays while a face is in view),
 timestamp (seconds), confidence (the detector's score), success, x, y, w, h
-(pixels), AU01_c .. (0 or 1), AU01_p .. (probability), emotion, emotion_neutral_p .., face_size
+(pixels), AU01_c .. (0 or 1), AU01_p .. (probability), emotion, uncertain (1 where the highest
+score is below what spec.json calls uncertain), emotion_neutral_p .., face_size
 (height of the box as a share of the frame's), blur (variance of the crop's Laplacian: the lower,
 the more blurred), brightness (mean of the crop, 0 to 255)
 
@@ -68,8 +70,9 @@ class PredictOptions:
 
     paths: tyro.conf.Positional[tuple[Path, ...]]
     """Pictures, videos, and folders, which are searched with their subfolders."""
-    model: Path
-    """Artifact folder, as the export writes it: model.tflite and spec.json."""
+    model: Path | None = None
+    """Artifact folder, as the export writes it: spec.json and what it names. Unset: the network for
+    faces that comes with emojax, seven emotions, no action units."""
     out: Path = Path("predictions")
     """Folder for the table and the annotated copies; made where it is missing."""
     annotate: bool = True
@@ -92,6 +95,13 @@ class PredictOptions:
     detect_every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Search one whole frame of so many for faces, and look near where they were in the others:
     10 is several times as fast, and somebody new is seen up to 10 frames late."""
+    neutral: Annotated[str | None, tyro.conf.arg(metavar="first:2s|FILE")] = None
+    """Add AU01_d .., emotion_neutral_d ..: how far each probability is from the person's neutral
+    face. first:2s: its mean over each face's own first 2 seconds in a video; FILE: over all faces
+    of a picture or video. Rows are written so many seconds late."""
+    blur_faces: bool = False
+    """Make faces unrecognisable in the annotated copies, also where they are lost for a moment.
+    Look at the copies before you hand them on: a face that is not found is shown."""
     smooth: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0.0
     """Average a face's probabilities over about so long; 0 leaves them as they are."""
     window: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
@@ -148,7 +158,7 @@ def _looking(options: PredictOptions, artifact: Artifact) -> Looking:
         return looking
     if artifact.clip is None:
         flag = "--window" if options.window is not None else "--step"
-        raise UserError(f"{flag}: {options.model} looks at single frames: leave it out")
+        raise UserError(f"{flag}: {artifact.folder} looks at single frames: leave it out")
     window_s = artifact.clip.window_s if options.window is None else options.window
     step_s = min(artifact.clip.step_s, window_s) if options.step is None else options.step
     check_window(window_s, step_s, "--window and --step")
@@ -171,11 +181,20 @@ def predict(options: PredictOptions) -> int:
             raise UserError(f"--{flag} {getattr(options, name)}: wanted 1 or more")
     if not 0 <= options.smooth < math.inf:
         raise UserError(f"--smooth {options.smooth}: wanted seconds, 0 or more")
+    if options.blur_faces and not options.annotate:
+        raise UserError("--blur-faces: --no-annotate leaves no copies to blur: give one of the two")
+    seconds = None if options.neutral is None else parse_seconds(options.neutral)
     forms: tuple[Form, ...] = ("csv", *dict.fromkeys(options.also))
     cv2.setNumThreads(options.threads)
-    artifact = load_artifact(options.model, options.precision)
+    artifact = load_artifact(find_model(options.model), options.precision)
     predictor = make_predictor(artifact, options.threads)
     looking = _looking(options, artifact)
+    columns, neutral = column_types(artifact.spec), None
+    if options.neutral is not None:
+        columns |= difference_types(artifact.spec)
+        neutral = Neutral(seconds)
+        if seconds is None:
+            neutral = read_neutral(options.neutral, predictor, looking)
     listing = list_sources(options.paths, options.out, listens=artifact.spec.sound is not None)
     if not listing.sources and len(listing.mistakes) == 1:
         raise listing.mistakes[0]
@@ -188,7 +207,7 @@ def predict(options: PredictOptions) -> int:
     namer = Namer(options.out / "annotated")
     tallies: list[Tally] = []
     with (
-        Tables(options.out / "predictions", column_types(predictor.spec), forms) as table,
+        Tables(options.out / "predictions", columns, forms) as table,
         StudyFiles(options.out, predictor.spec, forms, options.cues, options.elan) as study,
         tqdm.tqdm(total=count_frames(listing.sources), unit="frame", disable=None) as bar,
     ):
@@ -199,11 +218,11 @@ def predict(options: PredictOptions) -> int:
             copy_to = namer.name(source) if options.annotate and not is_sound else None
             summary = FileSummary(str(source.path), predictor.spec, is_sound)
             try:
-                wanted = table, tally, copy_to, looking, bar.update, summary
-                if isinstance(predictor, ClipPredictor):
-                    process_clip(source, predictor, *wanted)
-                else:
-                    process_source(source, predictor, *wanted)
+                process_source(
+                    *(source, predictor, table, tally, copy_to, looking, bar.update, summary),
+                    neutral=neutral,
+                    hide_faces=options.blur_faces,
+                )
             except BrokenVideoError as error:
                 _complain(str(error))
                 status = max(status, 1)

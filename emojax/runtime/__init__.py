@@ -14,6 +14,7 @@ import os
 from emojax.runtime.artifact import Artifact, load_artifact
 from emojax.runtime.clip_predictor import ClipPredictor
 from emojax.runtime.predictor import FaceResult, Predictor
+from emojax.shipped import find_model
 
 __all__ = [
     "Artifact",
@@ -37,16 +38,18 @@ def make_predictor(artifact: Artifact, threads: int = 1) -> Predictor | ClipPred
 
 
 def load(
-    folder: str | os.PathLike[str], threads: int = 1, precision: str | None = None
+    folder: str | os.PathLike[str] | None = None, threads: int = 1, precision: str | None = None
 ) -> Predictor:
     """Return a predictor for the artifact folder of a network for pictures.
 
     Args:
-        folder: what the export wrote.
+        folder: what the export wrote, or the name of a model that comes with emojax; None:
+            `faces`, seven emotions from a face.
         threads: of the processor, for the network.
         precision: `float32`, `float16` or `int8`; None: what the artifact names.
 
     Raises:
         UserError: no artifact, a damaged one, a model that does not fit its spec, or one for clips.
     """
-    return Predictor(load_artifact(folder, precision), threads=threads)
+    given = None if folder is None else os.fspath(folder)
+    return Predictor(load_artifact(find_model(given), precision), threads=threads)

@@ -19,6 +19,7 @@ from emojax.golden import Looks, input_shapes
 from emojax.labels import EMOTION_SETS
 from emojax.litert import input_name, open_interpreter
 from emojax.spec import InputSpec, read_json, spec_from_dict
+from emojax.temperature import LARGEST, SMALLEST, Temperatures
 
 FORMAT = "emojax-artifact"
 """The value of `format` in spec.json."""
@@ -68,6 +69,12 @@ class Artifact:
     """A picture, the frames of a clip, or a clip with its sound."""
     clip: ClipSettings | None
     """How a clip is taken out of a video; None for a network for pictures."""
+    temperatures: Temperatures
+    """What makes the model's answers mean what they say."""
+    uncertain_below: float | None
+    """Calibrated score of the highest emotion, 0..1, below which it is uncertain; None: unknown."""
+    mirrored: bool
+    """A face is answered with the mean for itself and for its mirror image."""
     detector: Detector
     """Finds the faces as they were found for training."""
     notice: str | None
@@ -198,6 +205,46 @@ def _read_thresholds(fields: Mapping[str, Any], spec: InputSpec, source: Path) -
             f"numbers in 0..1, found {values!r}"
         )
     return np.array(numbers, np.float32)
+
+
+def _is_number(value: Any, least: float, most: float) -> bool:
+    return type(value) in (int, float) and least <= value <= most
+
+
+def _read_uncertain_below(fields: Mapping[str, Any], source: Path) -> float | None:
+    value = read_section(fields, "thresholds", source).get("uncertain_below")
+    if value is None:
+        return None
+    if not _is_number(value, 0, 1):
+        raise UserError(f"{source}: uncertain_below is {value!r}: wanted a number in 0..1, or null")
+    return float(value)
+
+
+def _read_mirrored(fields: Mapping[str, Any], looks: Looks, source: Path) -> bool:
+    value = fields.get("mirrored", False)
+    if not isinstance(value, bool):
+        raise UserError(f"{source}: mirrored is {value!r}: wanted true or false")
+    if value and looks != "picture":
+        raise UserError(
+            f"{source}: mirrored is true, and looks_at is {looks!r}: only a network for pictures "
+            "can be mirrored: export the artifact again"
+        )
+    return value
+
+
+def _read_temperatures(fields: Mapping[str, Any], source: Path) -> Temperatures:
+    """Return the temperatures; 1 where the artifact was never calibrated."""
+    if fields.get("calibration") is None:
+        return Temperatures()
+    section = read_section(read_section(fields, "calibration", source), "temperature", source)
+    values = {field.name: section.get(field.name) for field in dataclasses.fields(Temperatures)}
+    for name, value in values.items():
+        if not _is_number(value, SMALLEST, LARGEST):
+            raise UserError(
+                f"{source}: temperature of {name} is {value!r}: wanted a number in "
+                f"{SMALLEST}..{LARGEST}: export the artifact again"
+            )
+    return Temperatures(**{name: float(section[name]) for name in values})
 
 
 def _check_names(fields: Mapping[str, Any], spec: InputSpec, source: Path) -> None:
@@ -344,6 +391,7 @@ def load_artifact(folder: str | os.PathLike[str], precision: str | None = None) 
     clip = None if looks == "picture" else _read_clip(place, fields, spec)
     _check_names(fields, spec, source)
     thresholds = _read_thresholds(fields, spec, source)
+    temperatures = _read_temperatures(fields, source)
     detector = make_detector(read_section(fields, "detector", source), str(source))
     precision = find_precision(fields, precision, source)
     path, model = read_model(place, fields, precision)
@@ -354,6 +402,9 @@ def load_artifact(folder: str | os.PathLike[str], precision: str | None = None) 
         precision=precision,
         spec=spec,
         thresholds=thresholds,
+        temperatures=temperatures,
+        uncertain_below=_read_uncertain_below(fields, source),
+        mirrored=_read_mirrored(fields, looks, source),
         looks=looks,
         clip=clip,
         detector=detector,

@@ -21,7 +21,8 @@ from emojax.runtime.clip_predictor import ClipPredictor
 from emojax.runtime.clip_windows import ClipWindows, FrameResult
 from emojax.runtime.drawing import annotate, make_layout
 from emojax.runtime.predictor import Predictor
-from emojax.runtime.rows import rows_of_frame
+from emojax.runtime.process import rows_of
+from emojax.runtime.rows import Seen
 from emojax.runtime.sources import Frame
 from emojax.runtime.tracking import FaceTracker
 from emojax.runtime.video_writer import VideoWriter
@@ -121,7 +122,7 @@ def time_video(
             ready = windows.add(frame, boxes, face_ids, crops)
             marks.append(now())
         for one in ready:
-            rows_of_frame(one.frame, one.faces, one.face_ids, spec, thresholds, one.heard)
+            rows_of(Seen(one.frame, one.faces, one.face_ids, one.heard), predictor)
         marks.append(now())
         if draw:
             height, width = frame.picture.shape[:2]

@@ -11,7 +11,7 @@ from emojax.face import Detection, Detector
 from emojax.golden import Recorded, name_inputs
 from emojax.litert import Network
 from emojax.runtime.artifact import Artifact
-from emojax.runtime.predictor import check_probabilities, cut_faces
+from emojax.runtime.predictor import calibrated, cut_faces
 
 
 class ClipPredictor:
@@ -70,7 +70,7 @@ class ClipPredictor:
     def predict_clip(
         self, crops: np.ndarray | None, spectrogram: np.ndarray | None
     ) -> np.ndarray | None:
-        """Return probabilities for a clip, float32 [outputs]: action units, then emotions.
+        """Return calibrated probabilities of a clip, float32 [outputs]: units, then emotions.
 
         None where the network has nothing to go by.
 
@@ -98,4 +98,4 @@ class ClipPredictor:
             has_sound=np.array([hears], np.float32),
         )
         answers = self._network.answers(name_inputs(recorded, self.artifact.looks, spec))
-        return check_probabilities(answers[0], self.artifact)
+        return calibrated(answers[0], self.artifact)

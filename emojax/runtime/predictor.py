@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,6 +15,13 @@ from emojax.face import Detection, Detector, crop_face, detect_faces, normalise,
 from emojax.litert import Network
 from emojax.runtime.artifact import Artifact
 from emojax.spec import InputSpec
+from emojax.temperature import scale
+
+if TYPE_CHECKING:
+    from emojax.runtime.records import Records
+
+Given = str | os.PathLike[str] | np.ndarray
+"""A path, or a picture as an array."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,8 +107,12 @@ def label_faces(
     ]
 
 
-def check_probabilities(answers: np.ndarray, artifact: Artifact) -> np.ndarray:
-    """Return a model's answers within 0..1.
+def calibrated(answers: np.ndarray, artifact: Artifact) -> np.ndarray:
+    """Return a model's answers as probabilities, 0..1, at the artifact's temperatures.
+
+    Args:
+        answers: float32 [..., outputs], as the model gives them.
+        artifact: the model's.
 
     Raises:
         UserError: they are no probabilities.
@@ -109,7 +123,7 @@ def check_probabilities(answers: np.ndarray, artifact: Artifact) -> np.ndarray:
             f"{artifact.folder}: the model's answer is no probability "
             "(not in 0..1, or not a number): export the artifact again"
         )
-    return np.clip(answers, 0.0, 1.0)
+    return scale(np.clip(answers, 0.0, 1.0), artifact.spec, artifact.temperatures)
 
 
 class Predictor:
@@ -134,15 +148,18 @@ class Predictor:
             heard = " with their sound" if artifact.spec.sound else ""
             raise UserError(
                 f"{artifact.folder}: a model for clips ({artifact.spec.frames} frames{heard} at "
-                "once): use emojax predict on a video, or the artifact of a model for pictures"
+                "once), and this call takes those for pictures: use emojax predict on a "
+                "video, or another artifact"
             )
         self.artifact = artifact
         self.spec = artifact.spec
         self.detector = artifact.detector if detector is None else detector
-        self._network = Network(artifact.model, threads, str(artifact.folder))
+        self._network = Network(
+            artifact.model, threads, str(artifact.folder), mirrored=artifact.mirrored
+        )
 
     def predict_crops(self, crops: np.ndarray) -> np.ndarray:
-        """Return probabilities for face crops, as `crop_face` and `crop_ready` cut them.
+        """Return calibrated probabilities for face crops, as `crop_face` and `crop_ready` cut them.
 
         Args:
             crops: uint8 [n, height, width], gray.
@@ -163,7 +180,7 @@ class Predictor:
         if not len(crops):
             return np.empty((0, self.spec.num_outputs), np.float32)
         answers = self._network.answers({"faces": normalise(crops, self.spec)[..., None]})
-        return check_probabilities(answers, self.artifact)
+        return calibrated(answers, self.artifact)
 
     def predict_faces(self, gray: np.ndarray, faces: list[Detection]) -> list[FaceResult]:
         """Return what the network says about faces that were found already, in their order.
@@ -195,6 +212,35 @@ class Predictor:
             answers: float32 [n, outputs], of `predict_crops`.
         """
         return label_faces(faces, crops, answers, self.spec)
+
+    def predict(
+        self,
+        given: Given | Sequence[Given],
+        *,
+        every: int = 1,
+        detect_every: int = 1,
+        smooth_s: float = 0.0,
+    ) -> Records:
+        """Return a record for each face, and one for each frame without: the rows of the table.
+
+        Args:
+            given: the path of a picture, a video or a folder; a picture as an array, uint8
+                [height, width, 3] in red, green, blue, as Pillow, imageio and scikit-image have
+                it, [height, width, 4] with transparency last, or gray [height, width]; or a list
+                of these. Of OpenCV's blue, green, red give `picture[:, :, ::-1]`.
+            every: of a video, one frame of so many is looked at.
+            detect_every: of those, one of so many is searched whole; in the others faces are
+                looked for near where they were.
+            smooth_s: time constant of an average over a face's probabilities, in seconds; 0: none.
+
+        Raises:
+            UserError: a path that can't be read, or an array of another type or shape. A video
+                that breaks in the middle is a warning: the records up to there are returned.
+        """
+        # What reads files and makes rows stands on this module.
+        from emojax.runtime.records import predict_records
+
+        return predict_records(self, given, every, detect_every, smooth_s)
 
     def predict_frame(self, picture: np.ndarray) -> list[FaceResult]:
         """Return all faces of a frame, left to right; none is a result too.

@@ -189,6 +189,61 @@ def test_a_network_for_pictures_takes_no_window(artifact_folder, files, capfd):
     assert "--window" in capfd.readouterr().err
 
 
+def test_a_clip_may_be_uncertain(files, tmp_path, capfd):
+    model = tiny_clip_model()
+    for below, found in ((0.0, {"0"}), (1.0, {"1"})):
+        thresholds = {"action_units": [0.5] * 15, "uncertain_below": below}
+        folder = write_clip_artifact(tmp_path / str(below), model, thresholds=thresholds)
+        words = [str(files / f"{name}.mp4") for name in ("mute", "wall")]
+        out = tmp_path / f"out{below}"
+        assert main(["predict", *words, "--model", str(folder), "--out", str(out)]) == 0
+        # Of faces, and of what the sound alone says.
+        assert {row["uncertain"] for row in read_table(out / "predictions.csv")} == found
+    capfd.readouterr()
+
+
+def test_a_neutral_face_is_subtracted_from_clips(predict, files):
+    status, _, errors, rows = predict(
+        *(files / "mute.mp4", files / "wall.mp4", files / "voice.wav"),
+        *("--neutral", str(files / "mute.mp4"), "--window", "0.4", "--step", "0.1"),
+    )
+    assert (status, errors) == (0, [])
+    mute = [row for row in rows if row["file"].endswith("mute.mp4")]
+    values = np.array([[float(row["AU01_p"]), float(row["AU01_d"])] for row in mute])
+    assert len({row["AU01_p"] for row in mute}) > 5
+    np.testing.assert_allclose(values[:, 1], values[:, 0] - values[:, 0].mean(), atol=2e-4)
+    # Nobody is in them to subtract from.
+    assert {row["AU01_d"] for row in rows if row not in mute} == {""}
+    assert all(row["AU01_p"] for row in rows)
+    status, _, errors, rows = predict(
+        *(files / "mute.mp4", "--neutral", "first:0.3s", "--window", "0.4", "--step", "0.1")
+    )
+    assert (status, errors, len(rows)) == (0, [], 15)
+    values = np.array([[float(row["AU01_p"]), float(row["AU01_d"])] for row in rows])
+    np.testing.assert_allclose(values[:, 1], values[:, 0] - values[:3, 0].mean(), atol=2e-4)
+
+
+def test_a_neutral_picture_is_refused(predict, files, tmp_path, astronaut):
+    cv2.imwrite(str(tmp_path / "calm.png"), astronaut)
+    status, _, errors, rows = predict(files / "mute.mp4", "--neutral", tmp_path / "calm.png")
+    assert (status, rows, len(errors)) == (2, [], 1)
+    assert "calm.png: is a picture, and this network looks at clips" in errors[0]
+
+
+def test_faces_are_hidden_in_the_copy_of_a_clip(predict, files, tmp_path):
+    sharpness = []
+    for words in ([], ["--blur-faces"]):
+        status, _, errors, rows = predict(files / "talk.mp4", *words)
+        assert (status, errors, len(rows)) == (0, [], 15)
+        frames = list(read_frames(tmp_path / "out" / "annotated" / "talk.mp4"))
+        assert len(frames) == 15
+        # Within the box that is drawn around the face; the bars need a copy of 448 lines.
+        x, y, w, h = (int(rows[7][side]) * 448 // 256 for side in "xywh")
+        part = to_gray(frames[7].picture)[y + h // 4 : y + h * 3 // 4, x + w // 4 : x + w * 3 // 4]
+        sharpness.append(cv2.Laplacian(part, cv2.CV_32F).var())
+    assert sharpness[1] < sharpness[0] / 10
+
+
 def test_the_way_is_timed(folder, files, tmp_path, capfd):
     words = ["bench", str(folder), str(files / "talk.mp4"), "--detect-every", "1", "--draw"]
     assert main(words) == 0

@@ -35,10 +35,10 @@ from emojax.spec import InputSpec, SpectrogramSpec
 
 SPEC = InputSpec()
 SMALL = {
+    "bottleneck": functools.partial(ResNet, blocks=(1, 1), block=Bottleneck, activation="prelu"),
     "inception_resnet": functools.partial(InceptionResNet, blocks=(1, 1, 1), activation="prelu"),
     "inception_resnet_v1": functools.partial(InceptionResNet, design=VERSION_1, blocks=(1, 1, 1)),
     "inception_v4": functools.partial(InceptionV4, blocks=(1, 1, 1)),
-    "bottleneck": functools.partial(ResNet, blocks=(1, 1), block=Bottleneck, activation="prelu"),
 }
 
 

@@ -59,6 +59,17 @@ def test_a_network_of_frames_alone_needs_somebody(tmp_path):
     np.testing.assert_allclose(found, expected_clip(crops[[0, 0, 1, 1]], None), atol=1e-5)
 
 
+def test_clips_are_answered_at_the_artifacts_temperatures(tmp_path, clip_model):
+    degrees = {"temperature": {"action_units": 2.0, "emotions": 0.5}}
+    folder = write_clip_artifact(tmp_path / "a", clip_model, calibration=degrees)
+    crops = np.full((2, 98, 80), 200, np.uint8)
+    expected = expected_clip(crops[[0, 0, 1, 1]], None)
+    logits = np.log(expected / (1 - expected)) / np.array([2.0] * 15 + [0.5] * 7)
+    found = ClipPredictor(load_artifact(folder)).predict_clip(crops, None)
+    assert found is not None
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-4)
+
+
 def test_each_kind_of_network_has_its_predictor(folder, artifact_folder):
     with pytest.raises(UserError, match=r"a model for clips .4 frames with their sound at once"):
         emojax.runtime.load(folder)
@@ -72,6 +83,7 @@ def test_each_kind_of_network_has_its_predictor(folder, artifact_folder):
         ({"looks_at": "picture"}, "looks_at is 'picture', the input spec tells of 4 frames"),
         ({"looks_at": "smell"}, "looks_at is 'smell'"),
         ({"looks_at": "frames"}, "4 frames with their sound"),
+        ({"mirrored": True}, "mirrored is true, and looks_at is 'clip'"),
         ({"clip": None}, "'clip' is missing"),
         ({"clip": {"window_s": 1, "step_s": 2}}, "no longer than the window"),
         ({"clip": {"window_s": float("nan"), "step_s": 1}}, "window of nan s"),
