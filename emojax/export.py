@@ -8,6 +8,7 @@ artifact/
   model_int8.tflite     the same, computed in whole numbers; inputs and output are float32
   spec.json             the contract: input, outputs, detector, training data, licence, commit,
                         and for each model its checksum, agreement and figures
+  sound.npz             mel filters and window, for a network that listens
   golden.npz            drawn faces and the answers to them
   saved_model/          the same graph for TensorFlow
 ```
@@ -31,12 +32,14 @@ import numpy as np
 from jaxtyping import Float
 
 from emojax.calibration import Calibration
+from emojax.data.mel import make_mel_filters
 from emojax.data.quiet import held_back_stderr
 from emojax.data.shards import FaceArrays
 from emojax.errors import UserError
 from emojax.evaluate import sampled_faces
 from emojax.face import HaarDetector
 from emojax.files import write_json
+from emojax.filter_bank import REFERENCE, SOUND, write_filter_bank
 from emojax.golden import (
     GOLDEN,
     Golden,
@@ -257,6 +260,7 @@ def export_artifact(
     *,
     training: dict[str, Any],
     metrics: dict[str, Any],
+    clip: dict[str, Any] | None = None,
     calibrate: Callable[[Network], Calibration] | None = None,
     score: Callable[[Network, Calibration | None], Figures] | None = None,
     threads: int = 1,
@@ -277,6 +281,7 @@ def export_artifact(
         out: the artifact's folder; an artifact that is there is replaced.
         training: what it was trained on, for the user.
         metrics: figures on held-out people, by Flax.
+        clip: how clips are taken out of a video, for a network that looks at them.
         calibrate: chooses temperatures and thresholds for the float32 model; they are used with
             all precisions. None: answers stay as they are, a unit is present from one half on.
         score: figures of an exported model on held-out people; None: none are taken, and
@@ -353,6 +358,8 @@ def export_artifact(
                 "emotions": list(spec.emotions),
             },
             **_calibration_fields(calibrated, spec),
+            **({} if clip is None else {"clip": clip}),
+            **_write_sound(aside, spec),
             "detector": HaarDetector().settings(),
             "mirrored": mirrored,
             "files": files,
@@ -380,6 +387,16 @@ def export_artifact(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return fields
+
+
+def _write_sound(folder: Path, spec: InputSpec) -> dict[str, Any]:
+    """Write what spectrograms are made with, and return what spec.json says of it, by its key."""
+    if spec.sound is None:
+        return {}
+    path = folder / SOUND
+    write_filter_bank(path, spec.sound, make_mel_filters(spec.sound))
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"sound": {"name": SOUND, "sha256": checksum, "reference": REFERENCE}}
 
 
 def _umask() -> int:

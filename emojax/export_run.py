@@ -43,6 +43,12 @@ CALIBRATION_EXAMPLES = 128
 DRAWN_EXAMPLES, DRAWN_CLIPS = 56, 12
 """Drawn people that travel with the artifact: two of each emotion in each domain; fewer clips."""
 
+SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 0.5, 60.0
+"""Seconds of a clip that the runner takes out of a video, whatever the training clips had."""
+
+UNTIMED_S = 2.0
+"""The same where no training clip tells how long it is."""
+
 HELD_OUT_EXAMPLES = 2000
 """Test examples on which each precision is measured."""
 
@@ -133,6 +139,34 @@ def _exported_score(
     return figures
 
 
+def clip_settings(train: FaceArrays, spec: InputSpec, *, sees: bool) -> dict[str, Any]:
+    """Return how clips like the training ones are taken out of a video, as spec.json says it.
+
+    A window is as long as the median of the training clips, and the next one begins a quarter of
+    that later.
+
+    Args:
+        train: the training split.
+        spec: of the network.
+        sees: whether the network has a branch for frames.
+    """
+    several = np.flatnonzero(train.num_frames > 1)
+    last = train.num_frames[several] - 1
+    spans = train.timestamps[several, last] - train.timestamps[several, 0]
+    # The last frame is shown as long as the others.
+    lengths = (spans * (last + 1) / last)[spans > 0]
+    # Ready crops have no times, and sounds no frames.
+    without = (spec.sound and spec.sound.duration_s) or UNTIMED_S
+    seconds = float(np.median(lengths)) if lengths.size else without
+    window_s = round(min(max(seconds, SHORTEST_WINDOW_S), LONGEST_WINDOW_S), 3)
+    return {
+        "window_s": window_s,
+        "step_s": round(window_s / 4, 3),
+        "kept_frames": train.faces.shape[1],
+        "sees": sees,
+    }
+
+
 def overall_figures(overall: dict[str, Any], split: str) -> dict[str, Any]:
     """Return what an artifact tells of a split's figures."""
     return {
@@ -196,6 +230,9 @@ def export_run(
             "config": network.config.to_dict(),
         },
         metrics=overall_figures(results["test"]["overall"], reported),
+        clip=None
+        if looks == "picture"
+        else clip_settings(splits["train"], spec, sees=network.config.video_features != 0),
         calibrate=_calibrator(splits["validation"], looks, spec),
         score=_exported_score(splits[reported], reported, looks, spec),
         mirrored=mirrored,

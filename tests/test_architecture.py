@@ -38,11 +38,13 @@ class Layer(NamedTuple):
 LAYERS: dict[str, Layer] = {
     "vocabulary": Layer("errors files html labels shipped.* spec version", sees="", packages=""),
     "signal": Layer(
-        "audio face following picture video", sees="vocabulary", packages="numpy cv2 av"
+        "audio clip face following picture video", sees="vocabulary", packages="numpy cv2 av"
     ),
     # A TFLite model and its recorded answers: where it is made and where it is used.
     "model_file": Layer(
-        "golden litert temperature", sees="vocabulary signal", packages="numpy ai_edge_litert"
+        "archive filter_bank golden litert temperature",
+        sees="vocabulary signal",
+        packages="numpy ai_edge_litert",
     ),
     # Training, from here down to `experiment`.
     "compiler": Layer("compiler", sees="", packages="jax"),
@@ -85,7 +87,7 @@ LAYERS: dict[str, Layer] = {
         packages="numpy jax jaxtyping flax tensorflow ai_edge_quantizer",
     ),
     "experiment": Layer(
-        "experiment export_run cross_validation lanes stacking sweep trainings",
+        "experiment export_run cross_validation lanes stacking sweep trainings weights_file",
         sees="vocabulary signal model_file compiler models data training evaluation export",
         packages="numpy jax flax pandas tqdm",
     ),

@@ -91,5 +91,6 @@ def main(arguments: list[str], program: str = "emojax export") -> int:
     _print_table(fields)
     _print_calibration(fields)
     print(f"wrote {out}; {fields['default']} is used where nothing else is asked for")
-    print(f"next: emojax predict PICTURE_OR_VIDEO --model {out}")
+    seen = "PICTURE_OR_VIDEO" if fields["looks_at"] == "picture" else "VIDEO"
+    print(f"next: emojax predict {seen} --model {out}")
     return 0

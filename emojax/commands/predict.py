@@ -13,9 +13,10 @@ import tqdm
 import tyro
 
 from emojax.errors import UserError
+from emojax.runtime.artifact import Artifact, check_window
+from emojax.runtime.looking import Looking
 from emojax.runtime.neutral import Neutral, difference_types, parse_seconds
 from emojax.runtime.process import (
-    Looking,
     Tally,
     count_frames,
     prepare_folder,
@@ -28,6 +29,7 @@ from emojax.runtime.sources import Listing, Namer, list_sources
 from emojax.runtime.study import StudyFiles
 from emojax.runtime.summary import FileSummary
 from emojax.runtime.tables import Form, Tables
+from emojax.shipped import find_model
 from emojax.video import BrokenVideoError
 
 PROGRAM = "emojax predict"
@@ -43,6 +45,12 @@ face is a row with success=0. All replace what an earlier run left under the sam
   emojax predict holiday/ talk.mp4 --model artifact --out results
   emojax predict lecture.mkv --model artifact --no-annotate --every 5
   emojax predict talk.mp4 --model artifact --detect-every 10 --smooth 0.3
+
+A network for clips (ar3, ar5) looks at a window of a video at a time and, where it listens, hears
+the video's own sound; a sound alone is input too, a row for each window, with success=0. A row has
+the answer of the newest whole window before it: window_start and window_end, in seconds.
+
+  emojax predict talk.mp4 voice.wav --model clip_artifact --window 2.5 --step 0.5
 
 The columns: file, frame (from 0), face_id (stays while a face is in view),
 timestamp (seconds), confidence (the detector's score), success, x, y, w, h
@@ -96,6 +104,11 @@ class PredictOptions:
     Look at the copies before you hand them on: a face that is not found is shown."""
     smooth: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0.0
     """Average a face's probabilities over about so long; 0 leaves them as they are."""
+    window: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
+    """Of a network for clips: how long a clip is; unset: as long as those it was trained on."""
+    step: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
+    """Of a network for clips: how long after a clip the next one begins; unset: what the artifact
+    names, a quarter of its window."""
 
 
 def _complain(message: str) -> None:
@@ -108,12 +121,19 @@ def _say_summary(options: PredictOptions, listing: Listing, tallies: list[Tally]
     faces = sum(tally.faces for tally in tallies)
     without = sum(tally.without_face for tally in tallies)
     copies = sum(tally.annotated is not None for tally in tallies)
+    windows = sum(tally.windows for tally in tallies)
     read = sum(tally.frames > 0 for tally in tallies)
-    print(
-        f"{options.out / 'predictions.csv'}: {_count(faces + without, 'row')}: "
-        f"{_count(faces, 'face')} in {_count(frames, 'frame')} of {_count(read, 'file')}, "
-        f"{_count(without, 'frame')} without a face"
-    )
+    heard = sum(tally.windows > 0 for tally in tallies)
+    parts = []
+    if read or not heard:
+        parts += [
+            f"{_count(faces, 'face')} in {_count(frames, 'frame')} of {_count(read, 'file')}",
+            f"{_count(without, 'frame')} without a face",
+        ]
+    if heard:
+        parts.append(f"{_count(windows, 'clip')} of {_count(heard, 'sound')}")
+    rows = _count(faces + without + windows, "row")
+    print(f"{options.out / 'predictions.csv'}: {rows}: {', '.join(parts)}")
     if options.annotate:
         kinds = "annotated copies" if copies != 1 else "annotated copy"
         print(f"{options.out / 'annotated'}: {copies} {kinds}")
@@ -127,13 +147,31 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def _looking(options: PredictOptions, artifact: Artifact) -> Looking:
+    """Return how a video is looked at.
+
+    Raises:
+        UserError: a window, and a network that needs none; or one that makes no sense.
+    """
+    looking = Looking(options.every, options.detect_every, options.smooth)
+    if options.window is None and options.step is None:
+        return looking
+    if artifact.clip is None:
+        flag = "--window" if options.window is not None else "--step"
+        raise UserError(f"{flag}: {artifact.folder} looks at single frames: leave it out")
+    window_s = artifact.clip.window_s if options.window is None else options.window
+    step_s = min(artifact.clip.step_s, window_s) if options.step is None else options.step
+    check_window(window_s, step_s, "--window and --step")
+    return dataclasses.replace(looking, window_s=window_s, step_s=step_s)
+
+
 def predict(options: PredictOptions) -> int:
     """Write the table and the copies, and return the exit status.
 
     Raises:
         UserError: before any work: no input at all, no artifact, or no place to write to.
     """
-    from emojax.runtime import load
+    from emojax.runtime import load_artifact, make_predictor
 
     if not options.paths:
         raise UserError("no input: name a picture, a video or a folder")
@@ -147,16 +185,17 @@ def predict(options: PredictOptions) -> int:
         raise UserError("--blur-faces: --no-annotate leaves no copies to blur: give one of the two")
     seconds = None if options.neutral is None else parse_seconds(options.neutral)
     forms: tuple[Form, ...] = ("csv", *dict.fromkeys(options.also))
-    looking = Looking(options.every, options.detect_every, options.smooth)
     cv2.setNumThreads(options.threads)
-    predictor = load(options.model, options.threads, options.precision)
-    columns, neutral = column_types(predictor.spec), None
+    artifact = load_artifact(find_model(options.model), options.precision)
+    predictor = make_predictor(artifact, options.threads)
+    looking = _looking(options, artifact)
+    columns, neutral = column_types(artifact.spec), None
     if options.neutral is not None:
-        columns |= difference_types(predictor.spec)
+        columns |= difference_types(artifact.spec)
         neutral = Neutral(seconds)
         if seconds is None:
             neutral = read_neutral(options.neutral, predictor, looking)
-    listing = list_sources(options.paths, leave_out=options.out)
+    listing = list_sources(options.paths, options.out, listens=artifact.spec.sound is not None)
     if not listing.sources and len(listing.mistakes) == 1:
         raise listing.mistakes[0]
     for mistake in listing.mistakes:
@@ -175,8 +214,9 @@ def predict(options: PredictOptions) -> int:
         for source in listing.sources:
             tally = Tally()
             tallies.append(tally)
-            copy_to = namer.name(source) if options.annotate else None
-            summary = FileSummary(str(source.path), predictor.spec)
+            is_sound = source.kind == "sound"
+            copy_to = namer.name(source) if options.annotate and not is_sound else None
+            summary = FileSummary(str(source.path), predictor.spec, is_sound)
             try:
                 process_source(
                     *(source, predictor, table, tally, copy_to, looking, bar.update, summary),

@@ -5,23 +5,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 
 from emojax.errors import UserError
-from emojax.face import to_gray
-from emojax.following import FaceFollower
+from emojax.runtime.clip_predictor import ClipPredictor
 from emojax.runtime.drawing import Layout, annotate, make_layout
 from emojax.runtime.hiding import FaceHider
+from emojax.runtime.looking import Looking, look_at
 from emojax.runtime.neutral import Differences, Neutral, mean_probabilities
 from emojax.runtime.predictor import Predictor
 from emojax.runtime.rows import Row, Seen, rows_of_frame
-from emojax.runtime.sources import Frame, Source, list_sources, read_source
+from emojax.runtime.sources import Source, list_sources, read_source
 from emojax.runtime.summary import FileSummary
 from emojax.runtime.tables import Tables
-from emojax.runtime.tracking import FaceTracker, Smoother
 from emojax.runtime.video_writer import VideoWriter
 from emojax.video import read_info
 
@@ -38,55 +37,20 @@ class Tally:
     """Rows with a face."""
     without_face: int = 0
     """Frames without a face, which are rows too."""
+    windows: int = 0
+    """Clips of a sound without pictures, a row each."""
     annotated: Path | None = None
     """The annotated copy, where one was written."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Looking:
-    """How a video is looked at."""
-
-    every: int = 1
-    """One frame of so many."""
-    detect_every: int = 1
-    """Of those, one of so many is searched whole; in the others faces are looked for near where
-    they were."""
-    smooth_s: float = 0.0
-    """Time constant of the average over a face's probabilities, in seconds; 0: none."""
-
-
-def look(
-    frames: Iterable[Frame],
-    predictor: Predictor,
-    looking: Looking,
-    progress: Callable[[int], object] | None = None,
-) -> Iterator[Seen]:
-    """Yield the frames of one file that are looked at, with what is found in them.
-
-    Args:
-        frames: in their order.
-        predictor: finds the faces and runs the network.
-        looking: how often, and how.
-        progress: is called with the number of frames read since the last call.
-    """
-    find = FaceFollower(predictor.detector, looking.detect_every)
-    tracker, smoother = FaceTracker(), Smoother(looking.smooth_s)
-    for frame in frames:
-        if progress is not None:
-            progress(1)
-        if frame.number % looking.every:
-            continue
-        gray = to_gray(frame.picture)
-        boxes = find(gray)
-        face_ids = tracker.update(boxes, frame.timestamp_s)
-        faces = predictor.predict_faces(gray, boxes)
-        yield Seen(frame, smoother.smooth(faces, face_ids, frame.timestamp_s), face_ids)
-
-
-def rows_of(seen: Seen, predictor: Predictor) -> list[Row]:
+def rows_of(seen: Seen, predictor: Predictor | ClipPredictor) -> list[Row]:
     """Return a frame's rows."""
     artifact = predictor.artifact
-    return rows_of_frame(*seen, artifact.spec, artifact.thresholds, artifact.uncertain_below)
+    return rows_of_frame(
+        *(seen.frame, seen.faces, seen.face_ids, artifact.spec, artifact.thresholds),
+        uncertain_below=artifact.uncertain_below,
+        heard=seen.heard,
+    )
 
 
 class _Annotator:
@@ -96,7 +60,7 @@ class _Annotator:
         self,
         path: Path,
         source: Source,
-        predictor: Predictor,
+        predictor: Predictor | ClipPredictor,
         stack: contextlib.ExitStack,
         hide_faces: bool,
     ) -> None:
@@ -140,8 +104,12 @@ class _Annotator:
         self._path.write_bytes(content.tobytes())
 
 
-def read_neutral(path: str | os.PathLike[str], predictor: Predictor, looking: Looking) -> Neutral:
+def read_neutral(
+    path: str | os.PathLike[str], predictor: Predictor | ClipPredictor, looking: Looking
+) -> Neutral:
     """Return the mean over all faces of a picture, a video or a folder of them.
+
+    A network for clips takes videos only.
 
     Raises:
         UserError: it can't be read, or no face is in it.
@@ -152,7 +120,7 @@ def read_neutral(path: str | os.PathLike[str], predictor: Predictor, looking: Lo
     rows = (
         row
         for source in listing.sources
-        for seen in look(read_source(source), predictor, looking)
+        for seen in look_at(source, predictor, looking)
         for row in rows_of(seen, predictor)
     )
     return Neutral(means=mean_probabilities(rows, predictor.spec, str(path)))
@@ -160,7 +128,7 @@ def read_neutral(path: str | os.PathLike[str], predictor: Predictor, looking: Lo
 
 def process_source(
     source: Source,
-    predictor: Predictor,
+    predictor: Predictor | ClipPredictor,
     table: Tables,
     tally: Tally,
     copy_to: Path | None,
@@ -173,11 +141,11 @@ def process_source(
     """Add a file's rows to the table, and write its annotated copy.
 
     Args:
-        source: a picture or a video.
+        source: a picture or a video; a sound for a network that listens.
         predictor: finds the faces and runs the network.
         table: takes the rows.
         tally: is counted up as rows are written, so that it holds after an error too.
-        copy_to: the annotated copy; None for none.
+        copy_to: the annotated copy; None for none. A sound has none.
         looking: how often, and how; None: at every frame, whole.
         progress: is called with the number of frames read since the last call.
         summary: takes the rows too.
@@ -193,20 +161,29 @@ def process_source(
         differences = Differences(predictor.spec, neutral, source.kind == "video")
     with contextlib.ExitStack() as stack:
         annotator = None
-        if copy_to is not None:
+        if copy_to is not None and source.kind != "sound":
             annotator = _Annotator(copy_to, source, predictor, stack, hide_faces)
         if differences is not None:
             held_back = differences.rest
             stack.callback(lambda: table.write(held_back()))
-        for seen in look(read_source(source), predictor, looking or Looking(), progress):
+        # Frames of a network for clips come without their pictures: they are decoded once more.
+        pictures = read_source(source) if isinstance(predictor, ClipPredictor) else None
+        for seen in look_at(source, predictor, looking or Looking(), progress):
             rows = rows_of(seen, predictor)
             table.write(rows if differences is None else differences.add(rows))
             if summary is not None:
                 summary.add(rows)
+            if source.kind == "sound":
+                tally.windows += 1
+                continue
             tally.frames += 1
             tally.faces += len(seen.faces)
             tally.without_face += not seen.faces
             if annotator is not None:
+                if pictures is not None:
+                    number = seen.frame.number
+                    frame = next(frame for frame in pictures if frame.number == number)
+                    seen = seen._replace(frame=frame)
                 annotator.write(seen)
                 tally.annotated = copy_to
 
@@ -215,8 +192,9 @@ def count_frames(sources: Sequence[Source]) -> int | None:
     """Return about how many frames there are to read, None where a header does not say."""
     total = 0
     for source in sources:
-        if source.kind == "picture":
-            total += 1
+        if source.kind != "video":
+            # Of a sound there are no frames to count.
+            total += source.kind == "picture"
             continue
         try:
             found = read_info(source.path).num_frames

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from emojax.errors import MissingExtraError, UserError
+from emojax.runtime.looking import Looking, look
 from emojax.runtime.predictor import Given, Predictor
-from emojax.runtime.process import Looking, look, rows_of
+from emojax.runtime.process import rows_of
 from emojax.runtime.rows import Row, Value, column_types
 from emojax.runtime.sources import Frame, list_sources, read_source
 from emojax.video import BrokenVideoError

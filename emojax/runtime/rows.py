@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emojax.runtime.predictor import FaceResult
+from emojax.runtime.predictor import FaceResult, Heard
 from emojax.runtime.sources import Frame
 from emojax.spec import InputSpec
 
@@ -26,6 +26,8 @@ class Seen(NamedTuple):
     """From left to right; none is a result too."""
     face_ids: list[int]
     """Of each face, the same as long as it is in view."""
+    heard: Heard | None = None
+    """Of a frame without a face, what is said of the sound alone."""
 
 
 def column_types(spec: InputSpec) -> dict[str, type]:
@@ -36,7 +38,8 @@ def column_types(spec: InputSpec) -> dict[str, type]:
     1, `AU01_p` and `emotion_neutral_p` are 0..1, `emotion` is the name of the
     highest, `uncertain` is 1 where the highest is below the artifact's `uncertain_below` and
     empty where it has none; `face_size` is the box's height as a share of the frame's,
-    `blur` and `brightness` are those of `FaceResult`.
+    `blur` and `brightness` are those of `FaceResult`. Of a network for clips,
+    `window_start` and `window_end` say which clip the row's answer is about.
     """
     return {
         "file": str,
@@ -54,11 +57,14 @@ def column_types(spec: InputSpec) -> dict[str, type]:
         "face_size": float,
         "blur": float,
         "brightness": float,
+        **dict.fromkeys(("window_start", "window_end") if spec.frames > 1 else (), float),
     }
 
 
-def _uncertain(face: FaceResult, below: float | None) -> int | None:
-    return None if below is None or not face.emotions.size else int(face.emotions.max() < below)
+def _uncertain(answer: FaceResult | Heard, below: float | None) -> int | None:
+    if below is None or not answer.emotions.size:
+        return None
+    return int(answer.emotions.max() < below)
 
 
 def rows_of_frame(
@@ -68,6 +74,7 @@ def rows_of_frame(
     spec: InputSpec,
     thresholds: np.ndarray,
     uncertain_below: float | None = None,
+    heard: Heard | None = None,
 ) -> list[Row]:
     """Return a frame's rows, one per face; without a face one row with `success` 0.
 
@@ -78,6 +85,7 @@ def rows_of_frame(
         spec: names of the outputs.
         thresholds: float32 [action units]; a unit from here on is present (1).
         uncertain_below: 0..1, the score of the highest emotion below which it is uncertain.
+        heard: what is said of the sound alone, for a frame without a face.
     """
     empty: Row = dict.fromkeys(column_types(spec))
     empty |= {
@@ -87,7 +95,11 @@ def rows_of_frame(
         "success": 0,
     }
     if not faces:
-        return [empty]
+        return [
+            empty
+            if heard is None
+            else empty | _answer_cells(heard, spec, thresholds, uncertain_below)
+        ]
     height = frame.picture.shape[0]
     return [
         empty
@@ -96,25 +108,35 @@ def rows_of_frame(
             "confidence": face.detection.confidence,
             "success": 1,
             **{side: getattr(face.detection, side) for side in "xywh"},
-            **{
-                f"{name}_c": int(present)
-                for name, present in zip(
-                    spec.action_units, face.action_units >= thresholds, strict=True
-                )
-            },
-            **{
-                f"{name}_p": float(value)
-                for name, value in zip(spec.action_units, face.action_units, strict=True)
-            },
-            "emotion": face.emotion,
-            "uncertain": _uncertain(face, uncertain_below),
-            **{
-                f"emotion_{name}_p": float(value)
-                for name, value in zip(spec.emotions, face.emotions, strict=True)
-            },
+            **_answer_cells(face, spec, thresholds, uncertain_below),
             "face_size": face.detection.h / height,
             "blur": face.blur,
             "brightness": face.brightness,
         }
         for face, face_id in zip(faces, face_ids, strict=True)
     ]
+
+
+def _answer_cells(
+    answer: FaceResult | Heard,
+    spec: InputSpec,
+    thresholds: np.ndarray,
+    uncertain_below: float | None,
+) -> Row:
+    present = answer.action_units >= thresholds
+    cells: Row = {
+        "emotion": answer.emotion,
+        "uncertain": _uncertain(answer, uncertain_below),
+        **{f"{name}_c": int(on) for name, on in zip(spec.action_units, present, strict=True)},
+        **{
+            f"{name}_p": float(value)
+            for name, value in zip(spec.action_units, answer.action_units, strict=True)
+        },
+        **{
+            f"emotion_{name}_p": float(value)
+            for name, value in zip(spec.emotions, answer.emotions, strict=True)
+        },
+    }
+    if answer.window_s is not None:
+        cells["window_start"], cells["window_end"] = answer.window_s
+    return cells

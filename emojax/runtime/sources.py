@@ -13,7 +13,10 @@ import numpy as np
 from emojax.errors import UserError
 from emojax.files import require_file
 from emojax.picture import PICTURE_SUFFIXES, picture_kind, read_picture
-from emojax.video import VIDEO_SUFFIXES, read_frames
+from emojax.video import SOUND_SUFFIXES, VIDEO_SUFFIXES, read_frames
+
+Kind = Literal["picture", "video", "sound"]
+"""What a file is taken for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Source:
 
     path: Path
     """Where it is."""
-    kind: Literal["picture", "video"]
+    kind: Kind
     """What it is, after its content or its name."""
 
 
@@ -52,19 +55,21 @@ class Listing:
     """One for each path that leads to nothing."""
 
 
-def _kind_by_name(path: Path) -> Literal["picture", "video"] | None:
+def _kind_by_name(path: Path, listens: bool) -> Kind | None:
     suffix = path.suffix.lower()
     if suffix in PICTURE_SUFFIXES:
         return "picture"
+    if listens and suffix in SOUND_SUFFIXES:
+        return "sound"
     return "video" if suffix in VIDEO_SUFFIXES else None
 
 
-def _kind_of_file(path: Path) -> Literal["picture", "video"]:
+def _kind_of_file(path: Path, listens: bool) -> Kind:
     # A file that was named on purpose is taken for what it holds: `photo` without a
     # suffix is fine. What its name promises decides what it is blamed for.
     with require_file(path, "a picture or a video").open("rb") as file:
         is_picture = picture_kind(file.read(16)) is not None
-    return "picture" if is_picture else _kind_by_name(path) or "video"
+    return "picture" if is_picture else _kind_by_name(path, listens) or "video"
 
 
 def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
@@ -84,13 +89,16 @@ def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
 
 
 def list_sources(
-    paths: Sequence[str | os.PathLike[str]], leave_out: str | os.PathLike[str] | None = None
+    paths: Sequence[str | os.PathLike[str]],
+    leave_out: str | os.PathLike[str] | None = None,
+    listens: bool = False,
 ) -> Listing:
     """Return the pictures and videos that paths lead to.
 
     Args:
         paths: pictures, videos and folders, which are searched with their subfolders.
         leave_out: a folder whose files are no input, such as the one that is written to.
+        listens: sounds without pictures are input too.
     """
     kept_out = None if leave_out is None else Path(leave_out).resolve()
     sources: list[Source] = []
@@ -99,11 +107,11 @@ def list_sources(
     for path in map(Path, paths):
         try:
             if not path.is_dir():
-                sources.append(Source(path, _kind_of_file(path)))
+                sources.append(Source(path, _kind_of_file(path, listens)))
                 continue
             num_before = len(sources)
             for found in _walk(path, kept_out):
-                kind = _kind_by_name(found)
+                kind = _kind_by_name(found, listens)
                 if kind is None or found.name.startswith("."):
                     num_skipped += 1
                 else:
@@ -142,7 +150,7 @@ class Namer:
         self._taken: set[str] = set()
 
     def name(self, source: Source) -> Path:
-        """Return where a file's annotated copy goes."""
+        """Return where the annotated copy of a picture or a video goes."""
         return self.name_with(source, ".mp4" if source.kind == "video" else ".png")
 
     def name_with(self, source: Source, suffix: str) -> Path:

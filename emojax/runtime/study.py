@@ -59,7 +59,7 @@ class StudyFiles:
             summary: has taken its rows, all or those up to where it broke.
         """
         self._summaries.write([summary.row()])
-        if source.kind != "video":
+        if source.kind == "picture":
             return
         episodes = summary.episodes()
         self._episodes.write(episodes)

@@ -133,6 +133,8 @@ def test_a_clip_network_with_its_branches(tmp_path: Path) -> None:
     check(model, tmp_path / "both", "clip", frames=4, sound=SpectrogramSpec())
     model = AR5(SPEC.num_outputs, video_widths=(8, 16), sound_features=0)
     check(model, tmp_path / "video", "clip", frames=4)
+    model = AR5(SPEC.num_outputs, video_features=0, sound_widths=(8, 8))
+    check(model, tmp_path / "sound", "clip", frames=4, sound=SpectrogramSpec())
 
 
 @pytest.mark.parametrize("form", ["folded", "volume"])

@@ -63,10 +63,10 @@ def test_detector_settings_travel(tmp_path, model):
         ({"version": 2}, "artifact version 2"),
         ({"input": None}, "'input' is missing"),
         ({"input": {**SPEC.to_dict(), "version": 9}}, "version 9"),
-        ({"input": {**SPEC.to_dict(), "frames": 20}}, "a model for clips .20 frames at once"),
+        ({"input": {**SPEC.to_dict(), "frames": 20}}, "tells of 20 frames at once"),
         (
             {"input": SPEC.replace(frames=20, sound=SpectrogramSpec()).to_dict()},
-            "a model for clips .20 frames with their sound at once",
+            "tells of 20 frames with their sound at once",
         ),
         ({"input": {**SPEC.to_dict(), "height": 4}}, "height=4"),
         ({"outputs": {"action_units": [], "emotions": []}}, "disagree about action_units"),

@@ -9,8 +9,8 @@ import pytest
 
 import emojax.runtime
 from emojax.errors import UserError
+from emojax.runtime.looking import Looking
 from emojax.runtime.process import (
-    Looking,
     Tally,
     count_frames,
     prepare_folder,
