@@ -18,6 +18,10 @@ _POWER_FLOOR = 1e-10
 """Below this no power is told from silence: -100 dB of a full-scale square."""
 
 
+THESIS_WINDOW = 256
+"""Samples of the window in the thesis's code, which is `scipy.signal.spectrogram`'s default."""
+
+
 PRESETS: dict[str, SpectrogramSpec] = {
     "log_mel": SpectrogramSpec(),
     "narrow": SpectrogramSpec(window_ms=20, mel_bands=None, height=128, width=128),
@@ -164,7 +168,11 @@ def log_mel(
     return levels[::-1].astype(np.float32)
 
 
-def thesis_spectrogram(waveform: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+def thesis_spectrogram(
+    waveform: np.ndarray,
+    rng: np.random.Generator | None = None,
+    window: np.ndarray | None = None,
+) -> np.ndarray:
     """Return the spectrogram of the thesis's code, before it is resized.
 
     What `scipy.signal.spectrogram` does by default on 16-bit samples: windows
@@ -177,6 +185,7 @@ def thesis_spectrogram(waveform: np.ndarray, rng: np.random.Generator | None = N
         waveform: [samples], -1..1, 16 kHz.
         rng: where one is given, Gaussian noise of one unit of the 16-bit
             samples is added, as the code does in training.
+        window: float64 [256]; None: the Tukey window.
 
     Returns:
         float32 [129, frames], 0..1, row 0 the highest frequency.
@@ -187,9 +196,10 @@ def thesis_spectrogram(waveform: np.ndarray, rng: np.random.Generator | None = N
     samples = np.round(check_waveform(waveform) * 32767)
     if rng is not None:
         samples = samples + rng.standard_normal(len(samples))
-    frames = frame_signal(samples, 256, 256 - 32)
+    frames = frame_signal(samples, THESIS_WINDOW, THESIS_WINDOW - 32)
     frames = frames - frames.mean(axis=1, keepdims=True)
-    density = np.abs(np.fft.rfft(frames * tukey_window(256))) ** 2
+    window = tukey_window(THESIS_WINDOW) if window is None else window
+    density = np.abs(np.fft.rfft(frames * window)) ** 2
     # One-sided: all but the frequency 0 and the last stand for two. The constant
     # factor 1 / (rate * sum(window ** 2)) falls out with the maximum.
     density[:, 1:-1] *= 2
@@ -202,11 +212,30 @@ def _fit_duration(samples: np.ndarray, wanted: int) -> np.ndarray:
     return np.pad(samples[:wanted], (0, max(0, wanted - len(samples))))
 
 
+def make_window(spec: SpectrogramSpec) -> np.ndarray:
+    """Return the window that a spectrogram is made with, float64 [window length]."""
+    return tukey_window(THESIS_WINDOW) if spec.thesis else hann_window(spec.window_length)
+
+
+def stored_spectrogram(
+    waveform: np.ndarray,
+    spec: SpectrogramSpec,
+    mel_filters: np.ndarray | None = None,
+    window: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the network's view of a sound as shards keep it, uint8 [height, width], 0..255.
+
+    Arguments and errors are those of `spectrogram`.
+    """
+    return np.rint(255 * spectrogram(waveform, spec, mel_filters, window=window)).astype(np.uint8)
+
+
 def spectrogram(
     waveform: np.ndarray,
     spec: SpectrogramSpec,
     mel_filters: np.ndarray | None = None,
     rng: np.random.Generator | None = None,
+    window: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the network's view of a sound.
 
@@ -216,6 +245,7 @@ def spectrogram(
         mel_filters: [spec.mel_bands, spec.fft_length // 2 + 1], row 0 the lowest
             band; needed where the spec has mel bands.
         rng: adds Gaussian noise of one unit of 16-bit samples, for training.
+        window: as an artifact carries it; None: that of `make_window`.
 
     Returns:
         float32 [spec.height, spec.width], 0..1, row 0 the highest frequency,
@@ -227,13 +257,13 @@ def spectrogram(
     samples = check_waveform(waveform)
     if spec.duration_s is not None:
         samples = _fit_duration(samples, max(1, round(spec.duration_s * spec.sample_rate_hz)))
+    window = make_window(spec) if window is None else window
     if spec.thesis:
-        picture = thesis_spectrogram(samples, rng)
+        picture = thesis_spectrogram(samples, rng, window)
         size = (spec.width, spec.height)
         return np.clip(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
     if rng is not None:
         samples = samples + rng.standard_normal(len(samples)) / 32767
-    window = hann_window(spec.window_length)
     if spec.mel_bands is not None:
         wanted = (spec.mel_bands, spec.fft_length // 2 + 1)
         if mel_filters is None or mel_filters.shape != wanted:

@@ -66,6 +66,7 @@ _EXTRA_OF_PACKAGE: dict[str, str] = {
             "tensorflow",
             "tensorflow_datasets",
             "librosa",
+            "scipy",
             "sklearn",
             "matplotlib",
             "tensorboardX",
@@ -141,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_usage())
         return 0 if words else 2
     if words[0] in ("-V", "--version"):
-        from emojax import __version__
+        from emojax.version import __version__
 
         print(f"emojax {__version__}")
         return 0

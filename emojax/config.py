@@ -19,6 +19,7 @@ from emojax.spec import InputSpec
 
 ComputeType = Literal["auto", "float32", "bfloat16"]
 InputPath = Literal["auto", "resident", "streaming"]
+ReportedSplit = Literal["test", "validation"]
 CallSize = Literal["auto", "step", "epoch"]
 OutputChoice = Literal["all", "action_units", "emotions"]
 Activations = Literal["sigmoid", "softmax"]
@@ -27,6 +28,7 @@ Watched = Literal["validation_loss", "emotion_uar", "action_unit_f1", "action_un
 NETWORK_FIELDS = (
     "activation",
     "blocks",
+    "widths",
     "dropout",
     "norm_momentum",
     "video_features",
@@ -41,6 +43,7 @@ _CHOICES: dict[str, Any] = {
     "dtype": ComputeType,
     "compiled": CallSize,
     "input": InputPath,
+    "report_on": ReportedSplit,
     "outputs": OutputChoice,
     "emotion_activation": Activations,
     "watch": Watched,
@@ -74,6 +77,8 @@ class TrainConfig:
     blocks: tuple[int, ...] = ()
     """Of the ResNets and the Inceptions: blocks of each stage, as 2 2 2 2, or 3 5 2 of A, B
     and C; unset: the network's own."""
+    widths: tuple[int, ...] = ()
+    """Of the ResNets and ar2: channels of each stage, as 64 128 256 512; unset: its own."""
     extractor: str | None = None
     """Of ar4: the network that reads action units; unset: resnet18. It is trained first, for
     `epochs`, into the folder `extractor` of the run."""
@@ -92,19 +97,29 @@ class TrainConfig:
     """Of ar5: share of the training clips that lose their frames or their sound, half each, so
     that one set of weights serves video, sound, and both."""
     init: str = ""
-    """Folder of a trained run of the same network to start from, as runs/resnet18-fer2013-0. Where
-    the labels are others, the head is a new one. Unset: random parameters."""
+    """Folder of a trained run of the same network to start from, as runs/resnet18-fer2013-0, or
+    `faces`, the network that comes with emojax. Where the labels are others, the head is a new
+    one. Unset: random parameters."""
     frozen: tuple[str, ...] = ()
     """Stages that stay as they are, by name or pattern, as `stem` or `stage[12]_*`; their
     normalisation follows the new data."""
     stage_rates: tuple[str, ...] = ()
     """Factors of the learning rate by stage, NAME=FACTOR, as `stage*=0.1`; the last that fits
     holds."""
+    teachers: tuple[str, ...] = ()
+    """Folders of trained runs, of any network, whose mean answer to the same augmented picture is
+    aimed at beside the label (`loss.teacher_weight`): a small network learns from large ones."""
     patience: int = 0
     """Epochs without a better `watch` after which training stops; the best epoch's parameters are
     kept. 0: all epochs are run and the last one's are kept."""
     watch: Watched = "validation_loss"
     """What `patience` looks at, on the validation people."""
+    validate_every: int = 1
+    """Epochs from one look at the validation people, and checkpoint, to the next; the last epoch
+    has both. More than 1 where a device is done with an epoch in a second."""
+    report_on: ReportedSplit = "test"
+    """People whose figures stand in the results. validation: while something is still chosen, so
+    that nobody has looked at the test people when it counts."""
     dtype: ComputeType = "auto"
     """Compute type. auto: bfloat16 where the device computes in it, float32 on a CPU."""
     seed: int = 0
@@ -154,6 +169,8 @@ class TrainConfig:
         if not 0.0 <= self.modality_dropout <= 1.0:
             raise UserError(f"modality_dropout={self.modality_dropout}: wanted a share, 0..1")
         read_rates(self.stage_rates)
+        if self.validate_every < 1:
+            raise UserError(f"validate_every={self.validate_every}: wanted 1 or more epochs")
         if self.patience < 0:
             raise UserError(f"patience={self.patience}: wanted 0 or more epochs")
         if self.model == "ar4" and (self.init or self.frozen or self.stage_rates):
@@ -161,6 +178,8 @@ class TrainConfig:
                 "ar4 is trained in two stages of its own: fine-tune its extractor by itself, "
                 "or choose another --model"
             )
+        if self.model == "ar4" and self.teachers:
+            raise UserError("ar4 has an extractor for a teacher: leave teachers out")
         if self.extractor is not None:
             check_extractor(self.extractor)
         if self.model == "ar4" and self.outputs != "all":
@@ -213,7 +232,7 @@ def config_from_dict(fields: Any, source: str) -> TrainConfig:
         raise UserError(f"{source}: lacks the setting {missing[0]!r} of a training run")
     try:
         values = dict(fields)
-        for name in ("blocks", "frozen", "stage_rates"):
+        for name in ("blocks", "widths", "frozen", "stage_rates", "teachers"):
             # JSON has no tuples.
             values[name] = tuple(values[name])
         values["augment"] = AugmentConfig(**values["augment"])

@@ -155,6 +155,8 @@ def _refuse_what_needs_more(config: TrainConfig) -> None:
         raise UserError("patience: a fold has no people to be watched on: leave it 0")
     if config.input == "streaming":
         raise UserError("folds share what lies in device memory: use --input=resident")
+    if config.teachers:
+        raise UserError("teachers: only a single run has them yet: leave them out")
     if config.init:
         raise UserError("init: its people may be tested here: cross-validate without it")
     if config.loss.class_weights != "none":

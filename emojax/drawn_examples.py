@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from emojax.audio import spectrogram
+from emojax.audio import stored_spectrogram
 from emojax.data.mel import make_mel_filters
 from emojax.data.synthetic.clips import make_timeline, render_clip
 from emojax.data.synthetic.domains import DOMAINS, make_scene
@@ -52,7 +52,7 @@ def draw_examples(looks: Looks, spec: InputSpec, wanted: int) -> Recorded:
         if spec.sound is not None:
             voice = make_voice(rng, person, emotion, 2.0) / 32768
             filters = make_mel_filters(spec.sound)
-            spectrograms[index] = np.rint(255 * spectrogram(voice, spec.sound, filters))
+            spectrograms[index] = stored_spectrogram(voice, spec.sound, filters)
     turn = np.arange(wanted) % 3
     hidden = turn if looks == "clip" and spec.sound is not None else np.zeros_like(turn)
     return Recorded(

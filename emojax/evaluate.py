@@ -22,7 +22,7 @@ from emojax.data.resident import (
     share_votes,
 )
 from emojax.data.shards import FaceArrays
-from emojax.losses import output_losses
+from emojax.losses import activation, output_losses
 from emojax.models import forward
 from emojax.models.inputs import Looks, to_inputs
 from emojax.sharding import replicated, split_batch
@@ -55,21 +55,6 @@ def sampled_faces(
 def middle_faces(arrays: FaceArrays) -> UInt8[np.ndarray, "example height width"]:
     """Return the middle frame of each example: what stands for a clip where one frame is seen."""
     return sampled_faces(arrays, 1)[:, 0]
-
-
-def activation(
-    logits: Float[Array, "batch outputs"], spec: InputSpec
-) -> Float[Array, "batch outputs"]:
-    """Return probabilities, each group by the spec's activation; the exported graph ends in it."""
-    units = len(spec.action_units)
-    functions = {"sigmoid": jax.nn.sigmoid, "softmax": jax.nn.softmax}
-    return jnp.concatenate(
-        [
-            functions[spec.action_unit_activation](logits[:, :units]),
-            functions[spec.emotion_activation](logits[:, units:]),
-        ],
-        axis=1,
-    )
 
 
 Answers = tuple[

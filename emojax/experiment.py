@@ -43,8 +43,10 @@ from emojax.run import (
     write_json,
 )
 from emojax.sharding import make_mesh, replicated, split_batch
+from emojax.shipped import find_model
 from emojax.spec import InputSpec
 from emojax.train import (
+    Teacher,
     Trainer,
     TrainState,
     best_epoch,
@@ -54,6 +56,7 @@ from emojax.train import (
     make_trainer,
 )
 from emojax.weights import averaged
+from emojax.weights_file import WEIGHTS, read_weights
 
 BEST = "best"
 """Folder of the best epoch's state in a run with `patience`."""
@@ -74,6 +77,7 @@ def build_network(config: TrainConfig, spec: InputSpec, *, frozen: bool | None =
         activation=config.activation,
         norm_momentum=config.norm_momentum,
         blocks=config.blocks,
+        widths=config.widths,
         dtype=compute_dtype(config.dtype),
         extractor=config.extractor,
         frozen=frozen,
@@ -96,6 +100,7 @@ def _trainer(
     extractor: Any = None,
     class_weights: np.ndarray | None = None,
     trained: Mapping[str, Any] | None = None,
+    teachers: Sequence[Teacher] = (),
 ) -> Trainer:
     """Return the compiled calls of a run; of ar4's, those of its perceptron.
 
@@ -108,6 +113,7 @@ def _trainer(
             where they come from a checkpoint.
         class_weights: of `losses.balance`.
         trained: variables to start from, of `finetune.take_over`.
+        teachers: of `load_teachers`; of ar4 none.
     """
     if config.model != "ar4":
         return make_trainer(
@@ -118,6 +124,7 @@ def _trainer(
             devices,
             trained=trained,
             class_weights=class_weights,
+            teachers=teachers,
         )
     optim = dataclasses.replace(config.optim, learning_rate=config.perceptron_learning_rate)
     return make_trainer(
@@ -236,20 +243,41 @@ class _Silent:
         pass
 
 
-def _require_test_people(info: DatasetInfo) -> None:
+def _require_test_people(info: DatasetInfo, config: TrainConfig) -> None:
     # Known before an hour of training rather than after it.
-    if info.num_examples["test"] == 0:
+    if info.num_examples[config.report_on] == 0:
         raise UserError(
-            f"{info.folder}: nobody is in the split `test`, so there is nothing to report on: "
-            "put some people there in the manifest, or leave its column `split` empty"
+            f"{info.folder}: nobody is in the split `{config.report_on}`, so there is nothing to "
+            "report on: put some people there in the manifest, or leave its column `split` empty"
         )
+
+
+def load_teachers(config: TrainConfig, spec: InputSpec) -> list[Teacher]:
+    """Return the networks that a run learns from, in the run's own compute type.
+
+    Raises:
+        UserError: a folder without a trained network, or one that sees or answers other things.
+    """
+    teachers = []
+    for folder in config.teachers:
+        old = load_network(find_model(folder))
+        if old.spec != spec:
+            fields = old.spec.to_dict()
+            other = [name for name, value in spec.to_dict().items() if fields[name] != value]
+            raise UserError(
+                f"{folder}: its {', '.join(other)} is not this run's: a teacher answers the same "
+                "question about the same input"
+            )
+        model = build_network(dataclasses.replace(old.config, dtype=config.dtype), spec)
+        teachers.append(Teacher(model, old.variables))
+    return teachers
 
 
 def _start(config: TrainConfig, spec: InputSpec) -> dict[str, Any] | None:
     """Return the variables of the run that this one starts from, None where it has none."""
     if not config.init:
         return None
-    old = load_network(Path(config.init))
+    old = load_network(find_model(config.init))
     if old.config.model != config.model:
         raise UserError(f"{config.init}: is a {old.config.model}: use --model={old.config.model}")
     network, looks = build_network(config, spec), looks_at(config.model)
@@ -304,7 +332,7 @@ def train_run(
             f"{data}: nobody is in the split `validation`, which training is watched on: "
             "put some people there in the manifest, or leave its column `split` empty"
         )
-    _require_test_people(info)
+    _require_test_people(info, config)
     extractor = _train_extractor(config, folder, data) if config.model == "ar4" else None
     _require_votes(config, info)
     weights = _class_weights(config, spec, info, train, usable)
@@ -315,6 +343,7 @@ def train_run(
         extractor=extractor,
         class_weights=weights,
         trained=trained,
+        teachers=load_teachers(config, spec),
     )
     examples = (
         make_stream(
@@ -436,8 +465,9 @@ def finish_run(
         train: the training split for the pixel baseline, None to leave that out.
     """
     config, spec, data = load_run(folder)
-    test = keep_labels(load_split(data, "test"), spec)
-    results["data"]["splits"] |= data_facts(data, {"test": test})["splits"]
+    test = keep_labels(load_split(data, config.report_on), spec)
+    results["reported_on"] = config.report_on
+    results["data"]["splits"] |= data_facts(data, {config.report_on: test})["splits"]
     results["test"] = score_modalities(test, predict, variables_of(state), config, spec)
     if not is_first():
         return results
@@ -504,10 +534,18 @@ class TrainedNetwork(NamedTuple):
 def load_network(folder: Path) -> TrainedNetwork:
     """Return the network of a run from its newest checkpoint, computing in float32.
 
+    A model that comes with emojax has its weights in a file instead.
+
     Raises:
         UserError: no run there, or no checkpoint yet.
     """
     config, spec, data = load_run(folder)
+    if (folder / WEIGHTS).is_file():
+        model = build_network(dataclasses.replace(config, dtype="float32"), spec)
+        looks = looks_at(config.model)
+        shapes = jax.eval_shape(lambda: init_variables(model, looks, spec, jax.random.key(0)))
+        variables = read_weights(folder / WEIGHTS, shapes)
+        return TrainedNetwork(model, variables, config, spec, data)
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder}: no checkpoint yet: train first")
     model = build_network(dataclasses.replace(config, dtype="float32"), spec)

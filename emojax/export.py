@@ -8,6 +8,7 @@ artifact/
   model_int8.tflite     the same, computed in whole numbers; inputs and output are float32
   spec.json             the contract: input, outputs, detector, training data, licence, commit,
                         and for each model its checksum, agreement and figures
+  sound.npz             mel filters and window, for a network that listens
   golden.npz            drawn faces and the answers to them
   saved_model/          the same graph for TensorFlow
 ```
@@ -15,6 +16,7 @@ artifact/
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -29,12 +31,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from emojax.calibration import Calibration
+from emojax.data.mel import make_mel_filters
 from emojax.data.quiet import held_back_stderr
 from emojax.data.shards import FaceArrays
 from emojax.errors import UserError
-from emojax.evaluate import activation, sampled_faces
+from emojax.evaluate import sampled_faces
 from emojax.face import HaarDetector
 from emojax.files import write_json
+from emojax.filter_bank import REFERENCE, SOUND, write_filter_bank
 from emojax.golden import (
     GOLDEN,
     Golden,
@@ -44,6 +49,7 @@ from emojax.golden import (
     write_golden,
 )
 from emojax.litert import Network
+from emojax.losses import activation
 from emojax.models import forward
 from emojax.models.inputs import Clip, Looks
 from emojax.quantise import FLOAT_PARTS, to_float16, to_int8
@@ -227,6 +233,22 @@ def _best_precision(figures: Mapping[str, Figures | None]) -> str:
     return "int8" if costs and max(costs) <= COST else "float32"
 
 
+def _calibration_fields(calibrated: Calibration | None, spec: InputSpec) -> Figures:
+    """Return the sections `thresholds` and `calibration` of spec.json."""
+    if calibrated is None:
+        return {"thresholds": {"action_units": [0.5] * len(spec.action_units)}}
+    return {
+        "thresholds": {
+            "action_units": list(calibrated.thresholds),
+            "uncertain_below": calibrated.uncertain_below,
+        },
+        "calibration": {
+            "temperature": dataclasses.asdict(calibrated.temperatures),
+            "fitted_on": calibrated.facts,
+        },
+    }
+
+
 def export_artifact(
     model: nn.Module,
     variables: Any,
@@ -239,8 +261,11 @@ def export_artifact(
     *,
     training: dict[str, Any],
     metrics: dict[str, Any],
-    score: Callable[[Network], Figures] | None = None,
+    clip: dict[str, Any] | None = None,
+    calibrate: Callable[[Network], Calibration] | None = None,
+    score: Callable[[Network, Calibration | None], Figures] | None = None,
     threads: int = 1,
+    mirrored: bool = False,
     say: Callable[[str], object] = lambda _: None,
 ) -> dict[str, Any]:
     """Write an artifact folder, whole or not at all, and return what its spec.json says.
@@ -257,9 +282,14 @@ def export_artifact(
         out: the artifact's folder; an artifact that is there is replaced.
         training: what it was trained on, for the user.
         metrics: figures on held-out people, by Flax.
+        clip: how clips are taken out of a video, for a network that looks at them.
+        calibrate: chooses temperatures and thresholds for the float32 model; they are used with
+            all precisions. None: answers stay as they are, a unit is present from one half on.
         score: figures of an exported model on held-out people; None: none are taken, and
             float32 is what is used by default.
         threads: of the processor, while figures are taken.
+        mirrored: a face is answered with the mean for itself and for its mirror image; so are the
+            figures taken, while what is compared with Flax is the network's own answer.
         say: is told what comes next.
 
     Raises:
@@ -288,7 +318,7 @@ def export_artifact(
                 threads,
             )
         files: dict[str, Figures] = {}
-        answers, figures = {}, {}
+        answers, figures, calibrated = {}, {}, None
         for precision, content in contents.items():
             name, tolerance = FILE_NAMES[precision], TOLERANCES[precision]
             (aside / name).write_bytes(content)
@@ -296,9 +326,13 @@ def export_artifact(
                 network = Network(content, threads, name)
                 answers[precision] = network.answers(named)
             difference = check_agreement(expected, answers[precision], tolerance, precision)
+            network.mirrored = mirrored
+            if precision == "float32" and calibrate is not None:
+                say("calibration")
+                calibrated = calibrate(network)
             if score is not None:
                 say(f"figures of {precision}")
-            figures[precision] = None if score is None else score(network)
+            figures[precision] = None if score is None else score(network, calibrated)
             files[precision] = {
                 "name": name,
                 "sha256": hashlib.sha256(content).hexdigest(),
@@ -324,8 +358,11 @@ def export_artifact(
                 "action_units": list(spec.action_units),
                 "emotions": list(spec.emotions),
             },
-            "thresholds": {"action_units": [0.5] * len(spec.action_units)},
+            **_calibration_fields(calibrated, spec),
+            **({} if clip is None else {"clip": clip}),
+            **_write_sound(aside, spec),
             "detector": HaarDetector().settings(),
+            "mirrored": mirrored,
             "files": files,
             "default": _best_precision(figures),
             "golden": {
@@ -335,9 +372,15 @@ def export_artifact(
             "training": training,
             "licence": "Apache-2.0",
             "commit": source_commit(),
-            "metrics": metrics,
+            "metrics": {
+                **metrics,
+                "expected_calibration_error": (figures["float32"] or {}).get(
+                    "expected_calibration_error"
+                ),
+            },
         }
-        write_json(aside / "spec.json", sealed(fields))
+        fields = sealed(fields)
+        write_json(aside / "spec.json", fields)
         # mkdtemp's folders are for their owner alone; an artifact is to be handed on.
         aside.chmod(0o777 & ~_umask())
         if out.exists():
@@ -346,6 +389,16 @@ def export_artifact(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return fields
+
+
+def _write_sound(folder: Path, spec: InputSpec) -> dict[str, Any]:
+    """Write what spectrograms are made with, and return what spec.json says of it, by its key."""
+    if spec.sound is None:
+        return {}
+    path = folder / SOUND
+    write_filter_bank(path, spec.sound, make_mel_filters(spec.sound))
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"sound": {"name": SOUND, "sha256": checksum, "reference": REFERENCE}}
 
 
 def _umask() -> int:

@@ -6,15 +6,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from emojax.archive import read_arrays
 from emojax.errors import UserError
 from emojax.face import normalise
-from emojax.files import require_file
 from emojax.spec import InputSpec
 
 GOLDEN = "golden.npz"
@@ -41,9 +40,24 @@ class Golden(NamedTuple):
     int8: np.ndarray | None  # float32 [n, outputs], the int8 model's where it was made
 
 
-def name_inputs(
-    recorded: Recorded, looks: Literal["picture", "frames", "clip"], spec: InputSpec
-) -> dict[str, np.ndarray]:
+Looks = Literal["picture", "frames", "clip"]
+"""What a network looks at; `models.inputs.Looks` for those that need no network."""
+
+
+def input_shapes(looks: Looks, spec: InputSpec) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the inputs of `name_inputs`, for one example."""
+    if looks == "picture":
+        return {"faces": (1, spec.height, spec.width, spec.channels)}
+    shapes: dict[str, tuple[int, ...]] = {"frames": (1, spec.frames, spec.height, spec.width)}
+    if looks == "clip":
+        shapes["has_frames"] = (1,)
+        if spec.sound is not None:
+            shapes |= {"spectrogram": (1, spec.sound.height, spec.sound.width, 1)}
+            shapes |= {"has_sound": (1,)}
+    return shapes
+
+
+def name_inputs(recorded: Recorded, looks: Looks, spec: InputSpec) -> dict[str, np.ndarray]:
     """Return the artifact's inputs by name, float32, one row per example.
 
     `faces` [n, height, width, 1] for a picture; `frames` [n, time, height, width] for the
@@ -99,23 +113,7 @@ def read_golden(path: Path, spec: InputSpec) -> Golden:
         UserError: no such file, a damaged one, or arrays that are not the spec's.
     """
     forms = _forms(spec)
-    arrays: dict[str, np.ndarray] = {}
-    try:
-        with zipfile.ZipFile(require_file(path, "an artifact's recorded answers")) as members:
-            if sum(member.file_size for member in members.infolist()) > LARGEST_BYTES:
-                raise ValueError(f"unpacks to more than {LARGEST_BYTES >> 20} MiB")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in forms if name in file}
-        # NumPy gives the bytes of a member that is no array.
-        if strange := [name for name in arrays if not isinstance(arrays[name], np.ndarray)]:
-            raise ValueError(f"{strange[0]!r} is no array")
-    except UserError:
-        raise
-    # A damaged archive can fail in NumPy, in zlib and in zipfile, each with errors of its own.
-    except Exception as error:
-        raise UserError(
-            f"{path}: can't be read ({error}): copy or export the artifact again"
-        ) from None
+    arrays = read_arrays(path, forms, "an artifact's recorded answers", LARGEST_BYTES)
     count = next(iter(arrays["crops"].shape), 0) if "crops" in arrays else 0
     for name, (dtype, shape) in forms.items():
         if name not in arrays and name == "int8":

@@ -40,18 +40,21 @@ def input_name(details: Mapping[str, Any]) -> str:
 class Network:
     """A model with float32 inputs and one float32 output. One thread at a time may use it."""
 
-    def __init__(self, model: bytes, threads: int, source: str) -> None:
+    def __init__(self, model: bytes, threads: int, source: str, *, mirrored: bool = False) -> None:
         """Make it ready.
 
         Args:
             model: the flatbuffer.
             threads: of the processor.
             source: where the model comes from, for the message.
+            mirrored: `answers` is the mean for each face and for its mirror image: a little more
+                accurate, at twice the time.
 
         Raises:
             UserError: LiteRT does not take the model.
         """
         self._source = source
+        self.mirrored = mirrored
         self._interpreter = open_interpreter(model, threads, source)
         self._places = {
             input_name(details): details["index"]
@@ -90,6 +93,13 @@ class Network:
         Args:
             named: the inputs, float32 [n, ...] each.
         """
+        found = self._answers(named)
+        if not self.mirrored:
+            return found
+        faces = np.ascontiguousarray(named["faces"][..., ::-1, :])
+        return (found + self._answers({**named, "faces": faces})) / 2
+
+    def _answers(self, named: Mapping[str, np.ndarray]) -> np.ndarray:
         count = len(next(iter(named.values())))
         return np.stack(
             [

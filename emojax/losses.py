@@ -42,6 +42,9 @@ class LossConfig:
     label, where an example has such votes (CREMA-D; FER+ has `face`)."""
     confidence: bool = True
     """Whether a label weighs as much as its annotators were sure of it."""
+    teacher_weight: float = 0.7
+    """Of the answers of `teachers`, 0..1; what is left of 1 weighs the label. An example without a
+    label has the teachers' answer alone. Source: Hinton et al. 2015, at temperature 1."""
 
     def __post_init__(self) -> None:
         """Refuse what no label can be."""
@@ -53,6 +56,8 @@ class LossConfig:
                 )
         if not 0.0 <= self.label_smoothing < 1.0:
             raise UserError(f"loss.label_smoothing={self.label_smoothing!r}: wanted below 1")
+        if not 0.0 <= self.teacher_weight <= 1.0:
+            raise UserError(f"loss.teacher_weight={self.teacher_weight!r}: wanted 0..1")
         if not self.class_weight_limit >= 1.0:
             raise UserError(
                 f"loss.class_weight_limit={self.class_weight_limit!r}: wanted 1 or more"
@@ -134,6 +139,38 @@ def make_targets(batch: Batch, spec: InputSpec, config: LossConfig = HARD) -> Ta
             kinds = kinds.at[units:].set(len(spec.emotions))
         values = (1 - config.label_smoothing) * values + config.label_smoothing / kinds
     return Targets(values, weights)
+
+
+def heed_teachers(
+    targets: Targets, answers: Float[Array, "batch outputs"], weight: float
+) -> Targets:
+    """Return targets between the labels and the teachers' answers.
+
+    Args:
+        targets: the labels'.
+        answers: the teachers' mean probabilities.
+        weight: of an answer, 0..1; the label's own is multiplied with what is left.
+    """
+    kept = (1 - weight) * targets.weights
+    whole = kept + weight
+    # With weight 0 an example without a label has no weight at all.
+    values = (kept * targets.values + weight * answers) / jnp.maximum(whole, 1e-8)
+    return Targets(values, whole)
+
+
+def activation(
+    logits: Float[Array, "batch outputs"], spec: InputSpec
+) -> Float[Array, "batch outputs"]:
+    """Return probabilities, each group by the spec's activation; the exported graph ends in it."""
+    units = len(spec.action_units)
+    functions = {"sigmoid": jax.nn.sigmoid, "softmax": jax.nn.softmax}
+    return jnp.concatenate(
+        [
+            functions[spec.action_unit_activation](logits[:, :units]),
+            functions[spec.emotion_activation](logits[:, units:]),
+        ],
+        axis=1,
+    )
 
 
 def count_labels(

@@ -24,8 +24,11 @@ def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> No
     figure = Figure(figsize=(10, 3.6))
     left, right = figure.subplots(1, 2)
     left.plot(epochs, [row["loss"] for row in history], color=BLUE, label="training")
+    # Not every epoch ends with a look at the validation people.
+    seen = [row for row in history if row.get("validation_loss") is not None]
+    watched = [row["epoch"] for row in seen]
     left.plot(
-        epochs, [row["validation_loss"] for row in history], "--", color=ORANGE, label="validation"
+        watched, [row["validation_loss"] for row in seen], "--", color=ORANGE, label="validation"
     )
     left.set(xlabel="epoch", ylabel="binary cross-entropy", ylim=(0, None), title="Loss")
     left.legend(frameon=False)
@@ -34,9 +37,9 @@ def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> No
         ("action_unit_f1", "--", ORANGE, "action units: macro F1"),
         ("action_unit_roc_area", ":", GREEN, "action units: macro ROC area"),
     ):
-        values = [row[key] for row in history if row.get(key) is not None]
-        if len(values) == len(epochs):
-            right.plot(epochs, values, style, color=colour, label=label)
+        values = [row[key] for row in seen if row.get(key) is not None]
+        if len(values) == len(watched):
+            right.plot(watched, values, style, color=colour, label=label)
     right.set(xlabel="epoch", ylim=(0, 1.02), title="Validation, people not trained on")
     if right.lines:
         right.legend(frameon=False, loc="lower right", fontsize=8)

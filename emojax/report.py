@@ -89,6 +89,8 @@ def terminal_table(results: dict[str, Any]) -> str:
             f"{_number(row['chance']):>7}{_number(row['pixel_baseline']):>8}"
             f"{row['people']:>8}{row['examples']:>10}"
         )
+    if results.get("reported_on") == "validation":
+        lines.append("on the validation people, whom choices were made by: no figures to publish")
     lines.append("chance: the best constant answer; pixels: logistic regression on the pixels")
     return "\n".join(lines)
 

@@ -28,7 +28,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax
 
-from emojax import __version__
 from emojax.cluster import agree
 from emojax.config import TrainConfig, config_from_dict, differences
 from emojax.data.room import choose_input
@@ -36,6 +35,7 @@ from emojax.data.shards import DatasetInfo
 from emojax.errors import UserError
 from emojax.files import is_full_disk, write_json
 from emojax.spec import InputSpec, read_json, spec_from_dict
+from emojax.version import __version__
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,16 @@ class SpectrogramSpec:
     def __post_init__(self) -> None:
         """Refuse values that give no spectrogram."""
         for name in ("window_ms", "hop_ms", "range_db", "sample_rate_hz", "height", "width"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"{name}={getattr(self, name)!r}: wanted a number above 0")
-        if self.duration_s is not None and not self.duration_s > 0:
-            raise UserError(f"duration_s={self.duration_s!r}: wanted seconds above 0, or None")
+        if self.duration_s is not None and not 0 < self.duration_s <= 3600:
+            raise UserError(f"duration_s={self.duration_s!r}: wanted seconds, 0..3600, or None")
         if self.mel_bands is not None and self.mel_bands < 1:
             raise UserError(f"mel_bands={self.mel_bands!r}: wanted 1 or more, or None")
+        for name, most in (("fft_length", 2**16), ("height", 4096), ("width", 4096)):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and 1 <= value <= most):
+                raise UserError(f"{name}={value!r}: wanted a whole number, 1..{most}")
         if self.window_length < 2 or self.window_length > self.fft_length:
             raise UserError(
                 f"window_ms={self.window_ms!r} is {self.window_length} samples: "

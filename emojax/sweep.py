@@ -214,6 +214,8 @@ def _refuse_what_needs_more(config: TrainConfig) -> None:
         raise UserError("patience: runs at once make as many steps as each other: leave it 0")
     if config.input == "streaming":
         raise UserError("runs share what lies in device memory: use --input=resident")
+    if config.teachers:
+        raise UserError("teachers: only a single run has them yet: leave them out")
     if config.init:
         raise UserError("init: a sweep starts from random parameters: leave it out")
     if config.loss.class_weights != "none":

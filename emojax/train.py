@@ -37,7 +37,7 @@ from emojax.data.resident import Batch, Resident, draw_frames, place, take_batch
 from emojax.errors import Terminated, UserError
 from emojax.finetune import read_rates, stage_factors
 from emojax.finite import finite_losses
-from emojax.models import looks_at
+from emojax.models import forward, looks_at
 from emojax.models.inputs import Looks, spread_inputs, to_inputs, zero_inputs
 from emojax.models.layers import Outputs
 from emojax.optim import make_optimiser
@@ -127,6 +127,33 @@ def clip_loss(
     return mean(outputs.logits) + config.auxiliary_weight * sum(own, jnp.zeros(()))
 
 
+class Teacher(NamedTuple):
+    """A trained network that another one learns from."""
+
+    model: nn.Module
+    """Of the same outputs, and looking at the same inputs."""
+    variables: Any
+    """Its own, as `apply` takes them."""
+
+
+def ask_teachers(
+    models: Sequence[nn.Module], variables: Sequence[Any], inputs: Any, spec: InputSpec
+) -> Float[Array, "batch outputs"]:
+    """Return the teachers' mean probabilities.
+
+    Args:
+        models: the networks.
+        variables: of each.
+        inputs: the batch that the pupil sees, augmented.
+        spec: how logits become probabilities.
+    """
+    answers = [
+        losses.activation(forward(model, own, inputs).logits, spec)
+        for model, own in zip(models, variables, strict=True)
+    ]
+    return sum(answers[1:], answers[0]) / len(answers)
+
+
 def change_batch(
     key: PRNGKeyArray, batch: Batch, targets: losses.Targets, spec: InputSpec, config: TrainConfig
 ) -> tuple[Batch, losses.Targets]:
@@ -165,6 +192,7 @@ def make_train_step(
     batch_sharding: jax.sharding.Sharding | None,
     class_weights: Float[np.ndarray, "2 outputs"] | None = None,
     still: Sequence[str] = (),
+    teachers: Sequence[nn.Module] = (),
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """Return the update `(state, resident, index, key) -> (state, metrics)`, not yet compiled.
 
@@ -173,7 +201,7 @@ def make_train_step(
     are those of `losses.balance`; parameters that are `still`, by their top name, get no
     gradient, while their normalisation goes on to follow the data. The batch is spread by
     `batch_sharding`; None: it stays where it is. An optimiser with the learning rate as an
-    argument wants it as the update's fifth, `rate`.
+    argument wants it as the update's fifth, `rate`; `taught` are the teachers' variables.
     """
     looks = looks_at(config.model)
 
@@ -183,6 +211,7 @@ def make_train_step(
         index: Int[Array, " batch"] | None,
         key: PRNGKeyArray,
         rate: Float[Array, ""] | None = None,
+        taught: Sequence[Any] = (),
     ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
         frame_key, augment_key, dropout_key, mask_key = jax.random.split(key, 4)
@@ -203,6 +232,9 @@ def make_train_step(
         inputs = to_inputs(looks, batch.frames, batch.spectrograms, has_sound, has_frames)
         if batch_sharding is not None:
             inputs = spread_inputs(inputs, batch_sharding)
+        if teachers:
+            answers = ask_teachers(teachers, taught, inputs, spec)
+            targets = losses.heed_teachers(targets, answers, config.loss.teacher_weight)
 
         def loss_of(params: Any) -> tuple[jax.Array, Any]:
             params = {
@@ -343,6 +375,7 @@ def make_trainer(
     frozen: Sequence[str] = (),
     trained: Mapping[str, Any] | None = None,
     class_weights: Float[np.ndarray, "2 outputs"] | None = None,
+    teachers: Sequence[Teacher] = (),
 ) -> Trainer:
     """Return a run's compiled calls over the devices (all of them where none are named).
 
@@ -357,6 +390,7 @@ def make_trainer(
         trained: variables to start from instead of fresh ones, by collection and top name:
             `{"params": {"extractor": ...}, "batch_stats": {"extractor": ...}}`.
         class_weights: of `losses.balance`; None: all labels weigh alike.
+        teachers: whose answers are aimed at, as `config.loss.teacher_weight` has it.
 
     Raises:
         UserError: no examples, or a batch that the devices can't share.
@@ -371,9 +405,12 @@ def make_trainer(
     everywhere = replicated(mesh)
     # A key is no array of the host: as a result it comes to lie on every process's devices.
     step_key = jax.jit(lambda key: key, out_shardings=everywhere)(step_key)
+    models = [teacher.model for teacher in teachers]
     train_step = make_train_step(
-        model, optimiser, spec, config, split_batch(mesh), class_weights, still
+        model, optimiser, spec, config, split_batch(mesh), class_weights, still, models
     )
+    # Arguments of the compiled calls: as constants they would be compiled into them.
+    taught = place([teacher.variables for teacher in teachers], everywhere)
 
     def init() -> TrainState:
         return make_state(model, looks_at(config.model), spec, optimiser, init_key)
@@ -382,20 +419,23 @@ def make_trainer(
         return epoch_order(order_key, epoch, num_examples, steps_per_epoch, config.batch_size)
 
     def one_step(
-        state: TrainState, resident: Resident, order: jax.Array, key: PRNGKeyArray
+        state: TrainState, resident: Resident, order: jax.Array, key: PRNGKeyArray, taught: Any
     ) -> tuple[TrainState, Metrics]:
-        return train_step(state, resident, order[state.step % steps_per_epoch], key)
+        index = order[state.step % steps_per_epoch]
+        return train_step(state, resident, index, key, taught=taught)
 
     def one_batch(
-        state: TrainState, batch: Resident, key: PRNGKeyArray
+        state: TrainState, batch: Resident, key: PRNGKeyArray, taught: Any
     ) -> tuple[TrainState, Metrics]:
-        return train_step(state, batch, None, key)
+        return train_step(state, batch, None, key, taught=taught)
 
     def whole_epoch(
-        state: TrainState, resident: Resident, order: jax.Array, key: PRNGKeyArray
+        state: TrainState, resident: Resident, order: jax.Array, key: PRNGKeyArray, taught: Any
     ) -> tuple[TrainState, Metrics]:
         return jax.lax.scan(
-            lambda carried, index: train_step(carried, resident, index, key), state, order
+            lambda carried, index: train_step(carried, resident, index, key, taught=taught),
+            state,
+            order,
         )
 
     compiled_init = jax.jit(init, out_shardings=everywhere)
@@ -426,9 +466,11 @@ def make_trainer(
         by_epoch=runs_by_epoch(config),
         init=start,
         order=lambda epoch: compiled_order(np.int32(epoch)),
-        step=lambda state, resident, order: compiled_step(state, resident, order, step_key),
-        epoch=lambda state, resident, order: compiled_epoch(state, resident, order, step_key),
-        batch_step=lambda state, batch: compiled_batch_step(state, batch, step_key),
+        step=lambda state, resident, order: compiled_step(state, resident, order, step_key, taught),
+        epoch=lambda state, resident, order: compiled_epoch(
+            state, resident, order, step_key, taught
+        ),
+        batch_step=lambda state, batch: compiled_batch_step(state, batch, step_key, taught),
     )
 
 
@@ -617,6 +659,15 @@ def fit(
                 * trainer.config.batch_size
                 / (time.monotonic() - started),
             }
+            last = done >= trainer.total_steps
+            if row["epoch"] % trainer.config.validate_every and not last:
+                progress = Progress([*progress.history, row])
+                # Asked here as at a checkpoint: all processes do.
+                asked = agree(stopping[0] if stopping else 0)
+                if asked:
+                    save(checkpoints, done, state, progress)
+                    break
+                continue
             on_epoch(state, row)
             progress = Progress([*progress.history, row])
             if best is not None and _is_best(trainer.config, progress.history):

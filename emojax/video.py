@@ -28,6 +28,11 @@ VIDEO_SUFFIXES: frozenset[str] = frozenset(
 )
 """What a video is called, in lower case: what a folder is searched for."""
 
+SOUND_SUFFIXES: frozenset[str] = frozenset(
+    {".wav", ".mp3", ".flac", ".aac", ".m4a", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".wma"}
+)
+"""What a sound without pictures is called, in lower case."""
+
 # Playlists, device readers, still pictures and text art are demuxers too: name what is wanted.
 _FORMATS = (
     "mov,avi,matroska,flv,mpegts,mpeg,mpegvideo,asf,ogg,nut,dv,h264,hevc,m4v,ivf,"
@@ -379,18 +384,31 @@ def _decode(packet: Any) -> tuple[list[Any], bool]:
 
 
 def read_sound(path: str | os.PathLike[str], sample_rate_hz: int = 16000) -> np.ndarray | None:
-    """Return the sound of a video or sound file, mixed to one channel and resampled.
+    """Return the sound of a video or sound file as a whole, None where there is no sound stream.
+
+    Arguments and errors are those of `sound_pieces`.
+
+    Returns:
+        float32 [samples], -1..1.
+    """
+    pieces = list(sound_pieces(path, sample_rate_hz))
+    return np.concatenate(pieces) if pieces else None
+
+
+def sound_pieces(path: str | os.PathLike[str], sample_rate_hz: int = 16000) -> Iterator[np.ndarray]:
+    """Yield the sound of a video or sound file, mixed to one channel and resampled, in pieces.
 
     Sample 0 is the zero of `read_frames`' timestamps: sound that starts later is
     preceded by silence. Sound that breaks in the middle comes back up to there;
-    the picture's reader says that the file is cut off.
+    the picture's reader says that the file is cut off. Without a sound stream
+    there is no piece.
 
     Args:
         path: a container with sound, with or without video.
         sample_rate_hz: samples per second of what comes back.
 
-    Returns:
-        float32 [samples], -1..1; None where there is no sound stream.
+    Yields:
+        float32 [samples], -1..1.
 
     Raises:
         UserError: missing, empty, no container, sound of which nothing can be decoded or
@@ -400,47 +418,49 @@ def read_sound(path: str | os.PathLike[str], sample_rate_hz: int = 16000) -> np.
         raise UserError(f"sample_rate_hz={sample_rate_hz}: wanted 1 or more")
     with open_container(path, "a sound or video file") as container:
         if not container.streams.audio:
-            return None
+            return
         stream = container.streams.audio[0]
         resampler = av.AudioResampler(format="fltp", layout="mono", rate=sample_rate_hz)
-        parts: list[np.ndarray] = []
-        num_decoded = num_samples = 0
+        num_decoded = num_samples = given = 0
         for packet in _packets(container):
             if packet is None or packet.stream is not stream:
                 continue
             frames, _ = _decode(packet)
-            if frames and not parts and frames[0].time is not None:
+            if frames and not num_decoded and frames[0].time is not None:
                 late_s = min(frames[0].time - _start_s(container), _LATEST_SOUND_S)
-                parts.append(np.zeros(max(0, round(late_s * sample_rate_hz)), np.float32))
+                given = max(0, round(late_s * sample_rate_hz))
+                yield np.zeros(given, np.float32)
             for frame in frames:
                 if frame.sample_rate not in _SOUND_RATES_HZ:
                     raise UserError(
                         f"{path}: {frame.sample_rate} samples a second, wanted "
                         f"{_SOUND_RATES_HZ[0]} to {_SOUND_RATES_HZ[-1]}: record it again"
                     )
-                parts += _resampled(resampler, frame, path)
                 num_decoded += frame.samples
                 num_samples += frame.samples * sample_rate_hz // frame.sample_rate
+                for piece in _resampled(resampler, frame, path, given):
+                    given += len(piece)
+                    yield piece
             if num_samples > LONGEST_SOUND_S * sample_rate_hz:
                 hours = LONGEST_SOUND_S // 3600
                 raise UserError(f"{path}: over {hours} hours of sound: cut it into shorter files")
         if num_decoded:
-            parts += _resampled(resampler, None, path)
+            yield from _resampled(resampler, None, path, given)
     if num_decoded == 0:
         raise UserError(f"{path}: no sound could be decoded: copy or record it again")
-    samples = np.concatenate(parts).astype(np.float32, copy=False)
-    finite = np.isfinite(samples)
-    if not finite.all():
-        raise UserError(
-            f"{path}: sample {int(np.argmin(finite))} of its sound is no number: record it again"
-        )
-    return np.clip(samples, -1.0, 1.0, out=samples)
 
 
-def _resampled(resampler: Any, frame: Any, source: Any) -> list[np.ndarray]:
+def _resampled(resampler: Any, frame: Any, source: Any, given: int) -> list[np.ndarray]:
     """Return the samples that a frame completes; without a frame, those that are left."""
     try:
-        return [part.to_ndarray()[0] for part in resampler.resample(frame)]
+        pieces = [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
     except (av.FFmpegError, ValueError) as error:
         # 200 channels, or a format that changes on the way.
         raise UserError(f"{source}: its sound can't be converted ({error}): save a WAV") from None
+    for piece in pieces:
+        finite = np.isfinite(piece)
+        if not finite.all():
+            bad = given + int(np.argmin(finite))
+            raise UserError(f"{source}: sample {bad} of its sound is no number: record it again")
+        given += len(piece)
+    return [np.clip(piece.astype(np.float32, copy=False), -1.0, 1.0) for piece in pieces]

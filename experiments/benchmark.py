@@ -42,9 +42,10 @@ COMMANDS = {
     "scale": "the same training on 1, 2, 4 ... devices",
     "infer": "prediction against PyTorch's",
     "lite": "the exported network on one thread of a CPU against ONNX Runtime",
+    "video": "emojax predict on a very long video: does its memory stay flat?",
     "build": "building a data set against a bare loop that decodes and detects",
 }
-SUITE = tuple(name for name in COMMANDS if name != "build")
+SUITE = tuple(name for name in COMMANDS if name not in ("build", "video"))
 """What `all` runs: training and prediction."""
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 from emojax.config import NETWORK_FIELDS, TrainConfig
 from emojax.optim import OptimConfig
 from emojax.run import load_run
+from emojax.shipped import find_model
 
 # The deep networks: few epochs, because on two CPU cores one of them takes a minute. On the
 # synthetic set's validation people `inception_resnet` reaches a macro F1 of the action units of
@@ -39,6 +39,7 @@ PRESETS: dict[str, TrainConfig] = {
     "resnet34": dataclasses.replace(_DEEP, model="resnet34"),
     "resnet50": dataclasses.replace(_DEEP, model="resnet50"),
     "resnet101": dataclasses.replace(_DEEP, model="resnet101"),
+    "resnet_small": dataclasses.replace(_DEEP, model="resnet_small"),
     "inception_v4": dataclasses.replace(_PUBLISHED_INCEPTION, model="inception_v4"),
     "inception_resnet": dataclasses.replace(_DEEP, model="inception_resnet"),
     "inception_resnet_v1": dataclasses.replace(_PUBLISHED_INCEPTION, model="inception_resnet_v1"),
@@ -62,7 +63,7 @@ def preset_for(arguments: Sequence[str]) -> TrainConfig:
         model = model or "ar1"
         return PRESETS[model] if model in PRESETS else TrainConfig(model=model)
     # The network that one starts from, as it was built.
-    old = load_run(Path(start))[0]
+    old = load_run(find_model(start))[0]
     preset = PRESETS.get(model or old.model, TrainConfig())
     # A trained network's rate is a tenth of a new one's, or it forgets before it learns.
     rate = preset.optim.learning_rate / 10

@@ -59,7 +59,7 @@ def main(out: str, steps: str, kind: str, checkpoints: str, *company: str) -> No
     # A warm-up would leave the first step without a rate.
     optim = OptimConfig(name="sgd", learning_rate=0.05, schedule="constant")
     config = TrainConfig(batch_size=BATCH, epochs=9, optim=optim)
-    model = ResNet(spec.num_outputs, blocks=(1, 1), stem_width=8, dtype=np.dtype(kind))
+    model = ResNet(spec.num_outputs, blocks=(1, 1), widths=(8, 16), dtype=np.dtype(kind))
     trainer = make_trainer(model, spec, config, EXAMPLES)
 
     def widen(leaf: Any) -> Any:

@@ -36,14 +36,20 @@ class Layer(NamedTuple):
 
 
 LAYERS: dict[str, Layer] = {
-    "vocabulary": Layer("__init__ errors files html labels seal spec", sees="", packages=""),
+    "vocabulary": Layer(
+        "errors files html labels seal shipped.* spec version", sees="", packages=""
+    ),
     "signal": Layer(
-        "audio camera face following picture video window",
+        "archive audio camera clip face following picture video window",
         sees="vocabulary",
         packages="numpy cv2 av",
     ),
     # A TFLite model and its recorded answers: where it is made and where it is used.
-    "model_file": Layer("golden litert", sees="vocabulary signal", packages="numpy ai_edge_litert"),
+    "model_file": Layer(
+        "filter_bank golden litert temperature",
+        sees="vocabulary signal",
+        packages="numpy ai_edge_litert",
+    ),
     # Training, from here down to `experiment`.
     "compiler": Layer("compiler", sees="", packages="jax"),
     # Networks never see TensorFlow or a data set,
@@ -64,7 +70,7 @@ LAYERS: dict[str, Layer] = {
     "training": Layer(
         (
             "augment augment_sound checkpoint cluster config finetune finite losses optim "
-            "run sharding train weights"
+            "run sharding train weights weights_file"
         ),
         sees="vocabulary signal compiler models data",
         packages="numpy jax jaxtyping flax optax orbax",
@@ -75,9 +81,9 @@ LAYERS: dict[str, Layer] = {
         packages="numpy jax flax optax",
     ),
     "evaluation": Layer(
-        "baseline curves evaluate metrics plots report",
-        sees="vocabulary signal compiler models data training",
-        packages="numpy cv2 jax jaxtyping flax sklearn matplotlib tensorboardX",
+        "baseline calibration curves evaluate metrics plots report",
+        sees="vocabulary signal model_file compiler models data training",
+        packages="numpy cv2 jax jaxtyping flax scipy sklearn matplotlib tensorboardX",
     ),
     "export": Layer(
         "drawn_examples export quantise",
@@ -85,7 +91,7 @@ LAYERS: dict[str, Layer] = {
         packages="numpy jax jaxtyping flax tensorflow ai_edge_quantizer",
     ),
     "experiment": Layer(
-        "experiment export_run cross_validation lanes stacking sweep trainings",
+        "experiment export_run cross_validation lanes stacking sweep trainings weights_file",
         sees="vocabulary signal model_file compiler models data training evaluation export",
         packages="numpy jax flax pandas tqdm",
     ),
@@ -93,6 +99,8 @@ LAYERS: dict[str, Layer] = {
     "runtime": Layer(
         "runtime.*", sees="vocabulary signal model_file", packages="numpy cv2 av tqdm"
     ),
+    # What `import emojax` gives: the runner, and only when it is asked for.
+    "front door": Layer("__init__", sees="vocabulary signal model_file runtime", packages=""),
     "app": Layer(
         "app.* commands.__init__ commands.bench commands.predict commands.verify commands.webcam",
         sees="vocabulary signal runtime",
@@ -122,7 +130,10 @@ RUNNER_NEVER = {
     *("pandas", "pyarrow", "sklearn", "matplotlib", "tensorboardX"),
 }
 # module, package: imported inside a function, for people who installed the extra named.
-LAZY_EXTRAS: dict[tuple[str, str], str] = {("emojax.runtime.tables", "pyarrow"): "table"}
+LAZY_EXTRAS: dict[tuple[str, str], str] = {
+    ("emojax.runtime.records", "pandas"): "table",
+    ("emojax.runtime.tables", "pyarrow"): "table",
+}
 
 IMPORT_NAMES = {
     "opencv-python-headless": "cv2",

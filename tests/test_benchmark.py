@@ -14,7 +14,9 @@ import pytest
 
 from emojax.augment import AugmentConfig, warp_affine
 from emojax.errors import UserError
+from emojax.runtime.video_writer import VideoWriter
 from emojax.spec import InputSpec
+from emojax.video import read_frames
 
 if TYPE_CHECKING:
     from conftest import RunPython
@@ -128,7 +130,7 @@ def test_memory_of_the_last_tenth_stands_against_the_first(load: Any) -> None:
         summarise(readings[:9], 9)
 
 
-@pytest.mark.parametrize("name", [*SUITE, "build", "all"])
+@pytest.mark.parametrize("name", [*SUITE, "build", "video", "all"])
 def test_each_sub_command_explains_itself(
     load: Any, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,3 +242,19 @@ def test_pytorch_stands_beside(
     fields = json.loads(out.read_text())
     assert fields["table"][0][ratio] > 0
     assert set(fields["peers"]) == {"torch", "timm"}
+
+
+def test_a_video_repeated_has_all_frames_at_their_times(load: Any, tmp_path: Path) -> None:
+    video = load("benchmarks.video")
+    once, many = tmp_path / "once.mp4", tmp_path / "many.mp4"
+    with VideoWriter(once, 30.0) as writer:
+        for number in range(12):
+            writer.write(np.full((48, 64, 3), 20 * number, np.uint8), number / 30)
+    video.repeat_video(once, 3, many)
+    frames = [(frame.timestamp_s, frame.picture.mean()) for frame in read_frames(many)]
+    # As if it lasted a minute.
+    wanted = [turn * 60 + number / 30 for turn in range(3) for number in range(12)]
+    np.testing.assert_allclose([at for at, _ in frames], wanted, atol=1e-3)
+    levels = np.array([level for _, level in frames]).reshape(3, 12)
+    assert np.ptp(levels, axis=0).max() == 0
+    assert (np.diff(levels, axis=1) > 10).all()

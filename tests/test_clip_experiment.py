@@ -15,15 +15,22 @@ from emojax import labels
 from emojax.audio import PRESETS
 from emojax.config import TrainConfig
 from emojax.data.build import BuildOptions, build_dataset
+from emojax.data.shards import load_split
 from emojax.data.synthetic.files import write_avi
-from emojax.errors import UserError
 from emojax.experiment import evaluate_run, load_network, train_run
+from emojax.export import flax_answers, record
 from emojax.export_run import export_run
+from emojax.face import Detection
+from emojax.golden import name_inputs
 from emojax.optim import OptimConfig
 from emojax.report import terminal_table
-from emojax.runtime import load_artifact
+from emojax.runtime import ClipPredictor, load_artifact
+from emojax.runtime.clip_windows import hear_windows
+from emojax.runtime.looking import see_windows
+from emojax.runtime.sources import Source
 from emojax.runtime.verify import verify_artifact
 from emojax.spec import InputSpec
+from emojax.temperature import LARGEST, SMALLEST, scale
 
 EMOTIONS = labels.EMOTION_SETS["crema6"]
 RATE = 16_000
@@ -56,8 +63,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clips")
     rng = np.random.default_rng(0)
     rows = []
-    for person in range(16):
-        split = "train" if person < 10 else "validation" if person < 13 else "test"
+    for person in range(17):
+        split = "train" if person < 10 else "validation" if person < 14 else "test"
         for emotion in range(6):
             row = write_clip(folder, f"p{person}_{emotion}", emotion, rng)
             rows.append({**row, "subject": f"p{person}", "split": split, "domain": "d"})
@@ -126,8 +133,13 @@ def test_evaluating_a_clip_network_again_gives_the_same_figures(
     assert evaluate_run(folder, None, "test")["test"] == results["test"]
 
 
-def test_a_clip_network_is_exported_and_refused_by_a_runner_for_pictures(
-    ar5: tuple[Path, dict[str, Any]], tmp_path: Path
+def whole_frame(gray: np.ndarray) -> list[Detection]:
+    """The clips' frames are faces already cut."""
+    return [Detection(0, 0, gray.shape[1], gray.shape[0])]
+
+
+def test_a_clip_network_is_exported_and_answers_in_the_runner_as_in_flax(
+    ar5: tuple[Path, dict[str, Any]], shards: Path, tmp_path: Path
 ) -> None:
     fields = export_run(ar5[0], tmp_path / "artifact", faces=9)
     assert fields["looks_at"] == "clip"
@@ -139,8 +151,47 @@ def test_a_clip_network_is_exported_and_refused_by_a_runner_for_pictures(
     # Each way to use it was compared: with both sides, without frames, without sound.
     assert set(golden["has_frames"].tolist()) == set(golden["has_sound"].tolist()) == {0.0, 1.0}
     np.testing.assert_allclose(golden["probabilities"].sum(axis=1), 1, atol=1e-5)
-    with pytest.raises(UserError, match=r"a model for clips .20 frames with their sound"):
-        load_artifact(tmp_path / "artifact")
+    # From the file to the probability, by the runner's way and by training's.
+    assert fields["clip"]["window_s"] == pytest.approx(2.0, abs=0.01)
+    assert fields["clip"]["kept_frames"] == 24
+    network = load_network(ar5[0])
+    artifact = load_artifact(tmp_path / "artifact", "float32")
+    predictor = ClipPredictor(artifact, 1, whole_frame)
+    # Fitted on four people's clips; there are no action units.
+    assert fields["calibration"]["fitted_on"]["examples"] == 24
+    assert artifact.temperatures.emotions not in (1.0, SMALLEST, LARGEST)
+    assert artifact.temperatures.action_units == 1.0
+    assert artifact.uncertain_below == fields["thresholds"]["uncertain_below"] >= 0.5
+    test = load_split(shards, "test")
+    heard = np.flatnonzero(test.has_sound)[:3]
+    seen_alone = record(test, network.spec, heard, hidden=np.full(3, 2))
+    heard_alone = record(test, network.spec, heard, hidden=np.full(3, 1))
+    expected, expected_of_sound = (
+        scale(
+            flax_answers(
+                network.model,
+                network.variables,
+                "clip",
+                network.spec,
+                name_inputs(one, "clip", network.spec),
+            ),
+            network.spec,
+            artifact.temperatures,
+        )
+        for one in (seen_alone, heard_alone)
+    )
+    for place, index in enumerate(heard):
+        path = shards.parent / test.paths[index]
+        source = Source(path, "video")
+        results = list(see_windows(source, predictor))
+        assert len(results) == 24
+        for result in results:
+            (face,) = result.faces
+            np.testing.assert_allclose(face.emotions, expected[place], atol=1e-5)
+        (sound,) = hear_windows(predictor, path.with_suffix(".wav"))
+        assert sound.heard is not None
+        np.testing.assert_allclose(sound.heard.emotions, expected_of_sound[place], atol=1e-5)
+    assert np.abs(expected - expected_of_sound).max() > 0.01
 
 
 @pytest.mark.slow

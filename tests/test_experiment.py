@@ -22,6 +22,7 @@ from emojax.errors import UserError
 from emojax.experiment import evaluate_run, load_network, train_run
 from emojax.export_run import export_run
 from emojax.losses import LossConfig
+from emojax.runtime import load_artifact
 from emojax.runtime.verify import verify_artifact
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -225,6 +226,18 @@ def test_exported_artifact_agrees_and_is_complete(trained, tmp_path):
     assert json.loads(json.dumps(fields)) == written
     assert fields["metrics"]["people"] == 4
     assert fields["training"]["data"] == "manifest"
+    assert 1.0 not in fields["calibration"]["temperature"].values()
+    assert fields["calibration"]["fitted_on"]["people"] == 3
+    assert fields["thresholds"]["uncertain_below"] == 0.5
+    for group in ("emotions", "action_units"):
+        told = fields["metrics"]["expected_calibration_error"][group]
+        assert 0 <= told["after"] <= 1
+        assert told["after"] != told["before"]
+    artifact = load_artifact(tmp_path / "artifact")
+    assert (
+        artifact.temperatures.action_units == written["calibration"]["temperature"]["action_units"]
+    )
+    assert artifact.uncertain_below == 0.5
     golden = np.load(tmp_path / "artifact" / "golden.npz", allow_pickle=False)
     assert golden["crops"].shape == (56, 1, 98, 80)
     assert golden["probabilities"].shape == (56, 22)

@@ -72,7 +72,13 @@ def test_multiply_accumulates_are_half_of_xla_s_operations() -> None:
     assert 1.0 < found / (analysis["flops"] / 2) < 1.1
 
 
-@pytest.mark.parametrize("key", MODELS)
+# The others are the same blocks, only more of them.
+QUICK = ("ar1", "ar2", "ar3", "ar4", "ar5", "resnet18", "resnet_small", "inception_resnet")
+
+
+@pytest.mark.parametrize(
+    "key", [pytest.param(key, marks=[] if key in QUICK else pytest.mark.slow) for key in MODELS]
+)
 def test_every_network_has_a_row(key: str) -> None:
     cost = cost_of(key)
     assert cost.parameters > 2e5

@@ -107,6 +107,20 @@ INCEPTION_RESNET = (
 )
 
 
+def basic_block(inputs: int, width: int) -> int:
+    """Parameters of two 3 x 3 convolutions, and of a projection where the width changes."""
+    projection = unit(inputs, width) if inputs != width else 0
+    return chain(inputs, (width, 9), (width, 9)) + projection
+
+
+# 1, 2, 2 and 1 blocks of 32, 64, 128 and 192 channels behind 5 x 5.
+RESNET_SMALL = (
+    unit(1, 32, 25),
+    *(basic_block(32, 32), basic_block(32, 64), basic_block(64, 64)),
+    *(basic_block(64, 128), basic_block(128, 128), basic_block(128, 192), (192 + 1) * 22),
+)
+
+
 # 98 x 80 ends at 3 x 2 after a stride and four poolings, 64 x 96 at 4 x 6 after four.
 AR5_PARAMETERS = (
     chain(20, (32, 25), *((width, 9) for width in (32, 64, 64, 96, 96, 128, 128))),
@@ -189,6 +203,7 @@ ROWS: dict[str, Row] = {
         gray_22(PUBLISHED["resnet101"], 49 * 64, 2048),
         *(2048, (16, 16), resnet_layers(3, 4, 23, 3), 0.0),
     ),
+    "resnet_small": Row(sum(RESNET_SMALL), *(192, (8, 8), resnet_layers(1, 2, 2, 1), 0.2)),
     "inception_v4": Row(
         gray_22(PUBLISHED["inception_v4"], 9 * 32, 1536),
         *(1536, (75, 75), inception_layers(STEM_V4, 4, 7, 3), 0.2),
@@ -205,6 +220,14 @@ ROWS: dict[str, Row] = {
     ),
 }
 every_model = pytest.mark.parametrize("key", MODELS)
+# Tracing hundreds of layers takes seconds, and says the same as tracing some of the same kind.
+LARGE = (
+    *("resnet34", "resnet50", "resnet101", "inception_v4"),
+    *("inception_resnet_v1", "inception_resnet_v2"),
+)
+large_are_slow = pytest.mark.parametrize(
+    "key", [pytest.param(key, marks=[pytest.mark.slow] if key in LARGE else []) for key in MODELS]
+)
 
 
 def test_every_registered_model_has_a_row() -> None:
@@ -310,6 +333,42 @@ def test_inception_has_the_published_grids(key: str, widths: tuple[int, int, int
     }
 
 
+def test_the_coarse_stem_halves_the_picture_once() -> None:
+    layers = "stem_conv stage1_block1 stage2_block2 stage3_block2 stage4_block1"
+    assert output_shapes(build_model("resnet_small", 7), 96, layers) == {
+        "stem_conv": (48, 48, 32),
+        "stage1_block1": (48, 48, 32),
+        "stage2_block2": (24, 24, 64),
+        "stage3_block2": (12, 12, 128),
+        "stage4_block1": (6, 6, 192),
+    }
+
+
+def test_stages_are_as_wide_as_said() -> None:
+    model = build_model("resnet18", 7, blocks=(1, 1), widths=(24, 40))
+    assert output_shapes(model, 64, "stage1_block1 stage2_block1") == {
+        "stage1_block1": (16, 16, 24),
+        "stage2_block1": (8, 8, 40),
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"key": "resnet18", "widths": (64, 0, 64, 64)}, r"widths 64, 0, 64, 64: wanted 1 or more"),
+        ({"key": "ar1", "widths": (8,)}, r"model 'ar1' has no widths: leave widths out"),
+    ],
+)
+def test_widths_that_no_network_has_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_model(num_outputs=7, **settings)
+
+
+def test_a_width_for_each_stage_is_wanted() -> None:
+    with pytest.raises(UserError, match=r"widths 64, 128: wanted one for each of the 4 stages"):
+        shapes_by_key("resnet18", widths=(64, 128))
+
+
 def test_the_stride_of_a_bottleneck_has_a_place() -> None:
     for stride_in, middle in (("3x3", 28), ("1x1", 14)):
         block = functools.partial(Bottleneck, stride_in=stride_in)
@@ -352,7 +411,7 @@ def test_layer_names(key: str) -> None:
         (22, "bfloat16", True),
     ],
 )
-@every_model
+@large_are_slow
 def test_shapes_and_dtypes(key: str, num_outputs: int, dtype: str, train: bool) -> None:
     model = build_model(key, num_outputs, dtype=dtype)
     variables = shapes_of(model, 98, 80, looks=looks_at(key))
@@ -386,7 +445,7 @@ def every_equation(graph: Any) -> Iterator[Any]:
             yield from every_equation(inner)
 
 
-@every_model
+@large_are_slow
 def test_bfloat16_is_what_it_computes_in(key: str) -> None:
     model = build_model(key, 22, dtype="bfloat16")
     inputs = inputs_of(looks_at(key), 98, 80)

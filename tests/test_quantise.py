@@ -23,7 +23,7 @@ from emojax.spec import InputSpec
 
 SPEC = InputSpec()
 # PReLU: what its max pooling sees can be negative.
-MODEL = ResNet(SPEC.num_outputs, blocks=(1, 1), stem_width=16, activation="prelu")
+MODEL = ResNet(SPEC.num_outputs, blocks=(1, 1), widths=(16, 32), activation="prelu")
 
 
 def smooth_crops(count: int, seed: int) -> np.ndarray:

@@ -128,13 +128,13 @@ def test_batch_holds_the_chosen_frames_normalised():
 
 
 def test_one_call_per_epoch_equals_one_call_per_step():
-    resident = random_resident(64)
+    resident = random_resident(8)
     states = []
     for compiled in ("step", "epoch"):
         config = TrainConfig(
-            batch_size=16, epochs=2, compiled=compiled, optim=OptimConfig(name="sgd")
+            batch_size=4, epochs=2, compiled=compiled, optim=OptimConfig(name="sgd")
         )
-        trainer = trainer_of(config, 64)
+        trainer = trainer_of(config, 8)
         state, done = trainer.init(), 0
         for _ in range(2):
             for new_state, _, steps in run_epoch(trainer, state, jax.device_put(resident), done):

@@ -18,8 +18,8 @@ from emojax.camera import open_camera
 from emojax.face import to_gray
 from emojax.following import FaceFollower
 from emojax.runtime.drawing import Layout, annotate, make_layout, write_state
+from emojax.runtime.looking import Looking
 from emojax.runtime.predictor import Predictor
-from emojax.runtime.process import Looking
 from emojax.runtime.tracking import FaceTracker, Smoother
 
 LOST = "what was recorded is kept; plug it in and run the same command again"

@@ -82,9 +82,13 @@ class Recording:
         self._start_s = taken_s if self._start_s is None else self._start_s
         self.last_s = taken_s - self._start_s
         frame = Frame(self._video, self._number, self.last_s, picture)
-        spec, thresholds = self._artifact.spec, self._artifact.thresholds
+        artifact = self._artifact
+        rows = rows_of_frame(
+            *(frame, faces, face_ids, artifact.spec, artifact.thresholds),
+            uncertain_below=artifact.uncertain_below,
+        )
         with uninterrupted():
-            self._table.write(rows_of_frame(frame, faces, face_ids, spec, thresholds))
+            self._table.write(rows)
             self._writer.write(copy, self.last_s)
         self._number += 1
 

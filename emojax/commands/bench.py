@@ -15,18 +15,21 @@ import tyro
 from emojax.errors import UserError
 from emojax.files import write_json
 from emojax.runtime.quiet import quiet_libraries
+from emojax.shipped import find_model
 
 PROGRAM = "emojax bench"
 
 DESCRIPTION = """Time the way from a video to its rows, stage by stage, on this machine.
 
+  emojax bench                             the network that comes with emojax
   emojax bench artifact                    a recorded face that moves over 640 x 480
   emojax bench artifact talk.mp4 --core 0  one's own video, on one core
   emojax bench artifact --draw --json bench.json
 
 Twice: with a search of every whole frame, and with one of ten (`--detect-every`), the
 others near where the face was. decode: packets to a gray picture; detect: finding faces;
-crop: cutting them; infer: the network; row: ids and cells; draw: boxes and bars.
+crop: cutting them; infer: the network; row: ids and cells; draw: boxes and bars. A network for
+clips infers at the end of each of its windows, and hears their sound there.
 """
 
 
@@ -34,8 +37,8 @@ crop: cutting them; infer: the network; row: ids and cells; draw: boxes and bars
 class BenchOptions:
     """What `emojax bench` takes."""
 
-    artifact: tyro.conf.Positional[Path]
-    """Artifact folder, as the export writes it."""
+    artifact: tyro.conf.Positional[Path | None] = None
+    """Artifact folder, as the export writes it; unset: the network that comes with emojax."""
     video: tyro.conf.Positional[Path | None] = None
     """Video to read; unset: one is made from a recorded face."""
     precision: Literal["float32", "float16", "int8"] | None = None
@@ -56,7 +59,7 @@ class BenchOptions:
 
 def bench(options: BenchOptions) -> int:
     """Print the tables, and return the exit status."""
-    from emojax.runtime import load
+    from emojax.runtime import load_artifact, make_predictor
     from emojax.runtime.bench import peak_memory_mib, pin, time_video, write_moving_face
 
     for name in ("threads", "detect_every"):
@@ -68,18 +71,26 @@ def bench(options: BenchOptions) -> int:
     if options.core is not None:
         pin(options.core)
     cv2.setNumThreads(options.threads)
-    predictor = load(options.artifact, options.threads, options.precision)
+    artifact = load_artifact(find_model(options.artifact), options.precision)
+    predictor = make_predictor(artifact, options.threads)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="emojax-bench-") as folder:
         video = options.video
         if video is None:
             video = Path(folder) / "face.mp4"
-            write_moving_face(options.artifact, video, predictor, options.seconds)
+            if artifact.clip is not None and not artifact.clip.sees:
+                raise UserError(
+                    f"{artifact.folder}: this network only listens, and the video that is made "
+                    "here is silent: name a VIDEO with sound"
+                )
+            write_moving_face(artifact.folder, video, predictor, options.seconds)
         print(
             f"{predictor.artifact.precision} by LiteRT, threads: {options.threads}, core: "
             f"{'any' if options.core is None else options.core}, "
             f"{options.video or 'a recorded face that moves over 640 x 480'}"
         )
+        if options.video is None and artifact.spec.sound is not None:
+            print("without sound: name a VIDEO to time that too")
         for every in dict.fromkeys((1, options.detect_every)):
             with tqdm.tqdm(unit="frame", disable=None, leave=False) as bar:
                 timing = time_video(predictor, video, every, options.draw, bar.update)

@@ -14,13 +14,16 @@ import tyro
 
 from emojax.camera import CameraLostError
 from emojax.errors import UserError, one_line
+from emojax.runtime.artifact import Artifact, check_window
 from emojax.runtime.interrupts import uninterrupted
+from emojax.runtime.looking import Looking
+from emojax.runtime.neutral import Neutral, difference_types, parse_seconds
 from emojax.runtime.process import (
-    Looking,
     Tally,
     count_frames,
     prepare_folder,
     process_source,
+    read_neutral,
 )
 from emojax.runtime.quiet import quiet_libraries
 from emojax.runtime.rows import column_types
@@ -28,6 +31,7 @@ from emojax.runtime.sources import Listing, Namer, list_sources
 from emojax.runtime.study import StudyFiles
 from emojax.runtime.summary import FileSummary
 from emojax.runtime.tables import Form, Tables
+from emojax.shipped import find_model
 from emojax.video import BrokenVideoError
 
 PROGRAM = "emojax predict"
@@ -39,17 +43,24 @@ OUT/episodes.csv, from when to when an action unit was there or an emotion the h
 a video; and OUT/annotated/, a copy of each file with boxes and bars. A frame without a
 face is a row with success=0. All replace what an earlier run left under the same name.
 
-  emojax predict photo.jpg --model artifact
+  emojax predict photo.jpg
   emojax predict holiday/ talk.mp4 --model artifact --out results
   emojax predict lecture.mkv --model artifact --no-annotate --every 5
   emojax predict talk.mp4 --model artifact --detect-every 10 --smooth 0.3
   emojax predict 0 --model artifact --seconds 60       (the first camera; or until Ctrl-C)
 
+A network for clips (ar3, ar5) looks at a window of a video at a time and, where it listens, hears
+the video's own sound; a sound alone is input too, a row for each window, with success=0. A row has
+the answer of the newest whole window before it: window_start and window_end, in seconds.
+
+  emojax predict talk.mp4 voice.wav --model clip_artifact --window 2.5 --step 0.5
+
 The columns: file, frame (from 0), face_id (stays while a face is in view),
 timestamp (seconds; of a camera by the clock, from its first frame), confidence (the detector's
 score), success, x, y, w, h (pixels), AU01_c .. (0 or 1), AU01_p .. (probability), emotion,
-emotion_neutral_p .., face_size (height of the box as a share of the frame's), blur (variance of
-the crop's Laplacian: the lower, the more blurred), brightness (mean of the crop, 0 to 255)
+uncertain (1 where the highest score is below what spec.json calls uncertain), emotion_neutral_p ..,
+face_size (height of the box as a share of the frame's), blur (variance of the crop's Laplacian: the
+lower, the more blurred), brightness (mean of the crop, 0 to 255)
 
 Ends with 0; with 1 when a video broke in the middle or a camera was pulled out (the rows up
 to there are kept); with 2 when a file can't be read (the others are done all the same) or the
@@ -65,8 +76,9 @@ class PredictOptions:
     paths: tyro.conf.Positional[tuple[Path, ...]]
     """Pictures, videos, and folders, which are searched with their subfolders; a camera by its
     number, such as 0."""
-    model: Path
-    """Artifact folder, as the export writes it: model.tflite and spec.json."""
+    model: Path | None = None
+    """Artifact folder, as the export writes it: spec.json and what it names. Unset: the network for
+    faces that comes with emojax, seven emotions, no action units."""
     out: Path = Path("predictions")
     """Folder for the table and the annotated copies; made where it is missing."""
     annotate: bool = True
@@ -89,10 +101,22 @@ class PredictOptions:
     detect_every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Search one whole frame of so many for faces, and look near where they were in the others:
     10 is several times as fast, and somebody new is seen up to 10 frames late."""
+    neutral: Annotated[str | None, tyro.conf.arg(metavar="first:2s|FILE")] = None
+    """Add AU01_d .., emotion_neutral_d ..: how far each probability is from the person's neutral
+    face. first:2s: its mean over each face's own first 2 seconds in a video; FILE: over all faces
+    of a picture or video. Rows are written so many seconds late."""
+    blur_faces: bool = False
+    """Make faces unrecognisable in the annotated copies, also where they are lost for a moment.
+    Look at the copies before you hand them on: a face that is not found is shown."""
     smooth: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0.0
     """Average a face's probabilities over about so long; 0 leaves them as they are."""
     seconds: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
     """For how long to look at a camera; unset: until Ctrl-C."""
+    window: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
+    """Of a network for clips: how long a clip is; unset: as long as those it was trained on."""
+    step: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
+    """Of a network for clips: how long after a clip the next one begins; unset: what the artifact
+    names, a quarter of its window."""
 
 
 def _complain(message: str) -> None:
@@ -105,12 +129,19 @@ def _say_summary(options: PredictOptions, listing: Listing, tallies: list[Tally]
     faces = sum(tally.faces for tally in tallies)
     without = sum(tally.without_face for tally in tallies)
     copies = sum(tally.annotated is not None for tally in tallies)
+    windows = sum(tally.windows for tally in tallies)
     read = sum(tally.frames > 0 for tally in tallies)
-    print(
-        f"{options.out / 'predictions.csv'}: {_count(faces + without, 'row')}: "
-        f"{_count(faces, 'face')} in {_count(frames, 'frame')} of {_count(read, 'file')}, "
-        f"{_count(without, 'frame')} without a face"
-    )
+    heard = sum(tally.windows > 0 for tally in tallies)
+    parts = []
+    if read or not heard:
+        parts += [
+            f"{_count(faces, 'face')} in {_count(frames, 'frame')} of {_count(read, 'file')}",
+            f"{_count(without, 'frame')} without a face",
+        ]
+    if heard:
+        parts.append(f"{_count(windows, 'clip')} of {_count(heard, 'sound')}")
+    rows = _count(faces + without + windows, "row")
+    print(f"{options.out / 'predictions.csv'}: {rows}: {', '.join(parts)}")
     if options.annotate:
         kinds = "annotated copies" if copies != 1 else "annotated copy"
         print(f"{options.out / 'annotated'}: {copies} {kinds}")
@@ -124,13 +155,31 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def _looking(options: PredictOptions, artifact: Artifact) -> Looking:
+    """Return how a video is looked at.
+
+    Raises:
+        UserError: a window, and a network that needs none; or one that makes no sense.
+    """
+    looking = Looking(options.every, options.detect_every, options.smooth, seconds=options.seconds)
+    if options.window is None and options.step is None:
+        return looking
+    if artifact.clip is None:
+        flag = "--window" if options.window is not None else "--step"
+        raise UserError(f"{flag}: {artifact.folder} looks at single frames: leave it out")
+    window_s = artifact.clip.window_s if options.window is None else options.window
+    step_s = min(artifact.clip.step_s, window_s) if options.step is None else options.step
+    check_window(window_s, step_s, "--window and --step")
+    return dataclasses.replace(looking, window_s=window_s, step_s=step_s)
+
+
 def predict(options: PredictOptions) -> int:
     """Write the table and the copies, and return the exit status.
 
     Raises:
         UserError: before any work: no input at all, no artifact, or no place to write to.
     """
-    from emojax.runtime import load
+    from emojax.runtime import load_artifact, make_predictor
 
     if not options.paths:
         raise UserError("no input: name a picture, a video, a folder or a camera's number")
@@ -142,11 +191,22 @@ def predict(options: PredictOptions) -> int:
         raise UserError(f"--smooth {options.smooth}: wanted seconds, 0 or more")
     if options.seconds is not None and not 0 < options.seconds < math.inf:
         raise UserError(f"--seconds {options.seconds}: wanted seconds above 0")
+    if options.blur_faces and not options.annotate:
+        raise UserError("--blur-faces: --no-annotate leaves no copies to blur: give one of the two")
+    seconds = None if options.neutral is None else parse_seconds(options.neutral)
     forms: tuple[Form, ...] = ("csv", *dict.fromkeys(options.also))
-    looking = Looking(options.every, options.detect_every, options.smooth, options.seconds)
     cv2.setNumThreads(options.threads)
-    predictor = load(options.model, options.threads, options.precision)
-    listing = list_sources(options.paths, leave_out=options.out)
+    artifact = load_artifact(find_model(options.model), options.precision)
+    predictor = make_predictor(artifact, options.threads)
+    looking = _looking(options, artifact)
+    columns, neutral = column_types(artifact.spec), None
+    if options.neutral is not None:
+        columns |= difference_types(artifact.spec)
+        neutral = Neutral(seconds)
+        if seconds is None:
+            neutral = read_neutral(options.neutral, predictor, looking)
+    listens = artifact.spec.sound is not None
+    listing = list_sources(options.paths, options.out, listens=listens, cameras=True)
     if not listing.sources and len(listing.mistakes) == 1:
         raise listing.mistakes[0]
     for mistake in listing.mistakes:
@@ -158,18 +218,21 @@ def predict(options: PredictOptions) -> int:
     namer = Namer(options.out / "annotated")
     tallies: list[Tally] = []
     with (
-        Tables(options.out / "predictions", column_types(predictor.spec), forms) as table,
+        Tables(options.out / "predictions", columns, forms) as table,
         StudyFiles(options.out, predictor.spec, forms, options.cues, options.elan) as study,
         tqdm.tqdm(total=count_frames(listing.sources), unit="frame", disable=None) as bar,
     ):
         for source in listing.sources:
             tally = Tally()
             tallies.append(tally)
-            copy_to = namer.name(source) if options.annotate else None
-            summary = FileSummary(str(source.path), predictor.spec)
+            is_sound = source.kind == "sound"
+            copy_to = namer.name(source) if options.annotate and not is_sound else None
+            summary = FileSummary(str(source.path), predictor.spec, is_sound)
             try:
                 process_source(
-                    source, predictor, table, tally, copy_to, looking, bar.update, summary
+                    *(source, predictor, table, tally, copy_to, looking, bar.update, summary),
+                    neutral=neutral,
+                    hide_faces=options.blur_faces,
                 )
             except (BrokenVideoError, CameraLostError) as error:
                 _complain(str(error))

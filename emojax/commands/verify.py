@@ -9,11 +9,13 @@ from pathlib import Path
 import tyro
 
 from emojax.runtime.quiet import quiet_libraries
+from emojax.shipped import find_model
 
 PROGRAM = "emojax verify"
 
 DESCRIPTION = """Run an artifact's models on its recorded examples, and compare the answers.
 
+  emojax verify             what comes with emojax
   emojax verify artifact
 
 float32 and float16 have to agree with Flax to what spec.json allows (1e-4 and 1e-3);
@@ -28,8 +30,8 @@ is missing or damaged.
 class VerifyOptions:
     """What `emojax verify` takes."""
 
-    artifact: tyro.conf.Positional[Path]
-    """Artifact folder, as the export writes it."""
+    artifact: tyro.conf.Positional[Path | None] = None
+    """Artifact folder, as the export writes it; unset: the network that comes with emojax."""
     threads: int = 1
     """Threads of the processor to use."""
 
@@ -38,8 +40,8 @@ def verify(options: VerifyOptions) -> int:
     """Print what each model answers, and return the exit status."""
     from emojax.runtime.verify import verify_artifact
 
-    status = 0
-    for verdict in verify_artifact(options.artifact, options.threads):
+    status, artifact = 0, find_model(options.artifact)
+    for verdict in verify_artifact(artifact, options.threads):
         print(
             f"{verdict.precision:8} differs from {verdict.reference} by "
             f"{verdict.difference:.1e} at most (allowed {verdict.allowed:.0e}) on "
@@ -48,7 +50,7 @@ def verify(options: VerifyOptions) -> int:
         status = status if verdict.agrees else 1
     if status:
         print(
-            f"{PROGRAM}: error: {options.artifact}: answers otherwise here than where it was made: "
+            f"{PROGRAM}: error: {artifact}: answers otherwise here than where it was made: "
             "use float32, and report this machine's processor",
             file=sys.stderr,
         )

@@ -14,16 +14,16 @@ import tyro
 
 from emojax.camera import CameraLostError
 from emojax.errors import UserError, one_line
-from emojax.runtime.process import Looking
+from emojax.runtime.looking import Looking
 from emojax.runtime.quiet import quiet_libraries
 
 PROGRAM = "emojax webcam"
 
 DESCRIPTION = """Show what a camera sees, with a bar for each action unit and emotion.
 
-  emojax webcam --model artifact
+  emojax webcam                                        with the network that comes with emojax
   emojax webcam 1 --model artifact --smooth 0.3        (the second camera)
-  emojax webcam talk.mp4 --model artifact              (a video in a camera's place)
+  emojax webcam talk.mp4                               (a video in a camera's place)
 
 In a window where the installed OpenCV has one (opencv-python; the usual headless one has none),
 else on a page that only this machine can open, at the address that is printed.
@@ -42,10 +42,11 @@ its last second. Nothing leaves the machine.
 class WebcamOptions:
     """What `emojax webcam` takes."""
 
-    model: Path
-    """Artifact folder, as the export writes it: model.tflite and spec.json."""
     camera: tyro.conf.Positional[str] = "0"
     """Number of the camera; or a video file in its place, to try it."""
+    model: Path | None = None
+    """Artifact folder of a network for pictures, as the export writes it: spec.json and what it
+    names. Unset: the network for faces that comes with emojax, seven emotions, no action units."""
     out: Path = Path("recordings")
     """Folder of what is recorded; made when the first recording begins."""
     window: bool = True

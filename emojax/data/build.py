@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-import emojax
 from emojax.audio import PRESETS
 from emojax.data import beam
 from emojax.data.builders import BUILDERS, FaceBuilder
@@ -55,6 +54,7 @@ from emojax.errors import UserError
 from emojax.files import write_json
 from emojax.labels import emotion_names
 from emojax.spec import InputSpec, read_json
+from emojax.version import __version__
 
 Say = Callable[[str], object]
 """Tells the person one line."""
@@ -62,6 +62,7 @@ Say = Callable[[str], object]
 # A change in any of these may change what a build gives.
 _CODE = (
     "audio.py",
+    "clip.py",
     "face.py",
     "picture.py",
     "video.py",
@@ -194,7 +195,7 @@ def build_dataset(
         report = {
             "name": name,
             "fingerprint": fingerprint,
-            "emojax": emojax.__version__,
+            "emojax": __version__,
             "workers": options.workers,
             "beam": options.beam,
             "seconds": round(time.monotonic() - started, 3),

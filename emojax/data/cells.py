@@ -21,17 +21,18 @@ from typing import Any
 import cv2
 import numpy as np
 
-import emojax
 from emojax.data.examples import Example, ReadOptions, Result, read_examples, share_a_video
 from emojax.data.rows import Rejection, Row
 from emojax.errors import UserError
 from emojax.spec import InputSpec
+from emojax.version import __version__
 
 _ROWS_TOGETHER = 16
 
 # A change in any of these may change what a file gives.
 _CODE = (
     "audio.py",
+    "clip.py",
     "face.py",
     "picture.py",
     "video.py",
@@ -72,8 +73,8 @@ class Reading:
 
 def code_digest(places: Sequence[str]) -> bytes:
     """Return a digest of the project's own files under these names, folders with all in them."""
-    package = Path(emojax.__file__).parent
-    digest = hashlib.sha256(f"{emojax.__version__} {cv2.__version__}".encode())
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256(f"{__version__} {cv2.__version__}".encode())
     for place in places:
         path = package / place
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:

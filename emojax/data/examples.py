@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from emojax import face, video
+from emojax.clip import nearest_found
 from emojax.data.frames import (
     TimedFrame,
     read_single_frames,
@@ -215,6 +216,5 @@ def _make_cut(
 
 def _bridged(crops: Sequence[np.ndarray | None]) -> np.ndarray:
     """Return uint8 [frames, height, width], gaps filled from the nearest frame with a face."""
-    found = np.array([index for index, crop in enumerate(crops) if crop is not None])
-    nearest = [found[np.argmin(np.abs(found - index))] for index in range(len(crops))]
+    nearest = nearest_found([crop is not None for crop in crops])
     return np.stack([crop for crop in (crops[index] for index in nearest) if crop is not None])

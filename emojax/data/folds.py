@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import emojax
 from emojax.data.shards import DatasetInfo, read_batches
 from emojax.data.splits import (
     SPLITS,
@@ -29,6 +28,7 @@ from emojax.data.splits import (
 from emojax.errors import UserError
 from emojax.files import require_file
 from emojax.spec import read_json
+from emojax.version import __version__
 
 FOLDS_VERSION = 1
 """Raised when a reader of the old form would misread the new one."""
@@ -105,7 +105,7 @@ def make_folds(info: DatasetInfo, *, k: int | None = None, seed: int = 0) -> dic
         "version": FOLDS_VERSION,
         "dataset": info.name,
         "fingerprint": str(info.report.get("fingerprint", "")),
-        "emojax": emojax.__version__,
+        "emojax": __version__,
         "rule": rule,
         "people": len(people),
         "examples": len(examples),

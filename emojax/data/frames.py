@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from emojax import face, video
+from emojax.clip import equally_spaced
 from emojax.data.rows import Row
 from emojax.errors import UserError
 from emojax.picture import read_picture, to_gray
@@ -19,13 +20,6 @@ _HELD_BYTES = 96 * 2**20
 """Gray frames kept while a clip is decoded; a longer clip is decoded twice instead."""
 
 _TURNS_TRIED_ON = 5
-
-
-def equally_spaced(count: int, wanted: int) -> np.ndarray:
-    """Return which of `count` frames to keep, int [min(count, wanted)], first and last included."""
-    if wanted == 1:
-        return np.array([count // 2])
-    return np.linspace(0, count - 1, min(count, wanted)).round().astype(int)
 
 
 def read_still(row: Row) -> TimedFrame:

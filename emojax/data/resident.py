@@ -158,7 +158,10 @@ def draw_frames(
 
 
 def middle_frames(num_frames: Int[Array, " batch"], wanted: int) -> Int[Array, "batch wanted"]:
-    """Return equally spaced frames of each clip with the middle start, as evaluation does."""
+    """Return equally spaced frames of each clip with the middle start, as evaluation does.
+
+    The runner's is `clip.middle_sample`.
+    """
     return space_frames(num_frames, wanted, jnp.maximum(num_frames // wanted - 1, 0) // 2)
 
 

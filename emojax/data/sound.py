@@ -57,10 +57,10 @@ def read_spectrogram(
         samples = samples[first:last]
         if samples.size == 0:
             return Sound(silence, False, f"{path}: no sound in the part that is asked for")
-        picture = audio.spectrogram(samples, spec, make_mel_filters(spec))
+        picture = audio.stored_spectrogram(samples, spec, make_mel_filters(spec))
     except (UserError, OSError, MemoryError) as error:
         return Sound(silence, False, str(error))
-    return Sound(np.round(picture * 255).astype(np.uint8), True, "")
+    return Sound(picture, True, "")
 
 
 def read_ready_spectrogram(path: Path, spec: SpectrogramSpec) -> Sound:

@@ -24,7 +24,7 @@ from emojax.models.inception_resnet import (
 from emojax.models.inception_v4 import InceptionV4
 from emojax.models.inputs import Looks
 from emojax.models.layers import Activation, Outputs
-from emojax.models.resnet import resnet18, resnet34, resnet50, resnet101
+from emojax.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet_small
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "ar1": AR1,
@@ -36,6 +36,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet34": resnet34,
     "resnet50": resnet50,
     "resnet101": resnet101,
+    "resnet_small": resnet_small,
     "inception_v4": InceptionV4,
     "inception_resnet": inception_resnet,
     "inception_resnet_v1": inception_resnet_v1,
@@ -83,6 +84,7 @@ def build_model(
     activation: Activation = "relu",
     norm_momentum: float | None = None,
     blocks: Sequence[int] = (),
+    widths: Sequence[int] = (),
     dtype: str = "float32",
     extractor: str | None = None,
     frozen: bool | None = None,
@@ -99,6 +101,7 @@ def build_model(
         norm_momentum: share of BatchNorm's running statistics that a step keeps; None keeps the
             network's own. In `ar4` it is the extractor's.
         blocks: blocks of each stage; none given: the network's own.
+        widths: of the ResNets and AR2, channels of each stage; none given: the network's own.
         dtype: compute type, `float32` or `bfloat16`.
         extractor: of `ar4`, the network that reads action units; None: `DEFAULT_EXTRACTOR`.
         frozen: of `ar4`, whether its extractor stays as it is.
@@ -122,9 +125,12 @@ def build_model(
         norm, extractor = {}, None
     if blocks:
         _check_blocks(key, build, blocks)
+    if widths and min(widths) < 1:
+        raise UserError(f"widths {', '.join(map(str, widths))}: wanted 1 or more in each stage")
     settings = {
         "dropout": dropout,
         "blocks": tuple(blocks) or None,
+        "widths": tuple(widths) or None,
         "extractor": extractor,
         "frozen": frozen,
         "video_features": video_features,

@@ -32,10 +32,10 @@ def convolve(
 ) -> Float[Array, "batch height2 width2 features"]:
     """Return a convolution; taps that only ever meet padding are left out.
 
-    Where one tap is left, or the kernel fits into its input once, the convolution is a
-    matrix product and computed as one. Its gradients are then products as well; as
-    convolutions they would be transposed and dilated first. On a CPU there are more such forms,
-    see `cpu_convolution`.
+    On a GPU or TPU it is left to XLA. On a CPU, where one tap is left, or the kernel fits into
+    its input once, it is a matrix product and computed as one. Its gradients are then products
+    as well; as convolutions they would be transposed and dilated first. There are more such
+    forms, see `cpu_convolution`.
 
     Args:
         x: the input.
@@ -44,7 +44,9 @@ def convolve(
         padding: as `lax.conv_general_dilated` takes it.
         settings: the other arguments of `lax.conv_general_dilated`; what Flax's `Conv` gives.
     """
-    if settings.get("feature_group_count", 1) != 1 or not _is_undilated(settings):
+    # Not on a GPU: jaxlib 0.11.2 aborts while it fuses the product of a strided slice there.
+    plain = settings.get("feature_group_count", 1) != 1 or not _is_undilated(settings)
+    if plain or jax.default_backend() != "cpu":
         return lax.conv_general_dilated(x, kernel, window_strides, padding, **settings)
     sizes, strides = x.shape[1:3], (window_strides[0], window_strides[1])
     if isinstance(padding, str):

@@ -50,7 +50,9 @@ class BatchNorm(nn.Module):
             shaped = (x - mean.value) * (lax.rsqrt(var.value + self.epsilon) * scale) + bias
             return shaped.astype(self.dtype)
         share = _shares(x, self.mask)
-        shaped, batch_mean, batch_var = _normalise(x, share, scale, bias, self.epsilon)
+        shaped, batch_mean, batch_var = _normalise(
+            x, share, scale, bias, lax.stop_gradient(mean.value), self.epsilon
+        )
         if not self.is_initializing():
             kept = jnp.where(share.sum() > 0, self.momentum, 1.0)
             mean.value = kept * mean.value + (1 - kept) * batch_mean
@@ -89,20 +91,63 @@ def _sums_of_made(x: Values) -> Float[Array, " channels"]:
     return _sums(functools.reduce(jnp.add, added))
 
 
+def two_pass_moments(
+    x: Values, share: PerExample
+) -> tuple[Float[Array, " channels"], Float[Array, " channels"]]:
+    """Return mean and variance; the second sum is over what the first one gave."""
+    mean = _sums(x, share)
+    return mean, _sums_of_made(jnp.square(x - mean) * share)
+
+
+def one_pass_moments(
+    x: Values, share: PerExample, guess: Float[Array, " channels"]
+) -> tuple[Float[Array, " channels"], Float[Array, " channels"]]:
+    """Return mean and variance of values that are read once, both sums together.
+
+    A variance out of mean squares loses digits where the mean is far from zero; taken from a
+    guess of the mean it does not. Source: Chan, Golub and LeVeque 1983, section 2.
+
+    Args:
+        x: the values.
+        share: what one value of each example weighs in a mean.
+        guess: about the mean; the better, the more exact is the variance.
+    """
+    off = x.astype(float) - guess
+    first, second = _sums(off, share), _sums(jnp.square(off), share)
+    # Where no example counts, both are 0.
+    return guess + first, jnp.maximum(second - jnp.square(first), 0)
+
+
+def _moments(x: Values, share: PerExample, guess: jax.Array) -> tuple[jax.Array, jax.Array]:
+    # A GPU waits for memory: one reading less. A CPU's products want what they sum in memory.
+    if jax.default_backend() == "cpu":
+        return two_pass_moments(x, share)
+    return one_pass_moments(x, share, guess)
+
+
 def _normalise(
-    x: Values, share: PerExample, scale: jax.Array, bias: jax.Array, epsilon: float
+    x: Values,
+    share: PerExample,
+    scale: jax.Array,
+    bias: jax.Array,
+    guess: jax.Array,
+    epsilon: float,
 ) -> tuple[Values, Float[Array, " channels"], Float[Array, " channels"]]:
     """Return normalised values, means and variances; the last two carry no gradient."""
-    plain = jax.custom_vjp(lambda *given: _forward(*given)[0], nondiff_argnums=(4,))
+    plain = jax.custom_vjp(lambda *given: _forward(*given)[0], nondiff_argnums=(5,))
     plain.defvjp(_forward, _backward)
-    return cast(Any, plain(x, share, scale, bias, epsilon))
+    return cast(Any, plain(x, share, scale, bias, guess, epsilon))
 
 
 def _forward(
-    x: Values, share: PerExample, scale: jax.Array, bias: jax.Array, epsilon: float
+    x: Values,
+    share: PerExample,
+    scale: jax.Array,
+    bias: jax.Array,
+    guess: jax.Array,
+    epsilon: float,
 ) -> Any:
-    mean = _sums(x, share)
-    var = _sums_of_made(jnp.square(x - mean) * share)
+    mean, var = _moments(x, share, guess)
     rate = lax.rsqrt(var + epsilon)
     return ((x - mean) * (rate * scale) + bias, mean, var), (x, share, scale, mean, rate)
 
@@ -113,4 +158,5 @@ def _backward(epsilon: float, kept: Any, slopes: Any) -> Any:
     normal = (x - mean) * rate
     bias_slope, scale_slope = _sums(slope), _sums_of_made(slope * normal)
     x_slope = (rate * scale) * (slope - share * (bias_slope + normal * scale_slope))
-    return keep_in_memory(x_slope.astype(x.dtype)), jnp.zeros_like(share), scale_slope, bias_slope
+    x_slope = keep_in_memory(x_slope.astype(x.dtype))
+    return x_slope, jnp.zeros_like(share), scale_slope, bias_slope, jnp.zeros_like(mean)

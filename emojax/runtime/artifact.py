@@ -7,17 +7,20 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from emojax.errors import UserError
 from emojax.face import Detector, make_detector
 from emojax.files import require_file
+from emojax.filter_bank import REFERENCE, FilterBank, read_filter_bank
+from emojax.golden import Looks, input_shapes
 from emojax.labels import EMOTION_SETS
 from emojax.litert import input_name, open_interpreter
 from emojax.seal import SEAL, checksum
 from emojax.spec import InputSpec, read_json, spec_from_dict
+from emojax.temperature import LARGEST, SMALLEST, Temperatures
 
 FORMAT = "emojax-artifact"
 """The value of `format` in spec.json."""
@@ -31,6 +34,25 @@ PRECISIONS = ("float32", "float16", "int8")
 
 LARGEST_FILE = 1 << 30
 """Bytes of a model: five times the largest network's, and half of what a TFLite file can hold."""
+
+SHORTEST_S, LONGEST_S = 0.05, 60.0
+"""Seconds that a clip, and the step from one to the next, may have."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipSettings:
+    """How clips like those that a network was trained on are taken out of a video or a sound."""
+
+    window_s: float
+    """Seconds of a clip: the median of the training clips."""
+    step_s: float
+    """Seconds from the beginning of one clip to that of the next."""
+    kept_frames: int
+    """Frames that the shards kept of a clip; the network's are taken from among them."""
+    sees: bool
+    """Whether the network has a branch for frames."""
+    bank: FilterBank | None
+    """What its spectrograms are made with; None for a network without a branch for sound."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +69,16 @@ class Artifact:
     """How a face becomes input, and what the outputs are called."""
     thresholds: np.ndarray
     """float32 [action units]: from here on a unit counts as present."""
+    looks: Looks
+    """A picture, the frames of a clip, or a clip with its sound."""
+    clip: ClipSettings | None
+    """How a clip is taken out of a video; None for a network for pictures."""
+    temperatures: Temperatures
+    """What makes the model's answers mean what they say."""
+    uncertain_below: float | None
+    """Calibrated score of the highest emotion, 0..1, below which it is uncertain; None: unknown."""
+    mirrored: bool
+    """A face is answered with the mean for itself and for its mirror image."""
     detector: Detector
     """Finds the faces as they were found for training."""
     notice: str | None
@@ -141,22 +173,23 @@ def read_checked(
     return path, content
 
 
-def _check_fit(model: bytes, spec: InputSpec, path: Path, source: Path) -> None:
+def _check_fit(model: bytes, looks: Looks, spec: InputSpec, path: Path, source: Path) -> None:
     interpreter = open_interpreter(model, 1, str(path))
-    names = [input_name(details) for details in interpreter.get_input_details()]
-    if names != ["faces"]:
+    inputs = {input_name(details): details for details in interpreter.get_input_details()}
+    shapes = input_shapes(looks, spec)
+    if set(inputs) != set(shapes):
         raise UserError(
             f"{path} does not fit {source}: the model's inputs are "
-            f"{', '.join(names) or 'missing'}, wanted faces: export the artifact again"
+            f"{', '.join(inputs) or 'missing'}, wanted {', '.join(shapes)}: "
+            "export the artifact again"
         )
-    sides = {
-        "input": (
-            interpreter.get_input_details(),
-            (1, spec.height, spec.width, spec.channels),
-        ),
-        "output": (interpreter.get_output_details(), (1, spec.num_outputs)),
-    }
-    for side, (details, wanted) in sides.items():
+    # The only input of a network for pictures needs no name.
+    sides = [
+        ("input" if looks == "picture" else f"input {name}", [inputs[name]], shape)
+        for name, shape in shapes.items()
+    ]
+    sides.append(("output", interpreter.get_output_details(), (1, spec.num_outputs)))
+    for side, details, wanted in sides:
         found = [(tuple(map(int, one["shape"])), np.dtype(one["dtype"]).name) for one in details]
         if found != [(wanted, "float32")]:
             raise UserError(
@@ -179,6 +212,46 @@ def _read_thresholds(fields: Mapping[str, Any], spec: InputSpec, source: Path) -
             f"numbers in 0..1, found {values!r}"
         )
     return np.array(numbers, np.float32)
+
+
+def _is_number(value: Any, least: float, most: float) -> bool:
+    return type(value) in (int, float) and least <= value <= most
+
+
+def _read_uncertain_below(fields: Mapping[str, Any], source: Path) -> float | None:
+    value = read_section(fields, "thresholds", source).get("uncertain_below")
+    if value is None:
+        return None
+    if not _is_number(value, 0, 1):
+        raise UserError(f"{source}: uncertain_below is {value!r}: wanted a number in 0..1, or null")
+    return float(value)
+
+
+def _read_mirrored(fields: Mapping[str, Any], looks: Looks, source: Path) -> bool:
+    value = fields.get("mirrored", False)
+    if not isinstance(value, bool):
+        raise UserError(f"{source}: mirrored is {value!r}: wanted true or false")
+    if value and looks != "picture":
+        raise UserError(
+            f"{source}: mirrored is true, and looks_at is {looks!r}: only a network for pictures "
+            "can be mirrored: export the artifact again"
+        )
+    return value
+
+
+def _read_temperatures(fields: Mapping[str, Any], source: Path) -> Temperatures:
+    """Return the temperatures; 1 where the artifact was never calibrated."""
+    if fields.get("calibration") is None:
+        return Temperatures()
+    section = read_section(read_section(fields, "calibration", source), "temperature", source)
+    values = {field.name: section.get(field.name) for field in dataclasses.fields(Temperatures)}
+    for name, value in values.items():
+        if not _is_number(value, SMALLEST, LARGEST):
+            raise UserError(
+                f"{source}: temperature of {name} is {value!r}: wanted a number in "
+                f"{SMALLEST}..{LARGEST}: export the artifact again"
+            )
+    return Temperatures(**{name: float(section[name]) for name in values})
 
 
 def _check_names(fields: Mapping[str, Any], spec: InputSpec, source: Path) -> None:
@@ -205,6 +278,84 @@ def _read_notice(fields: Mapping[str, Any]) -> str | None:
     if training.get("synthetic"):
         return "trained on synthetic faces; says nothing about real ones"
     return None
+
+
+def read_looks(fields: Mapping[str, Any], spec: InputSpec, source: Path) -> Looks:
+    """Return what a network looks at.
+
+    Raises:
+        UserError: something else, or what its input spec denies.
+    """
+    looks = fields.get("looks_at", "picture")
+    if looks not in get_args(Looks):
+        raise UserError(f"{source}: looks_at is {looks!r}: use {', '.join(get_args(Looks))}")
+    if (looks == "picture") != (spec.frames == 1) or (spec.sound and looks != "clip"):
+        heard = " with their sound" if spec.sound else ""
+        raise UserError(
+            f"{source}: looks_at is {looks!r}, the input spec tells of "
+            f"{spec.frames} frame{'s' * (spec.frames > 1)}{heard} at once: "
+            "export the artifact again"
+        )
+    return looks
+
+
+def read_bank(folder: Path, fields: Mapping[str, Any], spec: InputSpec) -> FilterBank | None:
+    """Return what an artifact's spectrograms are made with, None where it does not listen.
+
+    Args:
+        folder: the artifact's.
+        fields: of its spec.json.
+        spec: its input spec.
+
+    Raises:
+        UserError: no such file, another checksum, or other arrays than the spec's.
+    """
+    if spec.sound is None:
+        return None
+    source = folder / "spec.json"
+    entry = read_section(fields, "sound", source)
+    if entry.get("reference") != REFERENCE:
+        raise UserError(
+            f"{source}: sound's reference is {entry.get('reference')!r}, "
+            f"this emojax knows {REFERENCE!r}: export the artifact again"
+        )
+    path, _ = read_checked(folder, entry, source, "the file of mel filters")
+    return read_filter_bank(path, spec.sound)
+
+
+def _read_clip(folder: Path, fields: Mapping[str, Any], spec: InputSpec) -> ClipSettings:
+    source = folder / "spec.json"
+    clip = read_section(fields, "clip", source)
+    bank = read_bank(folder, fields, spec)
+    window_s, step_s = check_window(clip.get("window_s"), clip.get("step_s"), f"{source}: clip")
+    kept = clip.get("kept_frames")
+    if type(kept) is not int or not 1 <= kept <= 10_000:
+        raise UserError(f"{source}: clip's kept_frames is {kept!r}: wanted 1..10000")
+    if type(sees := clip.get("sees")) is not bool or not (sees or bank):
+        raise UserError(
+            f"{source}: clip's sees is {sees!r}: wanted true, or false for a network that listens"
+        )
+    return ClipSettings(window_s, step_s, kept, sees, bank)
+
+
+def check_window(window_s: Any, step_s: Any, source: str) -> tuple[float, float]:
+    """Return seconds by which clips can be taken out of a video.
+
+    Args:
+        window_s: length of a clip.
+        step_s: from the beginning of one to that of the next.
+        source: where they come from, for the message.
+
+    Raises:
+        UserError: a value that is no number or out of range.
+    """
+    numbers = [type(value) in (int, float) for value in (window_s, step_s)]
+    if not all(numbers) or not SHORTEST_S <= step_s <= window_s <= LONGEST_S:
+        raise UserError(
+            f"{source}: window of {window_s} s and step of {step_s} s: wanted {SHORTEST_S} to "
+            f"{LONGEST_S:g} s, and a step that is no longer than the window"
+        )
+    return float(window_s), float(step_s)
 
 
 def read_spec(folder: str | os.PathLike[str]) -> tuple[Path, dict[str, Any], InputSpec]:
@@ -248,24 +399,26 @@ def load_artifact(folder: str | os.PathLike[str], precision: str | None = None) 
     """
     place, fields, spec = read_spec(folder)
     source = place / "spec.json"
-    if spec.frames > 1:
-        heard = " with their sound" if spec.sound else ""
-        raise UserError(
-            f"{source}: a model for clips ({spec.frames} frames{heard} at once): this emojax "
-            "reads frame by frame: give the artifact of a model for pictures"
-        )
+    looks = read_looks(fields, spec, source)
+    clip = None if looks == "picture" else _read_clip(place, fields, spec)
     _check_names(fields, spec, source)
     thresholds = _read_thresholds(fields, spec, source)
+    temperatures = _read_temperatures(fields, source)
     detector = make_detector(read_section(fields, "detector", source), str(source))
     precision = find_precision(fields, precision, source)
     path, model = read_model(place, fields, precision)
-    _check_fit(model, spec, path, source)
+    _check_fit(model, looks, spec, path, source)
     return Artifact(
         folder=place,
         model=model,
         precision=precision,
         spec=spec,
         thresholds=thresholds,
+        temperatures=temperatures,
+        uncertain_below=_read_uncertain_below(fields, source),
+        mirrored=_read_mirrored(fields, looks, source),
+        looks=looks,
+        clip=clip,
         detector=detector,
         notice=_read_notice(fields),
         fields=fields,

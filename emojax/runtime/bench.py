@@ -17,9 +17,12 @@ from emojax.errors import UserError
 from emojax.face import to_gray
 from emojax.following import FaceFollower
 from emojax.golden import GOLDEN, read_golden
+from emojax.runtime.clip_predictor import ClipPredictor
+from emojax.runtime.clip_windows import ClipWindows, FrameResult
 from emojax.runtime.drawing import annotate, make_layout
 from emojax.runtime.predictor import Predictor
-from emojax.runtime.rows import rows_of_frame
+from emojax.runtime.process import rows_of
+from emojax.runtime.rows import Seen
 from emojax.runtime.sources import Frame
 from emojax.runtime.tracking import FaceTracker
 from emojax.runtime.video_writer import VideoWriter
@@ -67,13 +70,17 @@ class Timing(NamedTuple):
 
 
 def time_video(
-    predictor: Predictor,
+    predictor: Predictor | ClipPredictor,
     path: Path,
     detect_every: int = 1,
     draw: bool = False,
     progress: Callable[[], object] = lambda: None,
 ) -> Timing:
     """Return how long each stage took for each frame of a video, from its packets to its rows.
+
+    Of a network for clips, whose frames wait for the end of a window, `infer` is most often next
+    to nothing, and at a window's end holds its sound, its spectrogram and the network; `row` and
+    `draw` are then for all that waited.
 
     Args:
         predictor: ready to run.
@@ -83,47 +90,66 @@ def time_video(
         progress: is called once a frame.
 
     Raises:
-        UserError: the video can't be read, or has no more frames than the warm-up takes.
+        UserError: the video can't be read, or has no more frames than the warm-up takes, or than
+            the first window of a network for clips.
     """
     find, tracker = FaceFollower(predictor.detector, detect_every), FaceTracker()
     taken: dict[str, list[float]] = {stage: [] for stage in (*STAGES, "whole")}
     spec, thresholds = predictor.spec, predictor.artifact.thresholds
     frames, layout, count, seen, now = read_frames(path), None, 0, 0, time.perf_counter
+    windows = ClipWindows(predictor, path) if isinstance(predictor, ClipPredictor) else None
+    last_s = 0.0
     while True:
         marks = [now()]
         read = next(frames, None)
         if read is None:
             break
         frame = Frame(path, *read)
+        last_s = frame.timestamp_s
         gray = to_gray(frame.picture)
         marks.append(now())
         boxes = find(gray)
         marks.append(now())
         crops = predictor.cut(gray, boxes)
         marks.append(now())
-        faces = predictor.label(boxes, crops, predictor.predict_crops(crops))
-        marks.append(now())
-        face_ids = tracker.update(boxes, frame.timestamp_s)
-        rows_of_frame(frame, faces, face_ids, spec, thresholds)
+        if isinstance(predictor, Predictor):
+            faces = predictor.label(boxes, crops, predictor.predict_crops(crops))
+            marks.append(now())
+            ready = [FrameResult(frame, faces, tracker.update(boxes, frame.timestamp_s), crops)]
+        else:
+            face_ids = tracker.update(boxes, frame.timestamp_s)
+            assert windows is not None
+            ready = windows.add(frame, boxes, face_ids, crops)
+            marks.append(now())
+        for one in ready:
+            rows_of(Seen(one.frame, one.faces, one.face_ids, one.heard), predictor)
         marks.append(now())
         if draw:
             height, width = frame.picture.shape[:2]
             layout = layout or make_layout(width, height, spec, 1, predictor.artifact.notice)
-            annotate(frame.picture, faces, face_ids, spec, thresholds, layout)
+            for one in ready:
+                annotate(frame.picture, one.faces, one.face_ids, spec, thresholds, layout)
             marks.append(now())
         progress()
         count += 1
         if count > WARM_UP:
-            seen += len(faces)
+            seen += len(boxes)
             for stage, (begin, end) in zip(STAGES, itertools.pairwise(marks), strict=False):
                 taken[stage].append(1e3 * (end - begin))
             taken["whole"].append(1e3 * (marks[-1] - marks[0]))
+    if isinstance(predictor, ClipPredictor) and last_s < predictor.settings.window_s:
+        raise UserError(
+            f"{path}: ends before the first window ({predictor.settings.window_s} s) of this "
+            "network for clips, so that there is nothing to time: name a longer VIDEO"
+        )
     if not taken["whole"]:
         raise UserError(f"{path}: too short ({count} frames): wanted more than {WARM_UP}")
     return Timing(taken, len(taken["whole"]), seen)
 
 
-def write_moving_face(folder: Path, path: Path, predictor: Predictor, seconds: float) -> None:
+def write_moving_face(
+    folder: Path, path: Path, predictor: Predictor | ClipPredictor, seconds: float
+) -> None:
     """Write a video of 640 x 480 at 30 frames a second, in which a recorded face moves about.
 
     Args:

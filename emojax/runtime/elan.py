@@ -73,7 +73,8 @@ def write_elan(path: Path, media: Path, episodes: Sequence[Row], last_frame_s: f
     tiers: dict[str, ET.Element] = {}
     for number, (row, begin, end) in enumerate(spans, 1):
         # A tier holds no two things at once, and an emotion may return within the pause of another.
-        name = f"face{row['face_id']}_{row['what']}"
+        who = "sound" if row["face_id"] is None else f"face{row['face_id']}"
+        name = f"{who}_{row['what']}"
         if name not in tiers:
             tiers[name] = ET.SubElement(document, "TIER", LINGUISTIC_TYPE_REF=_TYPE, TIER_ID=name)
         annotation = ET.SubElement(ET.SubElement(tiers[name], "ANNOTATION"), "ALIGNABLE_ANNOTATION")

@@ -11,16 +11,17 @@ from pathlib import Path
 import cv2
 
 from emojax.errors import UserError
-from emojax.face import to_gray
-from emojax.following import FaceFollower
+from emojax.runtime.clip_predictor import ClipPredictor
 from emojax.runtime.drawing import Layout, annotate, make_layout
+from emojax.runtime.hiding import FaceHider
 from emojax.runtime.interrupts import uninterrupted
-from emojax.runtime.predictor import FaceResult, Predictor
-from emojax.runtime.rows import rows_of_frame
-from emojax.runtime.sources import Frame, Source, read_source
+from emojax.runtime.looking import Looking, look_at
+from emojax.runtime.neutral import Differences, Neutral, mean_probabilities
+from emojax.runtime.predictor import Predictor
+from emojax.runtime.rows import Row, Seen, rows_of_frame
+from emojax.runtime.sources import Source, list_sources, read_source
 from emojax.runtime.summary import FileSummary
 from emojax.runtime.tables import Tables
-from emojax.runtime.tracking import FaceTracker, Smoother
 from emojax.runtime.video_writer import VideoWriter
 from emojax.video import read_info
 
@@ -40,30 +41,32 @@ class Tally:
     """Rows with a face."""
     without_face: int = 0
     """Frames without a face, which are rows too."""
+    windows: int = 0
+    """Clips of a sound without pictures, a row each."""
     annotated: Path | None = None
     """The annotated copy, where one was written."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Looking:
-    """How a video is looked at."""
-
-    every: int = 1
-    """One frame of so many."""
-    detect_every: int = 1
-    """Of those, one of so many is searched whole; in the others faces are looked for near where
-    they were."""
-    smooth_s: float = 0.0
-    """Time constant of the average over a face's probabilities, in seconds; 0: none."""
-    seconds: float | None = None
-    """For how long a camera is looked at; None: until somebody stops it."""
+def rows_of(seen: Seen, predictor: Predictor | ClipPredictor) -> list[Row]:
+    """Return a frame's rows."""
+    artifact = predictor.artifact
+    return rows_of_frame(
+        *(seen.frame, seen.faces, seen.face_ids, artifact.spec, artifact.thresholds),
+        uncertain_below=artifact.uncertain_below,
+        heard=seen.heard,
+    )
 
 
 class _Annotator:
     """Writes one file's annotated copy, frame by frame."""
 
     def __init__(
-        self, path: Path, source: Source, predictor: Predictor, stack: contextlib.ExitStack
+        self,
+        path: Path,
+        source: Source,
+        predictor: Predictor | ClipPredictor,
+        stack: contextlib.ExitStack,
+        hide_faces: bool,
     ) -> None:
         self._path = path
         self._source = source
@@ -71,88 +74,137 @@ class _Annotator:
         self._stack = stack
         self._layout: Layout | None = None
         self._writer: VideoWriter | None = None
+        self._hider = FaceHider(predictor.detector) if hide_faces else None
 
-    def write(self, frame: Frame, faces: list[FaceResult], face_ids: list[int]) -> None:
-        is_video = self._source.kind != "picture"
+    def write(self, seen: Seen) -> None:
         if self._layout is None:
-            columns = 1 if is_video else min(max(len(faces), 1), _MOST_COLUMNS)
-            height, width = frame.picture.shape[:2]
-            notice = self._artifact.notice
-            self._layout = make_layout(width, height, self._artifact.spec, columns, notice)
-        spec, thresholds = self._artifact.spec, self._artifact.thresholds
-        copy = annotate(frame.picture, faces, face_ids, spec, thresholds, self._layout)
+            self._layout = self._begin(seen)
+        for ready in [seen] if self._hider is None else self._hider.add(seen):
+            self._put(ready, self._layout)
+
+    def _begin(self, seen: Seen) -> Layout:
+        is_video = self._source.kind != "picture"
+        columns = 1 if is_video else min(max(len(seen.faces), 1), _MOST_COLUMNS)
+        height, width = seen.frame.picture.shape[:2]
+        layout = make_layout(width, height, self._artifact.spec, columns, self._artifact.notice)
         if is_video:
-            if self._writer is None:
-                if self._source.kind == "camera":
-                    writer = VideoWriter(self._path, CAMERA_RATE_HZ)
-                else:
-                    rate_hz = read_info(self._source.path).rate_hz
-                    writer = VideoWriter(self._path, rate_hz, sound_from=self._source.path)
-                self._writer = self._stack.enter_context(writer)
-            self._writer.write(copy, frame.timestamp_s)
+            if self._source.kind == "camera":
+                writer = VideoWriter(self._path, CAMERA_RATE_HZ)
+            else:
+                rate_hz = read_info(self._source.path).rate_hz
+                writer = VideoWriter(self._path, rate_hz, sound_from=self._source.path)
+            self._writer = self._stack.enter_context(writer)
+        if self._hider is not None:
+            # What it holds back is written before the file is closed, whatever happens.
+            self._stack.callback(self._put_rest, self._hider, layout)
+        return layout
+
+    def _put_rest(self, hider: FaceHider, layout: Layout) -> None:
+        with uninterrupted():
+            for ready in hider.rest():
+                self._put(ready, layout)
+
+    def _put(self, seen: Seen, layout: Layout) -> None:
+        spec, thresholds = self._artifact.spec, self._artifact.thresholds
+        picture = seen.frame.picture
+        copy = annotate(picture, seen.faces, seen.face_ids, spec, thresholds, layout)
+        if self._writer is not None:
+            self._writer.write(copy, seen.frame.timestamp_s)
             return
         _, content = cv2.imencode(".png", copy)
         self._path.write_bytes(content.tobytes())
 
 
+def read_neutral(
+    path: str | os.PathLike[str], predictor: Predictor | ClipPredictor, looking: Looking
+) -> Neutral:
+    """Return the mean over all faces of a picture, a video or a folder of them.
+
+    A network for clips takes videos only.
+
+    Raises:
+        UserError: it can't be read, or no face is in it.
+    """
+    listing = list_sources([path])
+    if listing.mistakes:
+        raise listing.mistakes[0]
+    rows = (
+        row
+        for source in listing.sources
+        for seen in look_at(source, predictor, looking)
+        for row in rows_of(seen, predictor)
+    )
+    return Neutral(means=mean_probabilities(rows, predictor.spec, str(path)))
+
+
 def process_source(
     source: Source,
-    predictor: Predictor,
+    predictor: Predictor | ClipPredictor,
     table: Tables,
     tally: Tally,
     copy_to: Path | None,
     looking: Looking | None = None,
     progress: Callable[[int], object] | None = None,
     summary: FileSummary | None = None,
+    neutral: Neutral | None = None,
+    hide_faces: bool = False,
 ) -> None:
     """Add a file's rows to the table, and write its annotated copy.
 
     Args:
-        source: a picture, a video or a camera.
+        source: a picture, a video or a camera; a sound for a network that listens.
         predictor: finds the faces and runs the network.
         table: takes the rows.
         tally: is counted up as rows are written, so that it holds after an error too.
-        copy_to: the annotated copy; None for none.
+        copy_to: the annotated copy; None for none. A sound has none.
         looking: how often, and how; None: at every frame, whole.
         progress: is called with the number of frames read since the last call.
         summary: takes the rows too.
+        neutral: adds columns of differences to it.
+        hide_faces: in the annotated copy.
 
     Raises:
         UserError: the file can't be read; what could be is in the table.
         BrokenVideoError: the same, for a video that broke in the middle.
         CameraLostError: the same, for a camera that was pulled out.
     """
-    looking = looking or Looking()
-    find = FaceFollower(predictor.detector, looking.detect_every)
-    tracker, smoother = FaceTracker(), Smoother(looking.smooth_s)
-    artifact = predictor.artifact
+    differences = None
+    if neutral is not None:
+        differences = Differences(predictor.spec, neutral, source.kind in ("video", "camera"))
     with contextlib.ExitStack() as stack:
         annotator = None
-        if copy_to is not None:
-            annotator = _Annotator(copy_to, source, predictor, stack)
-        for frame in read_source(source, looking.seconds):
-            if progress is not None:
-                progress(1)
-            if frame.number % looking.every:
-                continue
-            gray = to_gray(frame.picture)
-            boxes = find(gray)
-            face_ids = tracker.update(boxes, frame.timestamp_s)
-            faces = smoother.smooth(
-                predictor.predict_faces(gray, boxes), face_ids, frame.timestamp_s
-            )
-            rows = rows_of_frame(frame, faces, face_ids, artifact.spec, artifact.thresholds)
+        if copy_to is not None and source.kind != "sound":
+            annotator = _Annotator(copy_to, source, predictor, stack, hide_faces)
+        if differences is not None:
+            stack.callback(_write_rest, table, differences)
+        # Frames of a network for clips come without their pictures: they are decoded once more.
+        pictures = read_source(source) if isinstance(predictor, ClipPredictor) else None
+        for seen in look_at(source, predictor, looking or Looking(), progress):
+            if annotator is not None and pictures is not None:
+                number = seen.frame.number
+                frame = next(frame for frame in pictures if frame.number == number)
+                seen = seen._replace(frame=frame)
+            rows = rows_of(seen, predictor)
             # A frame's rows, its place in the summary and its picture: all of them or none.
             with uninterrupted():
-                table.write(rows)
+                table.write(rows if differences is None else differences.add(rows))
                 if summary is not None:
                     summary.add(rows)
+                if source.kind == "sound":
+                    tally.windows += 1
+                    continue
                 tally.frames += 1
-                tally.faces += len(faces)
-                tally.without_face += not faces
+                tally.faces += len(seen.faces)
+                tally.without_face += not seen.faces
                 if annotator is not None:
-                    annotator.write(frame, faces, face_ids)
+                    annotator.write(seen)
                     tally.annotated = copy_to
+
+
+def _write_rest(table: Tables, differences: Differences) -> None:
+    """Write the rows that were held back, whatever happened."""
+    with uninterrupted():
+        table.write(differences.rest())
 
 
 def count_frames(sources: Sequence[Source]) -> int | None:
@@ -161,8 +213,9 @@ def count_frames(sources: Sequence[Source]) -> int | None:
     for source in sources:
         if source.kind == "camera":
             return None
-        if source.kind == "picture":
-            total += 1
+        if source.kind != "video":
+            # Of a sound there are no frames to count.
+            total += source.kind == "picture"
             continue
         try:
             found = read_info(source.path).num_frames

@@ -14,7 +14,10 @@ from emojax.camera import camera_number, open_camera
 from emojax.errors import UserError
 from emojax.files import require_file
 from emojax.picture import PICTURE_SUFFIXES, picture_kind, read_picture
-from emojax.video import VIDEO_SUFFIXES, read_frames
+from emojax.video import SOUND_SUFFIXES, VIDEO_SUFFIXES, read_frames
+
+Kind = Literal["picture", "video", "sound", "camera"]
+"""What a path is taken for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Source:
 
     path: Path
     """Where it is; a camera's number or device."""
-    kind: Literal["picture", "video", "camera"]
+    kind: Kind
     """What it is, after its content or its name."""
 
     @property
@@ -59,19 +62,21 @@ class Listing:
     """One for each path that leads to nothing."""
 
 
-def _kind_by_name(path: Path) -> Literal["picture", "video"] | None:
+def _kind_by_name(path: Path, listens: bool) -> Kind | None:
     suffix = path.suffix.lower()
     if suffix in PICTURE_SUFFIXES:
         return "picture"
+    if listens and suffix in SOUND_SUFFIXES:
+        return "sound"
     return "video" if suffix in VIDEO_SUFFIXES else None
 
 
-def _kind_of_file(path: Path) -> Literal["picture", "video"]:
+def _kind_of_file(path: Path, listens: bool) -> Kind:
     # A file that was named on purpose is taken for what it holds: `photo` without a
     # suffix is fine. What its name promises decides what it is blamed for.
     with require_file(path, "a picture or a video").open("rb") as file:
         is_picture = picture_kind(file.read(16)) is not None
-    return "picture" if is_picture else _kind_by_name(path) or "video"
+    return "picture" if is_picture else _kind_by_name(path, listens) or "video"
 
 
 def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
@@ -91,14 +96,18 @@ def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
 
 
 def list_sources(
-    paths: Sequence[str | os.PathLike[str]], leave_out: str | os.PathLike[str] | None = None
+    paths: Sequence[str | os.PathLike[str]],
+    leave_out: str | os.PathLike[str] | None = None,
+    listens: bool = False,
+    cameras: bool = False,
 ) -> Listing:
     """Return the pictures and videos that paths lead to.
 
     Args:
-        paths: pictures, videos and folders, which are searched with their subfolders; `0` or
-            `/dev/video0` is a camera, where no file is called so.
+        paths: pictures, videos and folders, which are searched with their subfolders.
         leave_out: a folder whose files are no input, such as the one that is written to.
+        listens: sounds without pictures are input too.
+        cameras: `0` or `/dev/video0` is a camera, where no file is called so.
     """
     kept_out = None if leave_out is None else Path(leave_out).resolve()
     sources: list[Source] = []
@@ -106,15 +115,16 @@ def list_sources(
     num_skipped = 0
     for path in map(Path, paths):
         try:
-            if camera_number(str(path)) is not None and not (path.is_file() or path.is_dir()):
+            is_camera = cameras and camera_number(str(path)) is not None
+            if is_camera and not (path.is_file() or path.is_dir()):
                 sources.append(Source(path, "camera"))
                 continue
             if not path.is_dir():
-                sources.append(Source(path, _kind_of_file(path)))
+                sources.append(Source(path, _kind_of_file(path, listens)))
                 continue
             num_before = len(sources)
             for found in _walk(path, kept_out):
-                kind = _kind_by_name(found)
+                kind = _kind_by_name(found, listens)
                 if kind is None or found.name.startswith("."):
                     num_skipped += 1
                 else:
@@ -167,7 +177,7 @@ class Namer:
         self._taken: set[str] = set()
 
     def name(self, source: Source) -> Path:
-        """Return where a file's annotated copy goes."""
+        """Return where the annotated copy of a picture, a video or a camera goes."""
         return self.name_with(source, ".png" if source.kind == "picture" else ".mp4")
 
     def name_with(self, source: Source, suffix: str) -> Path:

@@ -32,7 +32,8 @@ def summary_types(spec: InputSpec) -> dict[str, type]:
     """Return the summary's columns: a row a file.
 
     `face_share` is the share of frames with a face, `people` the number of face ids; the means
-    are over all rows with a face, and empty where there is none.
+    are over all rows with probabilities, and empty where there is none: rows with a face, and of
+    a network that listens those without one too. Of a sound, frames are the clips taken from it.
     """
     return {
         "file": str,
@@ -64,6 +65,18 @@ light, the pose, the threshold, or a face that has its own way. It says nothing 
 feels what they show."""
 
 
+_NOBODY = -1
+"""Whose episodes those are that are only heard: nobody's face has that id."""
+
+
+def _id_cell(face_id: int) -> int | None:
+    return None if face_id == _NOBODY else face_id
+
+
+def _id_order(row: Row) -> int:
+    return _NOBODY if row["face_id"] is None else int(row["face_id"])
+
+
 def _names(units: Iterable[int], spec: InputSpec) -> set[str]:
     return {f"AU{unit:02d}" for unit in units} & set(spec.action_units)
 
@@ -81,13 +94,15 @@ class _Episode:
 class FileSummary:
     """Takes the rows of one file in their order, and keeps no more than sums and open episodes."""
 
-    def __init__(self, name: str, spec: InputSpec) -> None:
+    def __init__(self, name: str, spec: InputSpec, is_sound: bool = False) -> None:
         """Start without rows.
 
         Args:
             name: of the file, as its rows have it.
             spec: names of the outputs.
+            is_sound: a row is a window of a sound, and lasts to its end.
         """
+        self._is_sound = is_sound
         self._name = name
         self._spec = spec
         self._probabilities = (
@@ -95,7 +110,7 @@ class FileSummary:
             *(f"emotion_{emotion}_p" for emotion in spec.emotions),
         )
         self._sums = np.zeros(len(self._probabilities))
-        self._num_faces = 0
+        self._answers = 0
         self._frames = 0
         self._frames_with_face = 0
         self._ids: set[object] = set()
@@ -110,14 +125,17 @@ class FileSummary:
         if not rows:
             return
         self._frames += 1
-        with_face = [row for row in rows if row["success"]]
-        self._frames_with_face += bool(with_face)
+        self._frames_with_face += any(row["success"] for row in rows)
         time_s = self.last_s = float(rows[0]["timestamp"] or 0.0)
-        for row in with_face:
-            self._num_faces += 1
+        if self._is_sound:
+            self.last_s = float(rows[0]["window_end"] or time_s)
+        for row in rows:
+            if row[self._probabilities[0]] is None:
+                continue
+            self._answers += 1
             self._sums += [float(row[name] or 0.0) for name in self._probabilities]
-            face_id = int(row["face_id"] or 0)
-            self._ids.add(face_id)
+            face_id = _NOBODY if row["face_id"] is None else int(row["face_id"])
+            self._ids |= {face_id} - {_NOBODY}
             present = [unit for unit in self._spec.action_units if row[f"{unit}_c"]]
             for unit in present:
                 self._extend(face_id, unit, time_s, float(row[f"{unit}_p"] or 0.0))
@@ -134,9 +152,9 @@ class FileSummary:
             self._end((face_id, what))
             episode = None
         if episode is None:
-            episode = self._open[face_id, what] = _Episode(time_s, time_s, value, time_s)
+            episode = self._open[face_id, what] = _Episode(time_s, self.last_s, value, time_s)
             return episode
-        episode.end_s = time_s
+        episode.end_s = self.last_s
         episode.frames += 1
         if value > episode.peak:
             episode.peak, episode.peak_s = value, time_s
@@ -147,7 +165,7 @@ class FileSummary:
         self._episodes.append(
             {
                 "file": self._name,
-                "face_id": key[0],
+                "face_id": _id_cell(key[0]),
                 "what": key[1],
                 "start": episode.start_s,
                 "end": episode.end_s,
@@ -168,7 +186,7 @@ class FileSummary:
 
         return {
             "file": self._name,
-            "face_id": key[0],
+            "face_id": _id_cell(key[0]),
             "emotion": key[1],
             "start": episode.start_s,
             "end": episode.end_s,
@@ -185,7 +203,7 @@ class FileSummary:
         names = [*self._spec.action_units, *self._spec.emotions]
         return sorted(
             self._episodes,
-            key=lambda row: (row["start"], row["face_id"], names.index(str(row["what"]))),
+            key=lambda row: (row["start"], _id_order(row), names.index(str(row["what"]))),
         )
 
     def cues(self) -> list[Row]:
@@ -194,11 +212,11 @@ class FileSummary:
         By their beginnings; stretches that are open end here.
         """
         self.episodes()
-        return sorted(self._cues, key=lambda row: (row["start"], row["face_id"], row["end"]))
+        return sorted(self._cues, key=lambda row: (row["start"], _id_order(row), row["end"]))
 
     def row(self) -> Row:
         """Return the file's row of the summary."""
-        means = self._sums / max(self._num_faces, 1)
+        means = self._sums / max(self._answers, 1)
         return {
             "file": self._name,
             "frames": self._frames,
@@ -206,7 +224,7 @@ class FileSummary:
             "face_share": self._frames_with_face / self._frames if self._frames else 0.0,
             "people": len(self._ids),
             **{
-                f"{name.removesuffix('_p')}_mean": float(mean) if self._num_faces else None
+                f"{name.removesuffix('_p')}_mean": float(mean) if self._answers else None
                 for name, mean in zip(self._probabilities, means, strict=True)
             },
         }

@@ -19,7 +19,10 @@ Form = Literal["csv", "jsonl", "parquet"]
 """How a table is written: comma-separated, a JSON object a line, Apache Parquet."""
 
 # Of a number that is no time: a probability needs no more, and a file is a third as large.
-_DIGITS = {"timestamp": 6, "start": 6, "end": 6, "peak_time": 6}
+_DIGITS = {
+    **{"timestamp": 6, "start": 6, "end": 6, "peak_time": 6},
+    **{"window_start": 6, "window_end": 6},
+}
 _USUAL_DIGITS = 4
 
 # Rows that a Parquet file is given at once.

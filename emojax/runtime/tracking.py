@@ -88,7 +88,7 @@ class Smoother:
         """
         if not self._seconds:
             return list(faces)
-        smoothed = []
+        smoothed: list[FaceResult] = []
         for face, face_id in zip(faces, face_ids, strict=True):
             now = np.concatenate([face.action_units, face.emotions])
             before, last_s = self._past.get(face_id, (now, timestamp_s))

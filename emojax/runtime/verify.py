@@ -13,13 +13,13 @@ from emojax.golden import name_inputs, read_golden
 from emojax.litert import Network
 from emojax.runtime.artifact import (
     PRECISIONS,
+    read_bank,
     read_checked,
+    read_looks,
     read_model,
     read_section,
     read_spec,
 )
-
-LOOKS = ("picture", "frames", "clip")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +72,9 @@ def verify_artifact(folder: str | os.PathLike[str], threads: int = 1) -> Iterato
     """
     place, fields, spec = read_spec(folder)
     source = place / "spec.json"
-    looks = fields.get("looks_at", "picture")
-    if looks not in LOOKS:
-        raise UserError(f"{source}: looks_at is {looks!r}: use {', '.join(LOOKS)}")
+    looks = read_looks(fields, spec, source)
+    # Nothing of it is computed here: it is there and whole, or the runner could not listen.
+    read_bank(place, fields, spec)
     entry = read_section(fields, "golden", source)
     path, _ = read_checked(place, entry, source, "the file of recorded answers")
     golden = read_golden(path, spec)

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from benchmarks.rounds import Options, median, report, speed_ratio, time_ways
+from emojax.clip import equally_spaced
 from emojax.data.examples import CLIP_FRAMES
-from emojax.data.frames import equally_spaced
 from emojax.data.synthetic.clips import make_timeline, render_clip
 from emojax.data.synthetic.domains import make_scene
 from emojax.data.synthetic.expressions import sample_emotion

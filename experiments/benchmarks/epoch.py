@@ -43,7 +43,7 @@ class EpochOptions(Options):
     examples: int = 0
     """Pictures of the set; 0: 512 on a CPU, 65,536 elsewhere."""
     batch_size: int = 0
-    """Pictures of a step, over all devices; 0: 64 on a CPU, 512 elsewhere."""
+    """Pictures of a step, over all devices; 0: 64 on a CPU, 1,024 elsewhere."""
     dtype: str = ""
     """Compute type; unset: bfloat16 on a GPU, float32 on a CPU."""
     workers: int = max(1, (os.cpu_count() or 1) // 2)
@@ -154,7 +154,7 @@ def settle(options: EpochOptions) -> EpochOptions:
     return dataclasses.replace(
         options,
         examples=options.examples or (512 if on_cpu else 65_536),
-        batch_size=options.batch_size or (64 if on_cpu else 512),
+        batch_size=options.batch_size or (64 if on_cpu else 1024),
         dtype=device_dtypes((options.dtype,) if options.dtype else ())[0],
     )
 

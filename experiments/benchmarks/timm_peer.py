@@ -100,7 +100,9 @@ def make_peer(packages: Packages, key: str, dtype: str, spec: InputSpec) -> Peer
     network = network.to(device=device, memory_format=torch.channels_last)
     fast = {"fused": True} if device == "cuda" else {"foreach": True}
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, **fast)
-    called = torch.compile(network) if device == "cuda" else network
+    # As XLA does: kernels for one shape, and convolutions by the quickest of the library's ways.
+    torch.backends.cudnn.benchmark = True
+    called = torch.compile(network, dynamic=False) if device == "cuda" else network
     half = functools.partial(torch.autocast, device, torch.bfloat16, enabled=dtype == "bfloat16")
 
     def put(values: Any) -> Any:

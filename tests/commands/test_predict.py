@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_artifact import NOTICE
+from tiny_artifact import NOTICE, SPEC
 
 from emojax.cli import main
 from emojax.runtime.video_writer import VideoWriter
@@ -242,6 +242,83 @@ def test_an_earlier_table_outlives_a_mistake(predict, tmp_path, face):
     assert (tmp_path / "out" / "predictions.csv").read_bytes() == before
 
 
+def test_differences_from_a_neutral_face_are_columns_when_asked_for(
+    predict, clip_content, face, tmp_path
+):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(clip_content)
+    predict(path, face)
+    plain = read_table(tmp_path / "out")
+    assert not any(name.endswith("_d") for name in plain[0])
+    status, _, errors = predict(path, face, "--neutral", "first:0.3s")
+    rows = read_table(tmp_path / "out")
+    assert (status, errors) == (0, [])
+    assert [{name: row[name] for name in plain[0]} for row in rows] == plain
+    assert list(rows[0])[-22:] == [f"{name}_d" for name in SPEC.output_names]
+    for name in SPEC.output_names:
+        base = np.mean([float(row[f"{name}_p"]) for row in rows[:3]])
+        found = [float(row[f"{name}_d"]) for row in rows[:10]]
+        expected = [float(row[f"{name}_p"]) - base for row in rows[:10]]
+        np.testing.assert_allclose(found, expected, atol=2e-4)
+    # A picture has no first seconds.
+    assert rows[10]["AU01_d"] == ""
+    # Longer than the clip: what is held back is written at its end.
+    predict(path, face, "--neutral", "first:60s")
+    assert [row["frame"] for row in read_table(tmp_path / "out")] == [row["frame"] for row in rows]
+    status, _, errors = predict(path, face, "--neutral", face)
+    assert (status, errors) == (0, [])
+    assert float(read_table(tmp_path / "out")[10]["AU12_d"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("neutral", "found"),
+    [("first:2", "wanted seconds above 0, such as first:2s"), ("none.png", "none.png: no such")],
+)
+def test_a_neutral_face_that_is_none_is_a_mistake(predict, face, tmp_path, neutral, found):
+    status, _, errors = predict(face, "--neutral", neutral)
+    assert status == 2
+    assert len(errors) == 1
+    assert found in errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wall_is_no_neutral_face(predict, face, tmp_path):
+    wall = write_picture(tmp_path / "wall.png", np.full((100, 100, 3), 120, np.uint8))
+    status, _, errors = predict(face, "--neutral", wall)
+    assert (status, len(errors)) == (2, 1)
+    assert "wall.png: no face in it" in errors[0]
+
+
+def test_faces_are_blurred_in_the_copies_only(predict, clip_content, face, tmp_path, astronaut):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(clip_content)
+    predict(path, face)
+    plain = read_table(tmp_path / "out")
+    status, _, errors = predict(path, face, "--blur-faces")
+    assert (status, errors) == (0, [])
+    assert read_table(tmp_path / "out") == plain
+    copies = [cv2.imread(str(tmp_path / "out" / "annotated" / "face.png"))]
+    copies += [one.picture for one in read_frames(tmp_path / "out" / "annotated" / "clip.mp4")]
+    assert len(copies) == 11
+    x, y, w, h = (int(plain[-1][side]) for side in "xywh")
+
+    def detail(picture: np.ndarray) -> float:
+        """Of the middle of the face, at the photograph's own size."""
+        size = round(picture.shape[1] * len(astronaut) / len(picture)), len(astronaut)
+        part = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        part = part[y + h // 4 : y + 3 * h // 4, x + w // 4 : x + 3 * w // 4]
+        return float(cv2.Laplacian(part, cv2.CV_64F).var())
+
+    for copy in copies:
+        assert detail(copy) < 0.05 * detail(astronaut)
+
+
+def test_nothing_to_blur_is_a_mistake(predict, face):
+    status, _, errors = predict(face, "--blur-faces", "--no-annotate")
+    assert (status, len(errors)) == (2, 1)
+    assert "--blur-faces" in errors[0]
+
+
 def test_a_study_finds_a_summary_and_episodes(predict, clip_content, face, tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(clip_content)
@@ -314,7 +391,7 @@ def test_help_teaches(capsys):
         main(["predict", "--help"])
     assert done.value.code == 0
     said = capsys.readouterr().out
-    for words in ("emojax predict photo.jpg --model artifact", "success=0", "--every", "--threads"):
+    for words in ("emojax predict photo.jpg", "success=0", "--every", "--threads"):
         assert words in said
 
 

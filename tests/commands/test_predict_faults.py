@@ -19,6 +19,7 @@ import fake_camera
 import numpy as np
 import pytest
 
+import emojax
 from emojax.cli import main
 from emojax.errors import UserError
 from emojax.runtime.video_writer import VideoWriter
@@ -106,6 +107,32 @@ def test_a_camera_gives_rows_by_the_clock(predict_camera, small_face, tmp_path):
     (summary,) = read_table(tmp_path / "out", "summary")
     assert summary["frames"] == str(num_frames(rows))
     assert f"{len(rows)} faces" in said
+
+
+def test_rows_and_pictures_that_are_held_back_are_there_when_a_camera_is_lost(
+    predict_camera, small_face, tmp_path
+):
+    camera = fake_camera.make(small_face, lost_after=8, rate_hz=1000)
+    status, _, errors = predict_camera(camera, "0", "--blur-faces", "--neutral", "first:5s")
+    assert (status, len(errors)) == (1, 1)
+    rows = read_table(tmp_path / "out")
+    assert [row["frame"] for row in rows] == [str(number) for number in range(7)]
+    assert {row["success"] for row in rows} == {"1"}
+    # A camera's faces are held against their own beginning, as a video's are.
+    assert all(abs(float(row["AU01_d"])) < 0.05 for row in rows)
+    assert frames_of(tmp_path / "out" / "annotated" / "camera0.mp4") == 7
+
+
+def test_a_camera_is_none_where_somebody_else_waits_for_an_end(
+    predict_camera, small_face, artifact_folder, face_file
+):
+    camera = fake_camera.make(small_face)
+    status, _, errors = predict_camera(camera, str(face_file), "--neutral", "0")
+    assert (status, len(errors)) == (2, 1)
+    assert "0: no such file" in errors[0]
+    with pytest.raises(UserError, match="0: no such file"):
+        emojax.load(artifact_folder).predict("0")
+    assert camera.opened == []
 
 
 def test_a_camera_that_is_pulled_out_keeps_its_rows(predict_camera, small_face, tmp_path):

@@ -50,7 +50,7 @@ def test_a_damaged_file_is_named(model, tmp_path, capsys, name, way):
         ({"files": {"float32": []}}, "'float32' is no object"),
         ({"files": {"float32": {"agreement": {"tolerance": 10}}}}, "allowed difference 10"),
         ({"files": {"float32": {"agreement": {"tolerance": None}}}}, "allowed difference None"),
-        ({"looks_at": "frames"}, "its inputs are faces, wanted frames"),
+        ({"looks_at": "frames"}, "the input spec tells of 1 frame at once"),
     ],
 )
 def test_a_spec_that_makes_no_sense_is_refused(model, tmp_path, capsys, fields, found):

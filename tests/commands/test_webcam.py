@@ -6,6 +6,7 @@ import csv
 import http.client
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,8 @@ import cv2
 import fake_camera
 import numpy as np
 import pytest
+from tiny_artifact import change
+from tiny_clip import tiny_clip_model, write_clip_artifact
 from windows import Windows
 
 from emojax.app.live import RateMeter
@@ -27,6 +30,7 @@ from emojax.app.recording import new_name
 from emojax.app.screen import Wish
 from emojax.cli import main
 from emojax.errors import UserError
+from emojax.spec import read_json
 from emojax.video import read_frames
 
 FAKE = Path(fake_camera.__file__)
@@ -52,12 +56,17 @@ def face_file(tmp_path, small_face) -> Path:
 def watch(tmp_path, artifact_folder, small_face, monkeypatch, capfd):
     """Runs the command with keys that are pressed, one after each view; a space: none."""
 
-    def run(keys: str, lost_after: int = 10**9, *words: str):
+    def run(
+        keys: str,
+        lost_after: int = 10**9,
+        *words: str,
+        model: Path = artifact_folder,
+        out: Path = tmp_path / "out",
+    ):
         windows = Windows(keys).put_in(monkeypatch)
         camera = fake_camera.make(small_face, lost_after, rate_hz=1000)
         monkeypatch.setattr(cv2, "VideoCapture", camera)
-        model = ["--model", str(artifact_folder), "--out", str(tmp_path / "out")]
-        status = main(["webcam", *words, *model])
+        status = main(["webcam", *words, "--model", str(model), "--out", str(out)])
         said = capfd.readouterr()
         return status, windows, camera, said.out, said.err.splitlines()
 
@@ -370,6 +379,36 @@ def test_quit_on_the_page_ends_a_real_process(live_process, face_file):
     assert fetch(f"{url}wish/quit", b"")[0] == 204
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, "")
+
+
+def test_without_a_model_it_is_the_one_that_comes_with_emojax(
+    small_face, monkeypatch, capfd, tmp_path
+):
+    windows = Windows(" q").put_in(monkeypatch)
+    monkeypatch.setattr(cv2, "VideoCapture", fake_camera.make(small_face, rate_hz=1000))
+    assert main(["webcam", "--out", str(tmp_path)]) == 0
+    assert len(windows.shown) == 2
+    assert "note: trained on FER2013's web photographs" in capfd.readouterr().out
+
+
+def test_a_network_for_clips_is_refused_in_a_line(monkeypatch, capfd, tmp_path):
+    folder = write_clip_artifact(tmp_path / "clip", tiny_clip_model(listens=False), listens=False)
+    windows = Windows("q").put_in(monkeypatch)
+    assert main(["webcam", "--model", str(folder)]) == 2
+    (error,) = capfd.readouterr().err.splitlines()
+    assert error.startswith(f"emojax webcam: error: {folder}: a model for clips (4 frames")
+    assert not windows.shown
+
+
+def test_the_rows_that_are_recorded_say_what_is_uncertain(watch, artifact_folder, tmp_path):
+    for below in (0, 1):
+        folder = shutil.copytree(artifact_folder, tmp_path / f"artifact{below}")
+        thresholds = read_json(folder / "spec.json")["thresholds"]
+        change(folder, thresholds={**thresholds, "uncertain_below": below})
+        out = tmp_path / f"recorded{below}"
+        assert watch("r rq", 10**9, model=folder, out=out)[0] == 0
+        (table,) = out.glob("*.csv")
+        assert {row["uncertain"] for row in read_rows(table)} == {str(below)}
 
 
 def test_the_help_and_the_list_of_commands_name_it(capsys):

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emojax.data.frames import equally_spaced, turn, upright_turns
+from emojax.clip import equally_spaced
+from emojax.data.frames import turn, upright_turns
 from emojax.face import Detection
 
 

@@ -35,10 +35,10 @@ from emojax.spec import InputSpec, SpectrogramSpec
 
 SPEC = InputSpec()
 SMALL = {
+    "bottleneck": functools.partial(ResNet, blocks=(1, 1), block=Bottleneck, activation="prelu"),
     "inception_resnet": functools.partial(InceptionResNet, blocks=(1, 1, 1), activation="prelu"),
     "inception_resnet_v1": functools.partial(InceptionResNet, design=VERSION_1, blocks=(1, 1, 1)),
     "inception_v4": functools.partial(InceptionV4, blocks=(1, 1, 1)),
-    "bottleneck": functools.partial(ResNet, blocks=(1, 1), block=Bottleneck, activation="prelu"),
 }
 
 
@@ -133,6 +133,8 @@ def test_a_clip_network_with_its_branches(tmp_path: Path) -> None:
     check(model, tmp_path / "both", "clip", frames=4, sound=SpectrogramSpec())
     model = AR5(SPEC.num_outputs, video_widths=(8, 16), sound_features=0)
     check(model, tmp_path / "video", "clip", frames=4)
+    model = AR5(SPEC.num_outputs, video_features=0, sound_widths=(8, 8))
+    check(model, tmp_path / "sound", "clip", frames=4, sound=SpectrogramSpec())
 
 
 @pytest.mark.parametrize("form", ["folded", "volume"])

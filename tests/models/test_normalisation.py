@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emojax.models.normalisation import BatchNorm
+from emojax.models import normalisation
+from emojax.models.normalisation import BatchNorm, one_pass_moments, two_pass_moments
 
 SHAPES = [(6, 5, 4, 3), (4, 3, 5, 4, 2)]
 SETTINGS = {"momentum": 0.8, "epsilon": 1e-3}
@@ -26,8 +27,17 @@ def spread(mask, ndim):
     return jnp.asarray(mask).reshape(-1, *(1,) * (ndim - 1))
 
 
+@pytest.fixture(params=["two passes", "one pass"])
+def moments(request, monkeypatch):
+    """Statistics as a CPU takes them, and as a GPU does."""
+    forms = {"two passes": lambda x, share, _: two_pass_moments(x, share)}
+    forms["one pass"] = one_pass_moments
+    monkeypatch.setattr(normalisation, "_moments", forms[request.param])
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("mask", [None, [True, False, True, True, False, True]])
+@pytest.mark.usefixtures("moments")
 def test_training_equals_flax_in_values_statistics_and_gradients(shape, mask):
     x, weights = values(shape), values(shape, seed=2)
     counted = None if mask is None else jnp.asarray(mask[: shape[0]])
@@ -46,6 +56,16 @@ def test_training_equals_flax_in_values_statistics_and_gradients(shape, mask):
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-3)
     np.testing.assert_allclose(found[0][1][0], wanted[0][1][0], atol=2e-5)
+
+
+@pytest.mark.parametrize(("centre", "guess"), [(20, 19.0), (2000, 1998.0), (0, 0.0)])
+def test_one_pass_gives_numpys_moments_from_a_guess_nearby(centre, guess):
+    x = np.random.default_rng(0).normal(centre, 0.5, (8, 7, 6, 3)).astype(np.float32)
+    share = jnp.full((8, 1, 1, 1), 1 / (8 * 7 * 6))
+    mean, var = one_pass_moments(jnp.asarray(x), share, jnp.full(3, guess))
+    wanted = x.astype(np.float64)
+    np.testing.assert_allclose(mean, wanted.mean(axis=(0, 1, 2)), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(var, wanted.var(axis=(0, 1, 2)), rtol=1e-4)
 
 
 def test_prediction_equals_flax():
@@ -68,6 +88,7 @@ def test_examples_outside_the_mask_change_nothing_for_the_others():
     jax.tree.map(np.testing.assert_array_equal, updates, updates2)
 
 
+@pytest.mark.usefixtures("moments")
 def test_a_batch_without_counted_examples_leaves_the_statistics():
     x = values((4, 3, 3, 2))
     start = variables(2)

@@ -1,43 +1,42 @@
 """Artifacts that somebody's disk, or somebody's malice, has made wrong.
 
 The model's checksum is never made to fit a damaged model: LiteRT trusts what it is given. All else
-is, `golden.npz` and `spec.json` itself, since those are read by us.
+is, the archives and `spec.json` itself, since those are read by us.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import io
-import json
 import random
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from archive_damage import (
+    archive_arrays,
+    archive_bomb,
+    archive_bytes,
+    archive_header,
+    arrays_of,
+    npz,
+    read_spec,
+    write_archive,
+    write_spec,
+)
+from clip_damage import fitting_sound, other_clip
+from odd_values import HUGE, ODD
 from tiny_artifact import SPEC
 
 from emojax.face import HaarDetector
 from emojax.golden import GOLDEN
-from emojax.seal import SEAL, sealed
+from emojax.seal import SEAL
 from emojax.spec import SpectrogramSpec
 
 Damage = Callable[[Path, random.Random], str]
 """Damages an artifact folder, and says how."""
 
-MODELS = ("float32.tflite", "float16.tflite", "int8.tflite")
-FILES = (*MODELS, "spec.json", GOLDEN)
-
-HUGE = (10**9, 2**31, 2**63, 10**30, 10**400, 1e308, -1e308, 5e-324, -(2**63))
-ODD: tuple[Any, ...] = (
-    *(None, True, False, 0, 1, -1, 0.0, -0.0, 0.5, "", " ", "0", "x" * 100_000, [], {}, [[]]),
-    *([None], [0] * 22, {"a": None}, "\x1b[2J\n\r\x07", "\ud800", "NaN", "../x", "Ünïcode"),
-    *(float("nan"), float("inf"), float("-inf")),
-    *HUGE,
-)
 NAMES = (
     *("../float32.tflite", "..", ".", "", "/etc/passwd", "/dev/zero", "/dev/stdin", "a/b", "a\\b"),
     *("./float32.tflite", "float32.tflite/", "c:float32.tflite", "float32.tflite\0", "\0", " "),
@@ -46,28 +45,22 @@ NAMES = (
 )
 
 
-def write_spec(folder: Path, fields: Any, fit: bool = True) -> None:
-    """Write spec.json; its own checksum fits, where it is to."""
-    text = json.dumps(sealed(fields) if fit and isinstance(fields, dict) else fields)
-    (folder / "spec.json").write_text(text)
-
-
-def read_spec(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "spec.json").read_text())
-
-
 # Bytes.
 
 
+def any_file(folder: Path, rng: random.Random) -> Path:
+    return rng.choice(sorted(folder.iterdir()))
+
+
 def cut(folder: Path, rng: random.Random) -> str:
-    path = folder / rng.choice(FILES)
+    path = any_file(folder, rng)
     content = path.read_bytes()
     path.write_bytes(content[: rng.randrange(len(content))])
     return path.name
 
 
 def flip(folder: Path, rng: random.Random) -> str:
-    path = folder / rng.choice(FILES)
+    path = any_file(folder, rng)
     content = bytearray(path.read_bytes())
     for _ in range(rng.choice((1, 1, 1, 2, 8, 64))):
         content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
@@ -84,7 +77,7 @@ def flip_in_spec(folder: Path, rng: random.Random) -> str:
 
 
 def fill(folder: Path, rng: random.Random) -> str:
-    path = folder / rng.choice(FILES)
+    path = any_file(folder, rng)
     content = bytearray(path.read_bytes())
     begin = rng.randrange(len(content))
     end = min(len(content), begin + rng.choice((1, 16, 4096)))
@@ -102,7 +95,7 @@ def exchange(folder: Path, rng: random.Random) -> str:
 
 
 def take_away(folder: Path, rng: random.Random) -> str:
-    path = folder / rng.choice(FILES)
+    path = any_file(folder, rng)
     path.unlink()
     if rng.random() < 0.5:
         path.mkdir()
@@ -190,6 +183,26 @@ def other_sound(folder: Path, rng: random.Random) -> str:
     return str(sound)[:200]
 
 
+def other_answers(folder: Path, rng: random.Random) -> str:
+    """What is done to a model's answers: mirrored, temperatures, when they are uncertain."""
+    fields = read_spec(folder)
+    near = (0, 0.05, 0.049, 1, 1.0, 20, 20.1, 1 + 1e-9)
+    for _ in range(rng.choice((1, 1, 2))):
+        value = rng.choice(rng.choice((near, near, (True, False), ODD)))
+        place = rng.choice(("mirrored", "uncertain_below", "calibration", "temperature", "group"))
+        if place == "uncertain_below":
+            fields["thresholds"][place] = value
+        elif place == "temperature":
+            fields["calibration"] = {"temperature": value}
+        elif place == "group":
+            groups = {"action_units": rng.choice(near), "emotions": value}
+            fields["calibration"] = {"temperature": groups}
+        else:
+            fields[place] = value
+    write_spec(folder, fields)
+    return str({name: fields.get(name) for name in ("mirrored", "calibration", "thresholds")})[:200]
+
+
 def without_field(folder: Path, rng: random.Random) -> str:
     fields = read_spec(folder)
     path = rng.choice([place for place in _places(fields) if place != (SEAL,)])
@@ -211,7 +224,8 @@ def climbing_name(folder: Path, rng: random.Random) -> str:
     """A model elsewhere, which is there and whose checksum fits."""
     fields = read_spec(folder)
     name = rng.choice(NAMES)
-    entry = rng.choice([fields["golden"], *fields["files"].values()])
+    archives = [fields[key] for key in ("golden", "sound") if key in fields]
+    entry = rng.choice([*archives, *fields["files"].values()])
     entry["name"] = name
     write_spec(folder, fields)
     return f"name {name[:30]!r}"
@@ -257,11 +271,11 @@ def other_size(folder: Path, rng: random.Random) -> str:
     fields = read_spec(folder)
     height, width = rng.choice(((96, 80), (98, 81), (8, 8), (1024, 1024), (80, 98), (1024, 8)))
     fields["input"]["height"], fields["input"]["width"] = height, width
-    arrays = _arrays(folder)
+    arrays = arrays_of(folder / GOLDEN)
     arrays["crops"] = np.zeros((2, 1, height, width), np.uint8)
     for name in arrays:
         arrays[name] = arrays[name][:2]
-    _write_golden(folder, fields, _npz(arrays))
+    write_archive(folder, fields, GOLDEN, npz(arrays))
     return f"{height} x {width}"
 
 
@@ -271,100 +285,10 @@ def other_look(folder: Path, rng: random.Random) -> str:
     frames = rng.choice((1, 2, 20, 1000))
     fields["looks_at"] = rng.choice(("picture", "frames", "clip", "sound", 3, None, []))
     fields["input"]["frames"] = frames
-    arrays = _arrays(folder)
+    arrays = arrays_of(folder / GOLDEN)
     arrays["crops"] = np.zeros((4, frames, SPEC.height, SPEC.width), np.uint8)
-    _write_golden(folder, fields, _npz(arrays))
+    write_archive(folder, fields, GOLDEN, npz(arrays))
     return f"{fields['looks_at']}, {frames} frames"
-
-
-# golden.npz, its checksum made to fit.
-
-
-def _arrays(folder: Path) -> dict[str, np.ndarray]:
-    with np.load(folder / GOLDEN) as file:
-        return {name: file[name] for name in file.files}
-
-
-def _npz(arrays: dict[str, np.ndarray], packed: bool = True) -> bytes:
-    into = io.BytesIO()
-    (np.savez_compressed if packed else np.savez)(into, **arrays)  # type: ignore[arg-type]
-    return into.getvalue()
-
-
-def _write_golden(folder: Path, fields: dict[str, Any], content: bytes) -> None:
-    (folder / GOLDEN).write_bytes(content)
-    fields["golden"]["sha256"] = hashlib.sha256(content).hexdigest()
-    write_spec(folder, fields)
-
-
-def golden_bytes(folder: Path, rng: random.Random) -> str:
-    content = bytearray((folder / GOLDEN).read_bytes())
-    if rng.random() < 0.5:
-        del content[rng.randrange(len(content)) :]
-    for _ in range(rng.choice((1, 4, 64))):
-        if content:
-            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-    _write_golden(folder, read_spec(folder), bytes(content))
-    return GOLDEN
-
-
-def golden_arrays(folder: Path, rng: random.Random) -> str:
-    arrays = _arrays(folder)
-    name = rng.choice(list(arrays))
-    before = arrays[name]
-    choices: tuple[Any, ...] = (
-        *(before[:0], before[:1], before[..., None], before.astype(np.float64), np.float32(1)),
-        *(before.astype(np.complex64), np.array(["a"] * 4), before.astype(">f4"), -before),
-        *(np.full_like(before, 255), np.asfortranarray(before), np.zeros(0, before.dtype)),
-        before.astype(np.float32) * np.nan,
-        before.astype("V8") if before.dtype != np.uint8 else before.astype("M8[s]"),
-    )
-    arrays[name] = np.asarray(rng.choice(choices))
-    if rng.random() < 0.2:
-        del arrays[rng.choice(list(arrays))]
-    _write_golden(folder, read_spec(folder), _npz(arrays, rng.random() < 0.5))
-    return name
-
-
-def golden_header(folder: Path, rng: random.Random) -> str:
-    """Arrays whose headers promise more than there is, or would run code."""
-    header = rng.choice(
-        (
-            *("(1000000000000,)", "(-1,)", "(2**40,)", "(4, 1, 98, 80", "(4, 99999999999, 98, 80)"),
-            *("(1e9,)", "('a',)", "(True,)", "[4]", "(0, 9223372036854775807)", "()", "4"),
-        )
-    )
-    kind = rng.choice(("|u1", "<f4", "|O", "<U999999999", "|V2147483647", "x", "[('a', '<f4')]"))
-    text = f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {header}, }}"
-    text += " " * (64 - (len(text) + 11) % 64) + "\n"
-    length = len(text).to_bytes(2, "little")
-    member = b"\x93NUMPY\x01\x00" + length + text.encode() + b"\x80\x04N." * 9
-    into = io.BytesIO()
-    with zipfile.ZipFile(into, "w") as file:
-        for name, array in _arrays(folder).items():
-            content = io.BytesIO()
-            np.save(content, array)
-            swap = name == "crops" or rng.random() < 0.2
-            file.writestr(f"{name}.npy", member if swap else content.getvalue())
-    _write_golden(folder, read_spec(folder), into.getvalue())
-    return f"{header} {kind}"[:40]
-
-
-def golden_bomb(folder: Path, rng: random.Random) -> str:
-    """Little that unpacks to much, and members with the names of files elsewhere."""
-    into = io.BytesIO()
-    with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
-        name = rng.choice(("crops.npy", "../crops.npy", "/tmp/crops.npy", "crops", "x" * 9999))
-        with file.open(name, "w") as member:
-            for _ in range(rng.choice((1, 300))):
-                member.write(bytes(1 << 20))
-    content = into.getvalue()
-    if rng.random() < 0.5:
-        # The directory says that a member is small.
-        size = (300 << 20).to_bytes(4, "little")
-        content = content.replace(size, (100).to_bytes(4, "little"))
-    _write_golden(folder, read_spec(folder), content)
-    return "bomb"
 
 
 DAMAGES: dict[Damage, int] = {
@@ -386,18 +310,22 @@ DAMAGES: dict[Damage, int] = {
     other_text: 4,
     other_size: 3,
     other_look: 4,
-    golden_bytes: 6,
-    golden_arrays: 5,
-    golden_header: 5,
-    golden_bomb: 0,
+    other_answers: 8,
+    archive_bytes: 6,
+    archive_arrays: 5,
+    archive_header: 5,
+    archive_bomb: 0,
 }
 """How often each comes. A bomb takes half a second to make: one in a hundred, by `choose`."""
 
+CLIP_DAMAGES: dict[Damage, int] = {**DAMAGES, other_clip: 16, fitting_sound: 16}
+"""The same for a network that looks at clips and listens."""
 
-def choose(number: int, rng: random.Random) -> Damage:
+
+def choose(number: int, rng: random.Random, damages: dict[Damage, int]) -> Damage:
     """Return the damage of artifact `number`: each comes once before any comes by chance."""
-    if number < len(DAMAGES):
-        return list(DAMAGES)[number]
+    if number < len(damages):
+        return list(damages)[number]
     if number % 100 == 0:
-        return golden_bomb
-    return rng.choices(list(DAMAGES), list(DAMAGES.values()))[0]
+        return archive_bomb
+    return rng.choices(list(damages), list(damages.values()))[0]

@@ -73,7 +73,7 @@ def attempt(call: Callable[[], dict[str, str]]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    ROOT, picture, out = Path(__file__).resolve().parents[2], sys.argv[1], Path(sys.argv[2])
+    ROOT, file, out = Path(__file__).resolve().parents[2], sys.argv[1], Path(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     sys.addaudithook(watch)
     for line in sys.stdin:
@@ -84,9 +84,9 @@ if __name__ == "__main__":
         answer: dict[str, Any] = {
             "load": attempt(lambda folder=folder: load(folder)),
             "verify": attempt(lambda folder=folder: command(["verify", folder])),
-            "predict": attempt(lambda model=model: command(["predict", picture, *model])),
+            "predict": attempt(lambda model=model: command(["predict", file, *model])),
         }
         watching = False
-        answer["outside"] = outside(opened, (Path(folder), Path(picture), out))
+        answer["outside"] = outside(opened, (Path(folder), Path(file), out))
         answer["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
         print(json.dumps(answer), flush=True)

@@ -11,6 +11,7 @@ from emojax.face import HaarDetector
 from emojax.runtime import load_artifact
 from emojax.seal import sealed
 from emojax.spec import SpectrogramSpec
+from emojax.temperature import Temperatures
 
 
 def test_an_artifact_is_read(artifact_folder, model):
@@ -33,6 +34,24 @@ def test_synthetic_training_is_told_without_a_notice_too(tmp_path, model):
     assert "synthetic" in (load_artifact(folder).notice or "")
 
 
+def test_an_artifact_that_was_never_calibrated_has_a_temperature_of_one(artifact_folder):
+    artifact = load_artifact(artifact_folder)
+    assert artifact.temperatures == Temperatures(1.0, 1.0)
+    assert artifact.uncertain_below is None
+
+
+def test_a_calibration_is_read(tmp_path, model):
+    folder = write_artifact(
+        tmp_path,
+        model,
+        calibration={"temperature": {"action_units": 2, "emotions": 1.5}, "fitted_on": {}},
+        thresholds={"action_units": [0.25] * 15, "uncertain_below": 0.6},
+    )
+    artifact = load_artifact(folder)
+    assert artifact.temperatures == Temperatures(2.0, 1.5)
+    assert artifact.uncertain_below == 0.6
+
+
 def test_detector_settings_travel(tmp_path, model):
     folder = write_artifact(tmp_path, model, detector=HaarDetector(scale_factor=1.3).settings())
     assert load_artifact(folder).detector == HaarDetector(scale_factor=1.3)
@@ -45,10 +64,10 @@ def test_detector_settings_travel(tmp_path, model):
         ({"version": 2}, "artifact version 2"),
         ({"input": None}, "'input' is missing"),
         ({"input": {**SPEC.to_dict(), "version": 9}}, "version 9"),
-        ({"input": {**SPEC.to_dict(), "frames": 20}}, "a model for clips .20 frames at once"),
+        ({"input": {**SPEC.to_dict(), "frames": 20}}, "tells of 20 frames at once"),
         (
             {"input": SPEC.replace(frames=20, sound=SpectrogramSpec()).to_dict()},
-            "a model for clips .20 frames with their sound at once",
+            "tells of 20 frames with their sound at once",
         ),
         ({"input": {**SPEC.to_dict(), "height": 4}}, "height=4"),
         ({"outputs": {"action_units": [], "emotions": []}}, "disagree about action_units"),
@@ -56,6 +75,18 @@ def test_detector_settings_travel(tmp_path, model):
         ({"thresholds": {"action_units": [0.5] * 14 + [float("nan")]}}, "0..1"),
         ({"thresholds": {"action_units": [0.5] * 14 + [True]}}, "0..1"),
         ({"thresholds": {}}, "found None"),
+        ({"thresholds": {"action_units": [0.5] * 15, "uncertain_below": 2}}, "below is 2: wanted"),
+        ({"calibration": 3}, "'calibration' is no object"),
+        ({"calibration": {}}, "'temperature' is missing"),
+        ({"calibration": {"temperature": {"emotions": 1.0}}}, "action_units is None"),
+        (
+            {"calibration": {"temperature": {"emotions": 0, "action_units": 1.0}}},
+            "emotions is 0: wanted a number in 0.05",
+        ),
+        (
+            {"calibration": {"temperature": {"emotions": float("nan"), "action_units": 1.0}}},
+            "emotions is nan",
+        ),
         ({"detector": {"name": "magic"}}, "'magic'"),
         ({"detector": []}, "'detector' is no object"),
         ({"files": {}}, "'float32' is missing"),

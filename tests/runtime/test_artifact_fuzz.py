@@ -11,24 +11,30 @@ import shutil
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
+from archive_damage import read_spec, write_spec
 from artifact_damage import (
+    CLIP_DAMAGES,
+    DAMAGES,
+    Damage,
     choose,
     cut,
     fill,
     flip,
     flip_in_spec,
-    read_spec,
     take_away,
-    write_spec,
 )
-from tiny_artifact import write_verifiable
+from tiny_artifact import change, write_verifiable
+from tiny_clip import tiny_clip_model, write_verifiable_clip
 
+from emojax.runtime.video_writer import VideoWriter
 from emojax.seal import SEAL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,8 +44,8 @@ PATIENCE_S = 60
 class Worker:
     """A process that tries artifacts; started again where one has ended it."""
 
-    def __init__(self, picture: Path, out: Path) -> None:
-        self._words = [str(Path(__file__).with_name("artifact_worker.py")), str(picture), str(out)]
+    def __init__(self, file: Path, out: Path) -> None:
+        self._words = [str(Path(__file__).with_name("artifact_worker.py")), str(file), str(out)]
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, folder: Path) -> dict[str, Any] | str:
@@ -71,20 +77,53 @@ class Worker:
             self._process = None
 
 
-@pytest.fixture(scope="module")
-def pristine(model, tmp_path_factory) -> Path:
-    folder = write_verifiable(tmp_path_factory.mktemp("pristine") / "artifact", model)
+def _finish(folder: Path) -> Path:
+    """Add what export adds beside, and the seal."""
     (folder / "model.tflite").unlink()
-    write_spec(folder, read_spec(folder))
+    fields = read_spec(folder)
+    fields["thresholds"]["uncertain_below"] = 0.4
+    fields["calibration"] = {"temperature": {"action_units": 1.1, "emotions": 0.9}}
+    write_spec(folder, fields)
     return folder
 
 
+@pytest.fixture(scope="module")
+def pristine(model, tmp_path_factory) -> Path:
+    folder = write_verifiable(tmp_path_factory.mktemp("pristine") / "artifact", model)
+    return _finish(change(folder, mirrored=True))
+
+
+@pytest.fixture(scope="module")
+def pristine_clip(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pristine_clip") / "artifact"
+    return _finish(write_verifiable_clip(folder, tiny_clip_model()))
+
+
+@pytest.fixture(scope="module")
+def face(astronaut) -> np.ndarray:
+    return cv2.resize(astronaut[:256, 96:352], (120, 120), interpolation=cv2.INTER_AREA)
+
+
 @pytest.fixture
-def worker(tmp_path, astronaut) -> Iterator[Worker]:
+def worker(tmp_path, face) -> Iterator[Worker]:
     picture = tmp_path / "face.png"
-    face = cv2.resize(astronaut[:256, 96:352], (120, 120), interpolation=cv2.INTER_AREA)
     picture.write_bytes(cv2.imencode(".png", face)[1].tobytes())
     worker = Worker(picture, tmp_path / "out")
+    yield worker
+    worker.end()
+
+
+@pytest.fixture
+def clip_worker(tmp_path, face) -> Iterator[Worker]:
+    """Tries a video of 1.2 s that sounds."""
+    voice, video = tmp_path / "voice.wav", tmp_path / "talk.mp4"
+    with wave.open(str(voice), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes((9000 * np.sin(np.arange(19_200) / 9)).astype(np.int16).tobytes())
+    with VideoWriter(video, 5.0, sound_from=voice) as writer:
+        for number in range(6):
+            writer.write(cv2.convertScaleAbs(face, beta=3 * number), number / 5)
+    worker = Worker(video, tmp_path / "out")
     yield worker
     worker.end()
 
@@ -99,7 +138,14 @@ def says_the_same(artifact: Path, pristine: Path) -> bool:
     return {name: value for name, value in fields.items() if value != seal} == before
 
 
-def fuzz(worker: Worker, pristine: Path, folder: Path, count: int, seed: int) -> None:
+def fuzz(
+    worker: Worker,
+    pristine: Path,
+    folder: Path,
+    count: int,
+    seed: int,
+    damages: dict[Damage, int] = DAMAGES,
+) -> None:
     fates: collections.Counter[tuple[str, str]] = collections.Counter()
     by_step: collections.Counter[tuple[str, str]] = collections.Counter()
     defects: list[str] = []
@@ -110,7 +156,7 @@ def fuzz(worker: Worker, pristine: Path, folder: Path, count: int, seed: int) ->
     shutil.copy(pristine / "float32.tflite", folder / "outside.tflite")
     for number in range(count):
         rng = random.Random(f"{seed} {number}")
-        damage = choose(number, rng)
+        damage = choose(number, rng, damages)
         artifact = folder / "artifact"
         shutil.copytree(pristine, artifact)
         how = f"{number} {damage.__name__}: {damage(artifact, rng)}"
@@ -147,19 +193,30 @@ def fuzz(worker: Worker, pristine: Path, folder: Path, count: int, seed: int) ->
     assert not defects, "\n".join(defects)
 
 
-def test_an_artifact_that_is_whole_is_taken(worker, pristine):
-    answer = worker.ask(pristine)
-    assert isinstance(answer, dict)
-    assert [answer[name]["result"] for name in ("load", "verify", "predict")] == ["taken"] * 3, (
-        answer
-    )
-    assert answer["outside"] == []
+def test_an_artifact_that_is_whole_is_taken(worker, pristine, clip_worker, pristine_clip):
+    for one, artifact in ((worker, pristine), (clip_worker, pristine_clip)):
+        answer = one.ask(artifact)
+        assert isinstance(answer, dict)
+        results = [answer[name]["result"] for name in ("load", "verify", "predict")]
+        assert results == ["taken"] * 3, answer
+        assert answer["outside"] == []
 
 
 def test_malformed_artifacts_are_refused_in_a_line(worker, pristine, tmp_path):
     fuzz(worker, pristine, tmp_path / "fuzz", 120, seed=0)
 
 
+def test_malformed_artifacts_for_clips_are_refused_in_a_line(clip_worker, pristine_clip, tmp_path):
+    fuzz(clip_worker, pristine_clip, tmp_path / "fuzz", 60, 0, CLIP_DAMAGES)
+
+
 @pytest.mark.slow
-def test_five_thousand_malformed_artifacts(worker, pristine, tmp_path):
-    fuzz(worker, pristine, tmp_path / "fuzz", 5000, seed=1)
+@pytest.mark.parametrize("part", range(1, 6))
+def test_five_thousand_malformed_artifacts(part, worker, pristine, tmp_path):
+    fuzz(worker, pristine, tmp_path / "fuzz", 1000, seed=part)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(1, 4))
+def test_fifteen_hundred_malformed_artifacts_for_clips(part, clip_worker, pristine_clip, tmp_path):
+    fuzz(clip_worker, pristine_clip, tmp_path / "fuzz", 500, part, CLIP_DAMAGES)

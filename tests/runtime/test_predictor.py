@@ -20,6 +20,17 @@ def test_crops_get_the_models_answers(artifact_folder):
     assert predictor.predict_crops(crops[:0]).shape == (0, 22)
 
 
+def test_answers_are_at_the_spec_s_temperatures(tmp_path, model):
+    temperature = {"action_units": 2.0, "emotions": 0.5}
+    folder = write_artifact(tmp_path, model, calibration={"temperature": temperature})
+    crops = np.random.default_rng(0).integers(0, 256, (3, 98, 80), dtype=np.uint8)
+    (found, *_) = emojax.runtime.load(folder).predict_crops(crops)
+    logits = np.log(expected_answer(crops[0])) - np.log1p(-expected_answer(crops[0]))
+    logits[:15] /= 2
+    logits[15:] /= 0.5
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-5)
+
+
 def test_threads_do_not_change_the_answers(artifact_folder):
     crops = np.random.default_rng(0).integers(0, 256, (3, 98, 80), dtype=np.uint8)
     one = emojax.runtime.load(artifact_folder, threads=1).predict_crops(crops)

@@ -11,8 +11,8 @@ import pytest
 import emojax.runtime
 from emojax.errors import UserError
 from emojax.runtime import process as process_module
+from emojax.runtime.looking import Looking
 from emojax.runtime.process import (
-    Looking,
     Tally,
     count_frames,
     prepare_folder,

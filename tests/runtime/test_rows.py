@@ -34,13 +34,14 @@ def test_columns_are_the_documented_ones():
     assert names[24] == "AU26_c"
     assert names[25] == "AU01_p"
     assert names[39] == "AU26_p"
-    assert names[40:48] == ["emotion", *(f"emotion_{name}_p" for name in SPEC.emotions)]
-    assert names[48:] == ["face_size", "blur", "brightness"]
-    assert len(set(names)) == len(names) == 51
+    assert names[40:42] == ["emotion", "uncertain"]
+    assert names[42:49] == [f"emotion_{name}_p" for name in SPEC.emotions]
+    assert names[49:] == ["face_size", "blur", "brightness"]
+    assert len(set(names)) == len(names) == 52
 
 
 def test_a_face_is_a_row():
-    (row,) = rows_of_frame(make_frame(), [make_face()], [7], SPEC, THRESHOLDS)
+    (row,) = rows_of_frame(make_frame(), [make_face()], [7], SPEC, THRESHOLDS, 0.5)
     assert list(row) == list(column_types(SPEC))
     assert row["file"] == "a.mp4"
     assert row["frame"] == 3
@@ -66,6 +67,13 @@ def test_each_unit_has_its_own_threshold():
     thresholds = np.linspace(0.01, 1.01, 15).astype(np.float32)
     (row,) = rows_of_frame(make_frame(), [make_face()], [0], SPEC, thresholds)
     assert {row[f"{name}_c"] for name in SPEC.action_units} == {0}
+
+
+@pytest.mark.parametrize(("below", "uncertain"), [(0.9, 0), (1.0, 0), (1.01, 1), (None, None)])
+def test_a_face_is_uncertain_below_the_spec_s_threshold(below, uncertain):
+    # The highest emotion has 1.0.
+    (row,) = rows_of_frame(make_frame(), [make_face()], [0], SPEC, THRESHOLDS, below)
+    assert row["uncertain"] == uncertain
 
 
 def test_a_frame_without_a_face_is_a_row_that_says_so():

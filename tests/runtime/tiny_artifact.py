@@ -85,7 +85,7 @@ def write_verifiable(
     crops: np.ndarray | None = None,
 ) -> Path:
     """An artifact whose precisions are one model; its recorded answers are off by `shift`."""
-    write_artifact(folder, model)
+    write_artifact(folder, model, looks_at="picture")
     if crops is None:
         noise = np.random.default_rng(0).integers(0, 256, (4, 1, SPEC.height, SPEC.width))
         crops = noise.astype(np.uint8)
@@ -93,7 +93,12 @@ def write_verifiable(
     recorded = Recorded(crops, np.zeros((len(crops), 0, 0), np.uint8), ones, 0 * ones)
     answers = np.stack([expected_answer(crop[0]) for crop in crops]).astype(np.float32) + shift
     answers = answers.astype(np.float32)
-    write_golden(folder / GOLDEN, Golden(recorded, answers, answers if own else None))
+    return add_precisions(folder, model, Golden(recorded, answers, answers if own else None))
+
+
+def add_precisions(folder: Path, model: bytes, golden: Golden) -> Path:
+    """Add recorded answers and one model in all precisions to an artifact."""
+    write_golden(folder / GOLDEN, golden)
     files = {}
     for precision, allowed in (("float32", 1e-4), ("float16", 1e-3), ("int8", None)):
         name = f"{precision}.tflite"
@@ -104,12 +109,8 @@ def write_verifiable(
             "agreement": {"tolerance": allowed},
         }
     files["int8"]["repeats_within"] = 0.02
-    return change(
-        folder,
-        files=files,
-        looks_at="picture",
-        golden={"name": GOLDEN, "sha256": sha256(folder / GOLDEN)},
-    )
+    entry = {"name": GOLDEN, "sha256": sha256(folder / GOLDEN)}
+    return change(folder, files=files, golden=entry)
 
 
 def change(folder: Path, **fields: Any) -> Path:
