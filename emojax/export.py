@@ -337,7 +337,8 @@ def export_artifact(
             "commit": source_commit(),
             "metrics": metrics,
         }
-        write_json(aside / "spec.json", sealed(fields))
+        fields = sealed(fields)
+        write_json(aside / "spec.json", fields)
         # mkdtemp's folders are for their owner alone; an artifact is to be handed on.
         aside.chmod(0o777 & ~_umask())
         if out.exists():
