@@ -66,7 +66,7 @@ class StudyFiles:
         if self._cues is not None:
             self._cues.write(summary.cues())
         # Nothing that ELAN could open is left of what a camera saw.
-        if self._elan is not None and source.kind == "video":
+        if self._elan is not None and source.kind != "camera":
             path = self._elan.name_with(source, ".eaf")
             write_elan(path, source.path, episodes, summary.last_s)
 

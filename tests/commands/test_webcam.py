@@ -394,6 +394,7 @@ def test_without_a_model_it_is_the_one_that_comes_with_emojax(
 def test_a_network_for_clips_is_refused_in_a_line(monkeypatch, capfd, tmp_path):
     folder = write_clip_artifact(tmp_path / "clip", tiny_clip_model(listens=False), listens=False)
     windows = Windows("q").put_in(monkeypatch)
+    capfd.readouterr()
     assert main(["webcam", "--model", str(folder)]) == 2
     (error,) = capfd.readouterr().err.splitlines()
     assert error.startswith(f"emojax webcam: error: {folder}: a model for clips (4 frames")
