@@ -78,7 +78,7 @@ class TrainConfig:
     """Of the ResNets and the Inceptions: blocks of each stage, as 2 2 2 2, or 3 5 2 of A, B
     and C; unset: the network's own."""
     widths: tuple[int, ...] = ()
-    """Of the ResNets and ar2: channels of each stage, as 64 128 256 512; unset: its own."""
+    """Of ar1, ar2, the ResNets: channels of each stage, as 64 128 256 512; unset: its own."""
     extractor: str | None = None
     """Of ar4: the network that reads action units; unset: resnet18. It is trained first, for
     `epochs`, into the folder `extractor` of the run."""

@@ -91,7 +91,7 @@ LAYERS: dict[str, Layer] = {
         packages="numpy jax jaxtyping flax tensorflow ai_edge_quantizer",
     ),
     "experiment": Layer(
-        "experiment export_run cross_validation lanes stacking sweep trainings weights_file",
+        "experiment export_run cross_validation lanes stacking sweep trainings",
         sees="vocabulary signal model_file compiler models data training evaluation export",
         packages="numpy jax flax pandas tqdm",
     ),

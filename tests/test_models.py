@@ -356,7 +356,10 @@ def test_stages_are_as_wide_as_said() -> None:
     ("settings", "message"),
     [
         ({"key": "resnet18", "widths": (64, 0, 64, 64)}, r"widths 64, 0, 64, 64: wanted 1 or more"),
-        ({"key": "ar1", "widths": (8,)}, r"model 'ar1' has no widths: leave widths out"),
+        (
+            {"key": "inception_v4", "widths": (8,)},
+            r"model 'inception_v4' has no widths: leave widths out",
+        ),
     ],
 )
 def test_widths_that_no_network_has_are_refused(settings: dict[str, Any], message: str) -> None:

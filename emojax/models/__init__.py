@@ -101,7 +101,7 @@ def build_model(
         norm_momentum: share of BatchNorm's running statistics that a step keeps; None keeps the
             network's own. In `ar4` it is the extractor's.
         blocks: blocks of each stage; none given: the network's own.
-        widths: of the ResNets and AR2, channels of each stage; none given: the network's own.
+        widths: of AR1, AR2 and the ResNets, channels of each stage; none given: the network's own.
         dtype: compute type, `float32` or `bfloat16`.
         extractor: of `ar4`, the network that reads action units; None: `DEFAULT_EXTRACTOR`.
         frozen: of `ar4`, whether its extractor stays as it is.

@@ -134,3 +134,23 @@ def test_pooling_and_its_gradient_are_flax_s(
     np.testing.assert_allclose(
         np.asarray(found[1], np.float32), np.asarray(expected[1], np.float32), atol=tolerance
     )
+
+
+@pytest.mark.parametrize(("size", "stride"), [(1, 2), (1, 1), (3, 2)])
+def test_on_a_gpu_a_convolution_stays_one(
+    size: int, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # jaxlib 0.11.2 aborts there while it fuses the product of a strided slice.
+    x, kernel = jnp.ones((4, 3, 3, 8)), jnp.ones((size, size, 8, 16))
+
+    def operations() -> set[str]:
+        graph = jax.make_jaxpr(
+            lambda x, kernel: convolve(
+                x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+        )(x, kernel)
+        return {equation.primitive.name for equation in graph.eqns}
+
+    assert "conv_general_dilated" not in operations()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert operations() == {"conv_general_dilated"}
