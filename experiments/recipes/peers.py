@@ -110,8 +110,7 @@ def read_split(source: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """
     pictures, emotions = read_pictures(source, split)
     for number, picture in enumerate(pictures, 1):
-        # OpenCV says None of a file that is no picture.
-        found = "no picture" if picture is None else " x ".join(map(str, picture.shape))
+        found = " x ".join(map(str, picture.shape))
         if found != f"{SIDE} x {SIDE}":
             raise UserError(
                 f"{source}: number {number} of {split} in the order of names is {found}: "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ import cv2
 import fake_camera
 import numpy as np
 import pytest
+from own_process import own_process
 
 import emojax
 from emojax.cli import main
@@ -177,18 +177,11 @@ def test_seconds_that_are_none_are_mistakes(predict_camera, small_face, seconds)
 
 def start(*words: str | Path, limit: int | None = None) -> subprocess.Popen[str]:
     """A process of its own, which Ctrl-C reaches even where the tests' is in the background."""
-
-    def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
     return subprocess.Popen(
-        [sys.executable, *map(str, words)],
+        own_process(*words, limit=limit),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=prepare,
         env=ENVIRONMENT,
     )
 

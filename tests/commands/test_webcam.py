@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import cv2
 import fake_camera
 import numpy as np
 import pytest
+from own_process import own_process
 from tiny_artifact import change
 from tiny_clip import tiny_clip_model, write_clip_artifact
 from windows import Windows
@@ -318,12 +318,11 @@ def live_process(tmp_path, artifact_folder, face_file):
     def start(lost_after: int = 10**9) -> tuple[subprocess.Popen[str], str]:
         words = ["webcam", "--model", artifact_folder, "--out", tmp_path / "out", "--no-window"]
         process = subprocess.Popen(
-            [sys.executable, *map(str, [FAKE, face_file, lost_after, *words])],
+            own_process(FAKE, face_file, str(lost_after), *words),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         started.append(process)
         assert process.stdout is not None

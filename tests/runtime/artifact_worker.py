@@ -39,6 +39,8 @@ def outside(paths: list[str], own: tuple[Path, ...]) -> list[str]:
     """Which of the opened paths are neither the artifact's nor the program's own."""
     fine = [str(path) for path in own]
     fine += [sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), os.devnull, str(ROOT)]
+    # An editable installation looks into a folder of that name, which is none.
+    fine.append("__editable__")
     return [path for path in paths if path and not path.startswith(tuple(fine))]
 
 
