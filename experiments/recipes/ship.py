@@ -119,7 +119,8 @@ def _origin(teachers: list[dict[str, Any]]) -> list[str]:
     )
     device = teachers[0]["provenance"]["device"]["kind"]
     return [
-        f"Made by `experiments/recipes/fer2013.py` on one {device}: {len(teachers)} networks of",
+        "Trained with the settings of `experiments/recipes/fer2013.py`, whose splits were handed over",
+        f"as arrays, on one {device}: {len(teachers)} networks of",
         f"{teachers[0]['parameters'] / 1e6:.1f} M parameters (accuracy on PublicTest {values}),",
         "and then this one, from their mean answer and the labels.",
     ]
