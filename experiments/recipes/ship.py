@@ -119,7 +119,7 @@ def _origin(teachers: list[dict[str, Any]]) -> list[str]:
     )
     device = teachers[0]["provenance"]["device"]["kind"]
     return [
-        "Trained with the settings of `experiments/recipes/fer2013.py`, whose splits were handed over",
+        "Trained with the settings of `experiments/recipes/fer2013.py`, the splits handed over",
         f"as arrays, on one {device}: {len(teachers)} networks of",
         f"{teachers[0]['parameters'] / 1e6:.1f} M parameters (accuracy on PublicTest {values}),",
         "and then this one, from their mean answer and the labels.",
