@@ -118,6 +118,10 @@ def open_peer(name: str, command: Sequence[object], remedy: str) -> Iterator[Con
                 yield Contender(name, hello["preprocessing"], hello["versions"], ask)
             finally:
                 process.kill()
+                # What a process that ended never read is still in the buffer, and closing flushes.
+                with contextlib.suppress(BrokenPipeError):
+                    assert process.stdin
+                    process.stdin.close()
 
 
 def _read_line(
