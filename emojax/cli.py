@@ -26,6 +26,11 @@ COMMANDS: dict[str, tuple[str, str | None, str]] = {
         None,
         "the live view of a camera, with a bar for each action unit and emotion",
     ),
+    "serve": (
+        "emojax.commands.serve",
+        "serve",
+        "a page in the browser: camera, videos and pictures; and an API",
+    ),
     "verify": (
         "emojax.commands.verify",
         None,
@@ -78,7 +83,9 @@ _EXTRA_OF_PACKAGE: dict[str, str] = {
     "pyarrow": "table",
     "apache_beam": "beam",
     "fastapi": "serve",
+    "starlette": "serve",
     "uvicorn": "serve",
+    "websockets": "serve",
 }
 
 

@@ -167,6 +167,24 @@ def _describe(head: bytes) -> str:
     return "no known picture format"
 
 
+def picture_size(data: bytes) -> tuple[int, int] | None:
+    """Return width and height that a picture file's header promises, before anything is decoded.
+
+    None where there is no picture, or its header can't be read.
+
+    Args:
+        data: the file's bytes.
+    """
+    kind = picture_kind(data[:16])
+    if kind is None:
+        return None
+    try:
+        header = _read_header(kind, data)
+    except (struct.error, ValueError, IndexError):
+        return None
+    return header.width, header.height
+
+
 def decode_picture(data: bytes, source: str) -> np.ndarray:
     """Return the pixels of a picture file's content.
 

@@ -106,6 +106,12 @@ LAYERS: dict[str, Layer] = {
         sees="vocabulary signal runtime",
         packages="numpy cv2 tqdm tyro",
     ),
+    # The page and the API under it: an extra, beside the live view.
+    "serve": Layer(
+        "serve.* commands.serve",
+        sees="vocabulary signal runtime",
+        packages="numpy cv2 tyro fastapi starlette uvicorn",
+    ),
     "data command": Layer(
         "commands.data.*", sees="vocabulary signal data", packages="numpy cv2 tqdm tyro"
     ),
@@ -333,6 +339,17 @@ def test_the_runner_needs_no_more_than_pip_install_emojax() -> None:
             assert name in base, f"{module}:{line} (reached by {asked_by}) imports {name}"
 
 
+def test_the_server_needs_the_runner_and_its_extra_alone() -> None:
+    roots = {name for name in MODULES if layer_of(name) == "serve"}
+    allowed = requirements() | requirements("serve")
+    assert not allowed & RUNNER_NEVER
+    for module, asked_by in reached_from(roots).items():
+        for name, lazy, line in IMPORTS[module]:
+            if name.startswith("emojax.") or (lazy and (module, name) in LAZY_EXTRAS):
+                continue
+            assert name in allowed, f"{module}:{line} (reached by {asked_by}) imports {name}"
+
+
 def test_lazy_extras_are_lazy_and_used() -> None:
     for module, package in LAZY_EXTRAS:
         assert [lazy for name, lazy, _ in IMPORTS[module] if name == package] == [True]
@@ -394,7 +411,8 @@ def test_a_module_only_defines(module: str) -> None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             assert all(isinstance(target, ast.Name | ast.Tuple) for target in targets), where
         else:
-            defining = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.If, ast.Try)
+            functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+            defining = (ast.Import, ast.ImportFrom, *functions, ast.ClassDef, ast.If, ast.Try)
             assert isinstance(node, defining), f"{where} acts when it is imported"
 
 

@@ -84,8 +84,7 @@ class CsvTable:
         Raises:
             OSError: they can't be written; those of earlier calls are there.
         """
-        lines = [[_cell(name, value) for name, value in row.items()] for row in rows]
-        self._file.append(_csv_lines(lines))
+        self._file.append(_csv_lines([csv_cells(row) for row in rows]))
 
     def close(self) -> None:
         """Finish the file."""
@@ -96,6 +95,26 @@ def _csv_lines(lines: list[list[str]]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
+
+
+def csv_cells(row: Row) -> list[str]:
+    """Return a row's cells as they stand in a CSV file, before quoting."""
+    return [_cell(name, value) for name, value in row.items()]
+
+
+def csv_text(columns: Mapping[str, type], rows: Sequence[Row]) -> str:
+    """Return what `CsvTable` writes, as one text.
+
+    Args:
+        columns: names, and what is in them.
+        rows: with these columns.
+    """
+    return _csv_lines([list(columns), *map(csv_cells, rows)])
+
+
+def plain_row(row: Row) -> Row:
+    """Return a row as it stands in a JSON file: numbers with as many digits as in a CSV."""
+    return {name: _rounded(name, value) for name, value in row.items()}
 
 
 def _cell(name: str, value: Value) -> str:
@@ -123,7 +142,7 @@ class JsonLinesTable:
         Raises:
             OSError: they can't be written; those of earlier calls are there.
         """
-        fields = [{name: _rounded(name, value) for name, value in row.items()} for row in rows]
+        fields = map(plain_row, rows)
         lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in fields]
         self._file.append("".join(lines))
 

@@ -1,0 +1,145 @@
+"""A file that was sent -> its rows, the same that `emojax predict` writes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator
+from pathlib import Path
+
+import cv2
+
+from emojax.picture import decode_picture, picture_kind, picture_size
+from emojax.runtime import Artifact, ClipPredictor, Predictor
+from emojax.runtime.drawing import annotate, make_layout
+from emojax.runtime.looking import Looking, look, look_at
+from emojax.runtime.process import rows_of
+from emojax.runtime.rows import Row, Seen
+from emojax.runtime.sources import Frame, Kind, Source
+from emojax.serve.limits import Limits
+from emojax.serve.refusal import RefusedError
+from emojax.video import open_container, read_info
+
+_MOST_COLUMNS = 4
+"""Faces with bars in an annotated copy, as in those of `emojax predict`."""
+
+
+@dataclasses.dataclass
+class Uploaded:
+    """What was found so far in a file that was sent."""
+
+    name: str
+    """What the sender calls it."""
+    rows: list[Row] = dataclasses.field(default_factory=list)
+    """One for each face, and one for each frame without."""
+    problem: str | None = None
+    """Of a video that broke in the middle: where, and why."""
+    copy: bytes | None = None
+    """PNG of the annotated copy of a picture, where it is wanted."""
+
+
+def kind_of(data: bytes) -> Kind:
+    """Return what a file is taken for, after its first bytes."""
+    return "video" if picture_kind(data[:16]) is None else "picture"
+
+
+def check_pixels(width: int, height: int, limits: Limits) -> None:
+    """Refuse what would be too large once it is decoded.
+
+    Raises:
+        RefusedError: it would be (413).
+    """
+    if width * height > limits.pixels:
+        raise RefusedError(
+            413,
+            f"{width} x {height} pixels, wanted {limits.megapixels:g} million at most: "
+            "make it smaller",
+        )
+
+
+def look_at_picture(
+    data: bytes, found: Uploaded, predictor: Predictor, limits: Limits, draw: bool
+) -> None:
+    """Add a picture's rows, and its annotated copy where it is wanted.
+
+    Args:
+        data: the file.
+        found: takes them.
+        predictor: finds the faces and runs the network.
+        limits: how large it may be.
+        draw: make the annotated copy.
+
+    Raises:
+        UserError: it can't be read.
+        RefusedError: it has too many pixels.
+    """
+    size = picture_size(data)
+    if size is not None:
+        check_pixels(*size, limits)
+    frame = Frame(Path(found.name), 0, 0.0, decode_picture(data, found.name))
+    for seen in look([frame], predictor, Looking()):
+        found.rows += _named(rows_of(seen, predictor), found.name)
+        if draw:
+            found.copy = draw_copy(seen, predictor.artifact)
+
+
+def draw_copy(seen: Seen, artifact: Artifact) -> bytes:
+    """Return the annotated copy of a picture as PNG, as `emojax predict` writes it."""
+    height, width = seen.frame.picture.shape[:2]
+    columns = min(max(len(seen.faces), 1), _MOST_COLUMNS)
+    layout = make_layout(width, height, artifact.spec, columns, artifact.notice)
+    copy = annotate(
+        *(seen.frame.picture, seen.faces, seen.face_ids),
+        *(artifact.spec, artifact.thresholds, layout),
+    )
+    return cv2.imencode(".png", copy)[1].tobytes()
+
+
+def look_at_video(
+    path: Path, found: Uploaded, predictor: Predictor | ClipPredictor, limits: Limits
+) -> Generator[None, None, None]:
+    """Add a video's rows frame by frame; whoever asks for the next decides when.
+
+    Args:
+        path: where its bytes can be read.
+        found: takes the rows.
+        predictor: finds the faces and runs the network.
+        limits: how long and how large it may be.
+
+    Raises:
+        UserError: it can't be read.
+        RefusedError: too many pixels, or too long (413).
+    """
+    check_header(path, limits)
+    for seen in look_at(Source(path, "video"), predictor, Looking()):
+        _check_length(seen.frame.timestamp_s, limits)
+        if seen.frame.picture.size:
+            check_pixels(seen.frame.picture.shape[1], seen.frame.picture.shape[0], limits)
+        found.rows += _named(rows_of(seen, predictor), found.name)
+        yield
+
+
+def check_header(path: Path, limits: Limits) -> None:
+    """Refuse a video whose header promises too much, before a frame is decoded.
+
+    Raises:
+        UserError: it can't be read.
+        RefusedError: too many pixels, or too long (413).
+    """
+    with open_container(path, "a picture or a video") as container:
+        has_video = bool(container.streams.video)
+    if has_video:
+        info = read_info(path)
+        check_pixels(info.width, info.height, limits)
+        _check_length(info.duration_s or 0.0, limits)
+
+
+def _check_length(seconds: float, limits: Limits) -> None:
+    if seconds > limits.video_seconds:
+        raise RefusedError(
+            413, f"{seconds:.0f} s or more, wanted {limits.video_seconds:g} s at most: cut it"
+        )
+
+
+def _named(rows: list[Row], name: str) -> list[Row]:
+    # The column says what the sender calls the file, not where its bytes lie here.
+    return [{**row, "file": name} for row in rows]
