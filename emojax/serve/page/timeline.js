@@ -1,0 +1,72 @@
+// The last minute as a picture: a row for each output, from left to right in time.
+
+import { say } from "./strings.js";
+
+const BINS = 240;
+const ROW = 13;
+const LABEL = 118;
+
+/** Draw one face's history. `names` are the outputs: [kind, name, words]. */
+export function drawTimeline(canvas, history, faceId, names, marked) {
+  const style = getComputedStyle(canvas);
+  const [ink, faint, line] = ["--ink", "--track", "--line"].map((name) => style.getPropertyValue(name).trim());
+  const colour = { emotion: style.getPropertyValue("--emotion").trim(), unit: style.getPropertyValue("--unit").trim() };
+  const sharp = window.devicePixelRatio || 1;
+  const width = canvas.clientWidth;
+  const height = names.length * ROW + 18;
+  if (canvas.width !== Math.round(width * sharp) || canvas.height !== Math.round(height * sharp)) {
+    canvas.width = Math.round(width * sharp);
+    canvas.height = Math.round(height * sharp);
+    canvas.style.height = `${height}px`;
+  }
+  const pen = canvas.getContext("2d");
+  pen.setTransform(sharp, 0, 0, sharp, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  pen.font = "11px system-ui, sans-serif";
+  pen.textBaseline = "middle";
+  const entries = history.all();
+  const newest = entries.length ? entries.at(-1).seconds : 0;
+  const left = LABEL;
+  const step = (width - left) / BINS;
+  const sums = Array.from({ length: BINS }, () => null);
+  for (const { seconds, faces } of entries) {
+    const face = faces.find(({ id }) => id === faceId);
+    if (!face) continue;
+    const bin = Math.min(BINS - 1, Math.floor((1 - (newest - seconds) / history.seconds) * BINS));
+    if (bin < 0) continue;
+    const sum = (sums[bin] ??= { count: 0, values: new Float64Array(names.length) });
+    sum.count += 1;
+    [...face.emotions, ...face.units].forEach(({ value }, index) => { sum.values[index] += value; });
+  }
+  names.forEach(([kind, , words], row) => {
+    const top = row * ROW;
+    pen.globalAlpha = 1;
+    pen.fillStyle = ink;
+    pen.fillText(words, 0, top + ROW / 2, LABEL - 6);
+    pen.fillStyle = faint;
+    pen.fillRect(left, top + 1, width - left, ROW - 2);
+    pen.fillStyle = colour[kind];
+    sums.forEach((sum, bin) => {
+      if (!sum) return;
+      pen.globalAlpha = sum.values[row] / sum.count;
+      pen.fillRect(left + bin * step, top + 1, step + 0.5, ROW - 2);
+    });
+  });
+  pen.globalAlpha = 1;
+  pen.fillStyle = ink;
+  for (const ago of [60, 45, 30, 15]) {
+    const x = left + (1 - ago / history.seconds) * (width - left);
+    pen.fillText(`-${ago} s`, x, height - 8);
+  }
+  pen.textAlign = "right";
+  pen.fillText(say.now, width, height - 8);
+  pen.textAlign = "left";
+  if (marked !== null) {
+    const x = left + (1 - (newest - marked) / history.seconds) * (width - left);
+    pen.fillStyle = ink;
+    pen.fillRect(x - 1, 0, 2, height - 16);
+  } else {
+    pen.fillStyle = line;
+    pen.fillRect(width - 1, 0, 1, height - 16);
+  }
+}
