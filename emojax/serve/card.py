@@ -12,6 +12,9 @@ _LONGEST_CARD = 1 << 18
 
 _KNOWN_DEPTH = 4
 
+NOT_FOR = "What it must not be used for"
+"""The heading under which a card says so."""
+
 
 def describe_artifact(artifact: Artifact) -> dict[str, Any]:
     """Return what an artifact says about itself: data, accuracy, licence, its card.
@@ -21,6 +24,7 @@ def describe_artifact(artifact: Artifact) -> dict[str, Any]:
     """
     training = artifact.fields.get("training")
     training = training if isinstance(training, dict) else {}
+    card = read_card(artifact, training.get("card"))
     return {
         "looks_at": artifact.looks,
         "action_units": list(artifact.spec.action_units),
@@ -35,7 +39,8 @@ def describe_artifact(artifact: Artifact) -> dict[str, Any]:
         "licence": _word(artifact.fields.get("licence")),
         "commit": _word(artifact.fields.get("commit")),
         "metrics": list(list_metrics(artifact.fields.get("metrics"))),
-        "card": read_card(artifact, training.get("card")),
+        "card": card,
+        "not_for": find_section(card or "", NOT_FOR),
     }
 
 
@@ -103,3 +108,22 @@ def read_card(artifact: Artifact, name: Any) -> str | None:
         return None
     with path.open("rb") as file:
         return file.read(_LONGEST_CARD).decode("utf-8", "replace")
+
+
+def find_section(card: str, heading: str) -> str | None:
+    """Return what stands under a heading of a card, None where there is no such heading.
+
+    Args:
+        card: Markdown.
+        heading: its words.
+    """
+    found: list[str] | None = None
+    for line in card.splitlines():
+        if line.startswith("#"):
+            if found is not None:
+                break
+            if line.lstrip("# ").strip() == heading:
+                found = []
+        elif found is not None:
+            found.append(line)
+    return None if found is None else "\n".join(found).strip() or None

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from emojax.errors import UserError
 from emojax.serve.guard import Application
 
-HEADER_S = 10.0
+HEADER_S = 5.0
 """For how long the head of a request may be on its way."""
 
 _CONNECTIONS = 256

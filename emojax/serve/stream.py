@@ -80,6 +80,7 @@ class _Stream:
 
     async def work(self) -> None:
         """Answer frames, each in its turn."""
+        await self._change()
         while True:
             await self.news.wait()
             self.news.clear()

@@ -24,7 +24,7 @@ function figures(metrics) {
   return table([words.figure, words.value, words.interval, words.chance], metrics.map((one) => [
     one.name,
     number(one.value),
-    one.interval ? `${number(one.interval[0])} … ${number(one.interval[1])}` : "",
+    one.interval ? one.interval.map((end) => end.toFixed(3)).join(" … ") : "",
     one.chance === null ? "" : number(one.chance),
   ]));
 }
@@ -35,7 +35,7 @@ function precisions(model, used, models) {
     const act = inUse
       ? make("span", "chosen", words.chosen)
       : button(words.choose, () => models.choose(model.name, one.precision), words.use(`${model.name} ${one.precision}`));
-    const cells = [one.precision, `${(one.bytes / 1e6).toFixed(1)} MB`,
+    const cells = [one.precision, `${(one.bytes / 1e6).toFixed(1)}\u00a0MB`,
       one.largest_difference === null ? "" : one.largest_difference.toExponential(1)];
     return make("tr", "", "", ...cells.map((cell) => make("td", "", cell)), make("td", "", "", act));
   });
@@ -51,6 +51,7 @@ function drawModel(model, models) {
   if (model.notice || model.synthetic)
     card.append(make("h3", "", words.notFor), make("p", "warning", model.notice ?? ""));
   if (model.synthetic) card.append(make("p", "warning", words.drawn));
+  if (model.not_for) card.append(make("h3", "", words.mustNot), ...renderCard(model.not_for));
   const about = make("dl");
   about.append(
     ...term(words.trainedOn, model.trained_on),

@@ -23,6 +23,7 @@ export function startPast(show, hold) {
     const ids = [...new Set(history.all().flatMap(({ faces }) => faces.map(({ id }) => id)))].sort((a, b) => a - b);
     if (ids.join() === listed) return;
     listed = ids.join();
+    find("whose").hidden = !ids.length;
     const chosen = ids.map(String).includes(who.value) ? who.value : ids[0];
     fill(who, ids.map((id) => [id, say.faceTitle(id)]), chosen);
   }

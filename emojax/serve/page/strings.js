@@ -86,6 +86,7 @@ export const say = {
     licence: "Licence",
     commit: "Code",
     notFor: "Before you believe it",
+    mustNot: "What it must not be used for",
     outputs: "Answers",
     outputCount: (units, emotions) =>
       units ? `${units} action units, ${emotions} emotions` : `${emotions} emotions, no action units`,

@@ -3,17 +3,21 @@
 import { say } from "./strings.js";
 
 const BINS = 240;
-const ROW = 13;
-const LABEL = 118;
+// In letters of the page, so that it grows with them.
+const ROW = 0.87;
+const LABEL = 9.1;
 
 /** Draw one face's history. `names` are the outputs: [kind, name, words]. */
 export function drawTimeline(canvas, history, faceId, names, marked) {
   const style = getComputedStyle(canvas);
   const [ink, faint, line] = ["--ink", "--track", "--line"].map((name) => style.getPropertyValue(name).trim());
   const colour = { emotion: style.getPropertyValue("--emotion").trim(), unit: style.getPropertyValue("--unit").trim() };
+  const letter = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const [high, left] = [Math.round(ROW * letter), Math.round(LABEL * letter)];
+  const foot = 1.2 * letter;
   const sharp = window.devicePixelRatio || 1;
   const width = canvas.clientWidth;
-  const height = names.length * ROW + 18;
+  const height = Math.round(names.length * high + foot);
   if (canvas.width !== Math.round(width * sharp) || canvas.height !== Math.round(height * sharp)) {
     canvas.width = Math.round(width * sharp);
     canvas.height = Math.round(height * sharp);
@@ -22,11 +26,10 @@ export function drawTimeline(canvas, history, faceId, names, marked) {
   const pen = canvas.getContext("2d");
   pen.setTransform(sharp, 0, 0, sharp, 0, 0);
   pen.clearRect(0, 0, width, height);
-  pen.font = "11px system-ui, sans-serif";
+  pen.font = `${0.73 * letter}px system-ui, sans-serif`;
   pen.textBaseline = "middle";
   const entries = history.all();
   const newest = entries.length ? entries.at(-1).seconds : 0;
-  const left = LABEL;
   const step = (width - left) / BINS;
   const sums = Array.from({ length: BINS }, () => null);
   for (const { seconds, faces } of entries) {
@@ -38,35 +41,37 @@ export function drawTimeline(canvas, history, faceId, names, marked) {
     sum.count += 1;
     [...face.emotions, ...face.units].forEach(({ value }, index) => { sum.values[index] += value; });
   }
+  // Fewer results than places: what was seen last holds for a moment.
+  for (let bin = BINS - 2; bin > 0; bin--) if (!sums[bin] && sums[bin + 1]) sums[bin] = sums[bin - 1];
   names.forEach(([kind, , words], row) => {
-    const top = row * ROW;
+    const top = row * high;
     pen.globalAlpha = 1;
     pen.fillStyle = ink;
-    pen.fillText(words, 0, top + ROW / 2, LABEL - 6);
+    pen.fillText(words, 0, top + high / 2, left - 6);
     pen.fillStyle = faint;
-    pen.fillRect(left, top + 1, width - left, ROW - 2);
+    pen.fillRect(left, top + 1, width - left, high - 2);
     pen.fillStyle = colour[kind];
     sums.forEach((sum, bin) => {
       if (!sum) return;
       pen.globalAlpha = sum.values[row] / sum.count;
-      pen.fillRect(left + bin * step, top + 1, step + 0.5, ROW - 2);
+      pen.fillRect(left + bin * step, top + 1, step + 0.5, high - 2);
     });
   });
   pen.globalAlpha = 1;
   pen.fillStyle = ink;
   for (const ago of [60, 45, 30, 15]) {
     const x = left + (1 - ago / history.seconds) * (width - left);
-    pen.fillText(`-${ago} s`, x, height - 8);
+    pen.fillText(`-${ago} s`, x, height - foot / 2);
   }
   pen.textAlign = "right";
-  pen.fillText(say.now, width, height - 8);
+  pen.fillText(say.now, width, height - foot / 2);
   pen.textAlign = "left";
   if (marked !== null) {
     const x = left + (1 - (newest - marked) / history.seconds) * (width - left);
     pen.fillStyle = ink;
-    pen.fillRect(x - 1, 0, 2, height - 16);
+    pen.fillRect(x - 1, 0, 2, height - foot);
   } else {
     pen.fillStyle = line;
-    pen.fillRect(width - 1, 0, 1, height - 16);
+    pen.fillRect(width - 1, 0, 1, height - foot);
   }
 }

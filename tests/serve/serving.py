@@ -1,0 +1,106 @@
+"""A server in a process of its own, and ways to ask it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import signal
+import struct
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from own_process import own_process
+from websockets.sync.client import ClientConnection, connect
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+    @property
+    def detail(self) -> str:
+        return json.loads(self.body)["detail"]
+
+
+class Serving(NamedTuple):
+    """A running server."""
+
+    port: int
+    said: str
+    process: subprocess.Popen[str]
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def ask(
+        self,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 60,
+        **query: Any,
+    ) -> Answer:
+        """GET without a body, POST with one."""
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        with contextlib.closing(link):
+            target = f"{path}?{urlencode(query)}" if query else path
+            link.request("GET" if body is None else "POST", target, body, dict(headers or {}))
+            answer = link.getresponse()
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, answer.read(), found)
+
+    def predict(self, body: bytes, **query: Any) -> Answer:
+        return self.ask("/predict", body, **query)
+
+    def stream(self, **settings: Any) -> ClientConnection:
+        return connect(f"ws://127.0.0.1:{self.port}/stream", compression=None, **settings)
+
+    def taken(self) -> int:
+        """Streams that have a place."""
+        return json.loads(self.ask("/model").body)["limits"]["sessions_taken"]
+
+
+@contextlib.contextmanager
+def serving(*words: str | Path) -> Iterator[Serving]:
+    """Run `emojax serve WORDS` on a free port until the end of the context."""
+    command = own_process("-m", "emojax", "serve", "--port", "0", *words)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        said = ""
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said += line
+                if "Ctrl-C" in line:
+                    break
+            found = re.search(r"open +https?://[^:]+:(\d+)/", said)
+            assert found is not None, said
+            yield Serving(int(found[1]), said, process)
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
+def frame_message(number: int, seconds: float, picture: bytes) -> bytes:
+    """A frame as the page sends it."""
+    return struct.pack("<Id", number, seconds) + picture
+
+
+def next_message(stream: ClientConnection, kind: str | None = None) -> dict[str, Any]:
+    """The next message, or the next of a kind."""
+    while True:
+        message = json.loads(stream.recv(timeout=30))
+        if kind is None or message["type"] == kind:
+            return message
