@@ -43,9 +43,10 @@ COMMANDS = {
     "infer": "prediction against PyTorch's",
     "lite": "the exported network on one thread of a CPU against ONNX Runtime",
     "video": "emojax predict on a very long video: does its memory stay flat?",
+    "serve": "emojax serve with one client and with eight: their shares, waits, its memory",
     "build": "building a data set against a bare loop that decodes and detects",
 }
-SUITE = tuple(name for name in COMMANDS if name not in ("build", "video"))
+SUITE = tuple(name for name in COMMANDS if name not in ("build", "serve", "video"))
 """What `all` runs: training and prediction."""
 
 

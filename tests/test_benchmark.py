@@ -130,7 +130,7 @@ def test_memory_of_the_last_tenth_stands_against_the_first(load: Any) -> None:
         summarise(readings[:9], 9)
 
 
-@pytest.mark.parametrize("name", [*SUITE, "build", "video", "all"])
+@pytest.mark.parametrize("name", [*SUITE, "build", "serve", "video", "all"])
 def test_each_sub_command_explains_itself(
     load: Any, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

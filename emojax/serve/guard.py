@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -100,7 +101,11 @@ def make_guard(application: Application, gate: Gate) -> Application:
             await send_safely({"type": "http.response.start", "status": 303, "headers": headers})
             await send_safely({"type": "http.response.body", "body": b""})
             return
-        await application(scope, receive, send_safely)
+        try:
+            await application(scope, receive, send_safely)
+        except Exception:
+            # A defect of ours. Starlette has answered with 500 before it let the error through.
+            traceback.print_exc()
 
     return guarded
 

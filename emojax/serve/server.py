@@ -97,7 +97,9 @@ def make_server(
         ws_max_size=frame_bytes + 64,
         # Pictures are compressed already.
         ws_per_message_deflate=False,
-        log_level="warning",
+        # What strangers send is no news, and a terminal they could fill. Our own defects are told
+        # by the guard.
+        log_level="critical",
         access_log=False,
         server_header=False,
         limit_concurrency=_CONNECTIONS,

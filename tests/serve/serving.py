@@ -9,6 +9,8 @@ import re
 import signal
 import struct
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,8 +34,13 @@ class Serving(NamedTuple):
     """A running server."""
 
     port: int
-    said: str
-    process: subprocess.Popen[str]
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def said(self) -> str:
+        """What it has printed until now."""
+        return self.log.read_text()
 
     @property
     def address(self) -> str:
@@ -68,21 +75,28 @@ class Serving(NamedTuple):
 
 
 @contextlib.contextmanager
-def serving(*words: str | Path) -> Iterator[Serving]:
-    """Run `emojax serve WORDS` on a free port until the end of the context."""
+def serving(*words: str | Path, **settings: Any) -> Iterator[Serving]:
+    """Run `emojax serve WORDS` on a free port until the end of the context.
+
+    Args:
+        words: of the command line.
+        settings: of `subprocess.Popen`.
+    """
     command = own_process("-m", "emojax", "serve", "--port", "0", *words)
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        said = ""
+    # Not a pipe: nobody reads it while the server runs.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        (Path(folder) / "said").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, **settings) as process,
+    ):
+        said = Path(log.name)
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                said += line
-                if "Ctrl-C" in line:
+            for _ in range(1200):
+                if "Ctrl-C" in said.read_text() or process.poll() is not None:
                     break
-            found = re.search(r"open +https?://[^:]+:(\d+)/", said)
-            assert found is not None, said
+                time.sleep(0.05)
+            found = re.search(r"open +https?://[^:]+:(\d+)/", said.read_text())
+            assert found is not None, said.read_text()
             yield Serving(int(found[1]), said, process)
         finally:
             process.send_signal(signal.SIGINT)
