@@ -61,6 +61,9 @@ class FairPool:
             elif not task.done.done():
                 # What the thread holds must not be given to others before it lets go.
                 await asyncio.wait([task.done])
+            if task.done.done() and not task.done.cancelled():
+                # An error that nobody waits for any more is no news.
+                task.done.exception()
             raise
 
     def _begin(self) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 
@@ -115,3 +116,32 @@ def test_who_leaves_in_the_middle_waits_until_the_thread_lets_go() -> None:
         return early, ended.is_set()
 
     assert asyncio.run(run()) == (False, True)
+
+
+def test_an_error_that_nobody_waits_for_is_no_news() -> None:
+    told: list[object] = []
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context))
+        pool = FairPool(1)
+        inside, leave = threading.Event(), threading.Event()
+
+        def fail() -> None:
+            inside.set()
+            leave.wait(5)
+            raise KeyError("late")
+
+        task = asyncio.create_task(pool.run("a", fail))
+        await asyncio.to_thread(inside.wait, 5)
+        task.cancel()
+        await asyncio.sleep(0.01)
+        leave.set()
+        await asyncio.gather(task, return_exceptions=True)
+        pool.close()
+        del task
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert told == []

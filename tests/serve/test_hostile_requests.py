@@ -99,7 +99,7 @@ def test_hostile_requests(tmp_path: Path) -> None:
     root = str(Path(__file__).resolve().parents[2])
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": root}
     limits = "--picture-mb 1 --video-mb 2 --megapixels 1 --upload-seconds 3 --idle-seconds 5"
-    sessions = "--sessions 64 --uploads 64"
+    sessions = "--sessions 64 --uploads 64 --detect-every 1"
     before = fingerprint(PAGE)
     answers: list[tuple[str, bytes]] = []
     failed: list[tuple[int, str, str]] = []

@@ -90,6 +90,8 @@ export function startVideo(models) {
     onModel(message) {
       read = makeReader(message.columns, message.action_units, message.emotions);
       past.begin(message);
+      // A result of the model before may wait to be drawn: its bars would stay.
+      newest = null;
       strips.clear();
     },
     onResult(message, sent) {
