@@ -83,6 +83,8 @@ def build_network(config: TrainConfig, spec: InputSpec, *, frozen: bool | None =
         frozen=frozen,
         video_features=config.video_features,
         sound_features=config.sound_features,
+        sound_branch=config.sound_branch,
+        sound_widths=config.sound_widths,
     )
 
 

@@ -174,10 +174,12 @@ def change_batch(
     if spec.sound is not None:
         spectrograms = augment_sounds(sound_key, spectrograms, config.augment_sound)
     if config.augment.mixup:
-        whole = batch.has_frames > 0
-        if spec.sound is not None:
-            whole &= batch.has_sound > 0
-        shares = draw_shares(mix_key, whole, config.augment.mixup)
+        seen = batch.has_frames > 0
+        heard = batch.has_sound > 0 if spec.sound is not None else jnp.zeros_like(seen)
+        # A clip with sound and one without it would be half a sound.
+        alike = (seen == neighbours(seen)) & (heard == neighbours(heard))
+        shares = draw_shares(mix_key, seen | heard, config.augment.mixup)
+        shares = jnp.where(alike, shares, 1.0)
         frames, spectrograms = mix(frames, shares), mix(spectrograms, shares)
         others = losses.Targets(*map(neighbours, targets))
         targets = losses.mix_targets(targets, others, shares)

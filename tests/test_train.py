@@ -466,3 +466,10 @@ def test_spectrograms_are_augmented_and_mixed_where_the_network_listens():
         own, other = (float(batch.spectrograms[i, 0, 0]) for i in (at, (at - 1) % 4))
         wanted = share * own + (1 - share) * other
         np.testing.assert_allclose(mixed.spectrograms[at], wanted, rtol=1e-5)
+    # Sounds without a face are mixed with each other.
+    deaf = batch._replace(has_frames=jnp.zeros(4))
+    config = TrainConfig(
+        model="ar5", augment=dataclasses.replace(STILL, mixup=1.0), augment_sound=silent
+    )
+    _, sounds = change_batch(jax.random.key(0), deaf, targets, CLIP_SPEC, config)
+    assert (np.diagonal(sounds.values) < 1).all()
