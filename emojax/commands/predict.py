@@ -31,7 +31,7 @@ from emojax.runtime.sources import Listing, Namer, list_sources
 from emojax.runtime.study import StudyFiles
 from emojax.runtime.summary import FileSummary
 from emojax.runtime.tables import Form, Tables
-from emojax.shipped import find_model
+from emojax.shipped import DEFAULT, VOICES, find_model
 from emojax.video import BrokenVideoError
 
 PROGRAM = "emojax predict"
@@ -44,6 +44,7 @@ a video; and OUT/annotated/, a copy of each file with boxes and bars. A frame wi
 face is a row with success=0. All replace what an earlier run left under the same name.
 
   emojax predict photo.jpg
+  emojax predict voice.wav                             (six emotions, by the network for voices)
   emojax predict holiday/ talk.mp4 --model artifact --out results
   emojax predict lecture.mkv --model artifact --no-annotate --every 5
   emojax predict talk.mp4 --model artifact --detect-every 10 --smooth 0.3
@@ -77,8 +78,9 @@ class PredictOptions:
     """Pictures, videos, and folders, which are searched with their subfolders; a camera by its
     number, such as 0."""
     model: Path | None = None
-    """Artifact folder, as the export writes it: spec.json and what it names. Unset: the network for
-    faces that comes with emojax, seven emotions, no action units."""
+    """Artifact folder, as the export writes it: spec.json and what it names; or `faces` or
+    `voices`, which come with emojax. Unset: `faces`, seven emotions, no action units; where all
+    there is are sounds, `voices`, six emotions."""
     out: Path = Path("predictions")
     """Folder for the table and the annotated copies; made where it is missing."""
     annotate: bool = True
@@ -173,6 +175,15 @@ def _looking(options: PredictOptions, artifact: Artifact) -> Looking:
     return dataclasses.replace(looking, window_s=window_s, step_s=step_s)
 
 
+def _find_model(options: PredictOptions) -> Path:
+    """Return the network that is named, else the one of emojax's own that suits what there is."""
+    if options.model is not None:
+        return find_model(options.model)
+    listing = list_sources(options.paths, options.out, listens=True, cameras=True)
+    only_sounds = {source.kind for source in listing.sources} == {"sound"}
+    return find_model(None, VOICES if only_sounds else DEFAULT)
+
+
 def predict(options: PredictOptions) -> int:
     """Write the table and the copies, and return the exit status.
 
@@ -196,7 +207,7 @@ def predict(options: PredictOptions) -> int:
     seconds = None if options.neutral is None else parse_seconds(options.neutral)
     forms: tuple[Form, ...] = ("csv", *dict.fromkeys(options.also))
     cv2.setNumThreads(options.threads)
-    artifact = load_artifact(find_model(options.model), options.precision)
+    artifact = load_artifact(_find_model(options), options.precision)
     predictor = make_predictor(artifact, options.threads)
     looking = _looking(options, artifact)
     columns, neutral = column_types(artifact.spec), None
