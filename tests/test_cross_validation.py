@@ -273,6 +273,7 @@ def test_folds_do_not_start_from_a_run_that_knows_their_people(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_script_leaves_one_person_out_at_a_time(
     shards: Path, tmp_path: Path, run_python: RunPython, repository: Path
 ) -> None:

@@ -127,6 +127,7 @@ def test_batch_holds_the_chosen_frames_normalised():
     assert int(batch.emotion[0]) == int(resident.emotion[3])
 
 
+@pytest.mark.slow
 def test_one_call_per_epoch_equals_one_call_per_step():
     resident = random_resident(8)
     states = []
@@ -160,6 +161,7 @@ def test_masked_labels_do_not_move_the_parameters():
     assert_same(before, state.params)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_parameters(tmp_path):
     config = TrainConfig(batch_size=16, epochs=3)
     resident = random_resident(64)
@@ -282,6 +284,7 @@ FOUR_DEVICES = """
         pytest.param(["resnet18"], marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_one_and_four_devices_give_the_same_sgd_step(networks):
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
