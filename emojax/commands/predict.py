@@ -15,6 +15,7 @@ import tyro
 from emojax.camera import CameraLostError
 from emojax.errors import UserError, one_line
 from emojax.runtime.artifact import Artifact, check_window
+from emojax.runtime.gallery import PAGE, Gallery
 from emojax.runtime.interrupts import uninterrupted
 from emojax.runtime.looking import Looking
 from emojax.runtime.neutral import Neutral, difference_types, parse_seconds
@@ -40,7 +41,8 @@ DESCRIPTION = """Find the faces in pictures and videos, and write what the netwo
 
 Writes OUT/predictions.csv, one row per frame and face; OUT/summary.csv, one per file;
 OUT/episodes.csv, from when to when an action unit was there or an emotion the highest in
-a video; and OUT/annotated/, a copy of each file with boxes and bars. A frame without a
+a video; OUT/annotated/, a copy of each file with boxes and bars; and OUT/index.html, a page that
+shows them side by side. A frame without a
 face is a row with success=0. All replace what an earlier run left under the same name.
 
   emojax predict photo.jpg
@@ -84,7 +86,7 @@ class PredictOptions:
     out: Path = Path("predictions")
     """Folder for the table and the annotated copies; made where it is missing."""
     annotate: bool = True
-    """Write annotated copies."""
+    """Write annotated copies, and the page that shows them."""
     also: tuple[Literal["jsonl", "parquet"], ...] = ()
     """Write the tables in these forms too: a JSON object a line; Apache Parquet, which needs
     emojax[table] and can be read once the command has ended."""
@@ -147,6 +149,7 @@ def _say_summary(options: PredictOptions, listing: Listing, tallies: list[Tally]
     if options.annotate:
         kinds = "annotated copies" if copies != 1 else "annotated copy"
         print(f"{options.out / 'annotated'}: {copies} {kinds}")
+        print(f"{options.out / PAGE}: all of it, to be looked at")
     if listing.num_skipped:
         number = listing.num_skipped
         verb = "is" if number == 1 else "are"
@@ -229,6 +232,9 @@ def predict(options: PredictOptions) -> int:
     namer = Namer(options.out / "annotated")
     tallies: list[Tally] = []
     with (
+        Gallery(
+            options.out, predictor.spec, predictor.artifact.notice, options.annotate
+        ) as gallery,
         Tables(options.out / "predictions", columns, forms) as table,
         StudyFiles(options.out, predictor.spec, forms, options.cues, options.elan) as study,
         tqdm.tqdm(total=count_frames(listing.sources), unit="frame", disable=None) as bar,
@@ -255,6 +261,7 @@ def predict(options: PredictOptions) -> int:
                 # Whatever happened: what was seen until then.
                 with uninterrupted():
                     study.add(source, summary)
+                    gallery.add(source, tally.annotated, summary.row())
             if tally.without_face:
                 where = (
                     f"in {_count(tally.without_face, 'frame')} of {tally.frames}"
