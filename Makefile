@@ -7,7 +7,7 @@ RUN := .venv/bin/python
 help:
 	@echo "make demo   draw faces, train, report, export, and read pictures with the result"
 	@echo "make test   lint, types and tests"
-	@echo "make slow   the tests of large networks"
+	@echo "make slow   the tests of large networks, and whole trainings"
 	@echo "make peers  compare the networks with timm's in PyTorch: the same numbers, and the speed"
 	@echo "make lock   write requirements.lock anew"
 	@echo "make clean  remove .venv, runs and data"
