@@ -18,6 +18,7 @@ from emojax.serve.guard import Application, Gate, make_guard
 from emojax.serve.predict import Form, answer_upload, choose_form
 from emojax.serve.refusal import RefusedError
 from emojax.serve.service import Service
+from emojax.serve.sides import Side
 from emojax.serve.stream import serve_stream
 from emojax.version import __version__
 
@@ -135,10 +136,13 @@ def make_application(service: Service, gate: Gate) -> Application:
         form: Annotated[
             Form | None, Query(description="unset: what Accept names; png: annotated copy")
         ] = None,
+        only: Annotated[
+            Side, Query(description="of a clip give the network its frames or its sound alone")
+        ] = "both",
     ) -> Response:
         choice = service.shelf.choose(model, precision)
         wanted = choose_form(form, request.headers.get("accept", ""))
-        return await answer_upload(request, service, choice, name, wanted)
+        return await answer_upload(request, service, choice, name, wanted, only)
 
     @app.get("/model", summary="The models, and what they are worth", responses=_refusals(401, 403))
     async def model() -> dict[str, Any]:

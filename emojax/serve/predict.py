@@ -18,11 +18,18 @@ from emojax.serve.memory_file import memory_file
 from emojax.serve.refusal import RefusedError
 from emojax.serve.service import Service
 from emojax.serve.shelf import Choice
-from emojax.serve.uploaded import Uploaded, kind_of, look_at_picture, look_at_video
+from emojax.serve.sides import OneSided, Side, draw_spectrogram
+from emojax.serve.uploaded import (
+    Uploaded,
+    check_header,
+    kind_of,
+    look_at_picture,
+    look_at_video,
+)
 from emojax.video import BrokenVideoError
 
 Form = Literal["json", "csv", "png"]
-"""Rows as JSON, rows as CSV, or the annotated copy of a picture."""
+"""Rows as JSON, rows as CSV; PNG: a picture's annotated copy, or a video's spectrogram."""
 
 LONGEST_NAME = 200
 """Letters of a file's name that are kept."""
@@ -66,7 +73,12 @@ def plain_name(name: str) -> str:
 
 
 async def answer_upload(
-    request: Request, service: Service, choice: Choice, name: str, form: Form
+    request: Request,
+    service: Service,
+    choice: Choice,
+    name: str,
+    form: Form,
+    side: Side = "both",
 ) -> Response:
     """Return the answer to a file.
 
@@ -78,11 +90,16 @@ async def answer_upload(
     with place_for_upload(service):
         async with read_upload(request, service) as data:
             kind = kind_of(data)
-            if form == "png" and kind == "video":
+            looks = service.shelf.artifact(choice).looks
+            if form == "png" and kind == "video" and looks == "picture":
                 raise RefusedError(406, f"{found.name}: an annotated copy is of a picture only")
+            if side != "both" and looks == "picture":
+                raise RefusedError(400, f"only={side}: this model looks at pictures: leave it out")
             async with service.working:
                 with service.shelf.borrow(choice) as predictor:
                     try:
+                        if side != "both" and isinstance(predictor, ClipPredictor):
+                            predictor = OneSided(predictor, side)
                         await _look(request, service, data, found, predictor, form)
                     except RefusedError:
                         raise
@@ -111,6 +128,13 @@ async def _look(
         )
         return
     with memory_file(data) as path:
+        if form == "png" and isinstance(predictor, ClipPredictor):
+            hears: ClipPredictor = predictor
+            check_header(path, limits)
+            found.copy = await service.pool.run(
+                client, lambda: draw_spectrogram(path, hears, found.name)
+            )
+            return
         frames = look_at_video(path, found, predictor, limits)
         try:
             # A frame a turn: a long video leaves the others theirs.

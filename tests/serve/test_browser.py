@@ -20,8 +20,10 @@ from drawn_video import HEIGHT, WIDTH, draw_people, write_y4m
 from playwright.sync_api import sync_playwright
 from serving import Serving, serving
 from tiny_artifact import NOTICE, tiny_model, write_artifact
+from tiny_clip import tiny_clip_model, write_clip_artifact
 
 from emojax.cli import main
+from emojax.data.synthetic.files import write_wav
 from emojax.labels import ACTION_UNIT_NAMES, AU_COLUMNS, SEVEN
 from emojax.runtime import load
 from emojax.runtime.looking import Looking, look
@@ -279,6 +281,47 @@ def test_a_video_file_plays_and_all_its_frames_can_be_saved(
         assert {row[0] for result in watched.results() for row in result["rows"]} == {"film.mp4"}
         text = saved(page, "#every-frame").decode()
         assert text == (out / "predictions.csv").read_text().replace(str(film), "film.mp4")
+
+
+def test_a_clip_is_shown_by_frames_and_sound_together_and_alone(
+    browsers: Browsers, tmp_path: Path
+) -> None:
+    loud, mute, sound = tmp_path / "loud.mp4", tmp_path / "mute.mp4", tmp_path / "sound.wav"
+    tone = np.sin(np.arange(32_000) / 8) * np.linspace(0, 9000, 32_000)
+    write_wav(sound, tone.astype(np.int16), 16_000)
+    frames = list(draw_people(1, 20))
+    for path, voice in ((loud, sound), (mute, None)):
+        with VideoWriter(path, 10.0, sound_from=voice) as writer:
+            for number, frame in enumerate(frames):
+                writer.write(frame, number / 10)
+    folder = write_clip_artifact(tmp_path / "clips", tiny_clip_model())
+    wanted = {}
+    for path in (loud, mute):
+        out = tmp_path / path.stem
+        words = ["--model", str(folder), "--out", str(out), "--no-annotate"]
+        assert main(["predict", str(path), *words]) == 0
+        wanted[path] = (out / "predictions.csv").read_text().replace(str(path), "clip.mp4")
+    with serving("--model", folder, "faces") as clips, browsers.browse(clips) as watched:
+        page = watched.page
+        found = {
+            only: clips.predict(loud.read_bytes(), name="clip.mp4", form="csv", only=only).body
+            for only in ("both", "frames", "sound")
+        }
+        assert found["both"].decode() == wanted[loud]
+        # Frames alone are what is left of a film without its sound.
+        assert found["frames"].decode() == wanted[mute]
+        assert found["sound"] not in (found["both"], found["frames"])
+        page.click("#camera")
+        watched.wait_for_words("This model looks at clips.")
+        page.click("[data-mode=clip]")
+        page.set_input_files("#clip-input", loud)
+        page.wait_for_selector(".sides article:nth-child(3)")
+        titles = page.eval_on_selector_all(".sides h3", "all => all.map(one => one.textContent)")
+        assert titles == ["Frames and sound", "Frames alone", "Sound alone"]
+        assert all("on average" in one.inner_text() for one in page.locator(".sides article").all())
+        assert page.eval_on_selector("#heard img", "picture => picture.naturalHeight") == 64
+        page.select_option("#model", "faces")
+        page.wait_for_selector("#clip-said:has-text('single faces')")
 
 
 # What the keyboard has to reach: whatever can be pressed, chosen or followed.

@@ -1,5 +1,6 @@
 // The page: three modes, one model.
 
+import { startClips } from "./clip.js";
 import { find, sayAll } from "./dom.js";
 import { loadModels } from "./models.js";
 import { drawPanel } from "./panel.js";
@@ -7,7 +8,7 @@ import { startPictures } from "./pictures.js";
 import { say } from "./strings.js";
 import { startVideo } from "./video.js";
 
-const SECTIONS = { video: "video", picture: "picture", model: "panel" };
+const SECTIONS = { video: "video", picture: "picture", clip: "clip", model: "panel" };
 
 function showMode(mode) {
   for (const [name, id] of Object.entries(SECTIONS)) find(id).hidden = name !== mode;
@@ -33,6 +34,7 @@ async function start() {
   }
   const pictures = startPictures(models);
   const video = startVideo(models);
+  startClips(models);
   drawPanel(models);
   models.onChange(() => {
     drawPanel(models);

@@ -9,8 +9,8 @@ import { say } from "./strings.js";
 const LONGEST_SIDE = 1024;
 
 /** Ask the server about a file; return its answer, or throw with the server's own words. */
-export async function ask(file, name, choice, form) {
-  const asked = new URLSearchParams({ name, model: choice.model, precision: choice.precision, form });
+export async function ask(file, name, choice, form, only = "both") {
+  const asked = new URLSearchParams({ name, model: choice.model, precision: choice.precision, form, only });
   let answer;
   try {
     answer = await fetch(`predict?${asked}`, { method: "POST", body: file });
@@ -69,12 +69,15 @@ export function startPictures(models) {
       const about = models.about(answer.model);
       const rows = cellsOf(answer.columns, answer.rows);
       const faces = makeReader(answer.columns, about.action_units, about.emotions)(rows);
+      // A video in a picture's place: its rows can be saved, a strip for each would be no use.
+      const frames = new Set(answer.rows.map((row) => row.frame)).size;
+      if (frames > 1) faces.length = 0;
       const isPicture = await drawCopy(file, faces, name).catch(() => null);
       const tools = make("div", "tools", "",
-        button(say.savePicture, () => savePicture(file, name), say.savePictureNamed(name)),
+        ...(isPicture ? [button(say.savePicture, () => savePicture(file, name), say.savePictureNamed(name))] : []),
         button(say.saveRows, () => saveRows(file, name), say.saveRowsNamed(name)),
         button(say.remove, () => remove(entry), say.removeNamed(name)));
-      const head = make("div", "stage", "", make("h2", "", `${name}: ${say.faces(faces.length)}`));
+      const head = make("div", "stage", "", make("h2", "", `${name}: ${frames > 1 ? say.videoRows(frames) : say.faces(faces.length)}`));
       if (isPicture) head.append(isPicture);
       head.append(tools);
       if (answer.problem) head.append(make("p", "said", answer.problem));

@@ -7,6 +7,7 @@ export const say = {
   modes: "What to look at",
   modeVideo: "Video",
   modePicture: "Pictures",
+  modeClip: "Clip",
   modeModel: "Model",
   model: "Model",
   precision: "Precision",
@@ -35,7 +36,7 @@ export const say = {
   full: (limit) => `All ${limit} places are taken: close another tab, or try again later.`,
   closed: (why) => `The server ended the stream: ${why}.`,
   noFace: "No face in view",
-  clipModel: "This model looks at clips. Choose Pictures and drop a video, or choose another model.",
+  clipModel: "This model looks at clips. Choose Clip, or another model.",
   counting: (frames) => `Reading ${frames} …`,
 
   rate: (rate) => `${rate.toFixed(0)} results/s`,
@@ -52,6 +53,7 @@ export const say = {
   scrub: "Look back",
   ago: (seconds) => `${seconds.toFixed(1)} s before the newest`,
   now: "now",
+  before: (seconds) => `-${seconds} s`,
 
   dropHere: "Drop pictures here, paste one, or choose them.",
   choosePictures: "Choose pictures",
@@ -68,6 +70,18 @@ export const say = {
   failed: (name, why) => (why.startsWith(name) ? why : `${name}: ${why}`),
   noAnswer: "no answer from the server",
   toClipboard: "pasted.png",
+
+  chooseClip: "Choose a clip",
+  clipIdle: "Choose a short video with sound.",
+  pictureModel: "This model looks at single faces. Choose one for clips above.",
+  side: { both: "Frames and sound", frames: "Frames alone", sound: "Sound alone" },
+  sideIs: (side) => `${say.side[side]}: each output over the clip, a row each: the darker, the higher`,
+  sideReading: (side, name) => `${name}: ${say.side[side].toLowerCase()} …`,
+  sideMean: (name, value) => `mostly ${name}, ${value.toFixed(2)} on average`,
+  sideNothing: "nothing to go by",
+  spectrogram: "What the network hears: high tones on top, from the beginning to the end",
+  seconds: (seconds) => `${seconds.toFixed(1)} s`,
+  videoRows: (frames) => `${frames} frames`,
 
   emotions: "Emotions",
   actionUnits: "Action units",

@@ -3,12 +3,13 @@
 import { say } from "./strings.js";
 
 const BINS = 240;
+const LAST_MINUTE = [60, 45, 30, 15].map((ago) => [1 - ago / 60, () => say.before(ago)]).concat([[1, () => say.now]]);
 // In letters of the page, so that it grows with them.
 const ROW = 0.87;
 const LABEL = 9.1;
 
 /** Draw one face's history. `names` are the outputs: [kind, name, words]. */
-export function drawTimeline(canvas, history, faceId, names, marked) {
+export function drawTimeline(canvas, history, faceId, names, marked, ticks = LAST_MINUTE) {
   const style = getComputedStyle(canvas);
   const [ink, faint, line] = ["--ink", "--track", "--line"].map((name) => style.getPropertyValue(name).trim());
   const colour = { emotion: style.getPropertyValue("--emotion").trim(), unit: style.getPropertyValue("--unit").trim() };
@@ -59,12 +60,10 @@ export function drawTimeline(canvas, history, faceId, names, marked) {
   });
   pen.globalAlpha = 1;
   pen.fillStyle = ink;
-  for (const ago of [60, 45, 30, 15]) {
-    const x = left + (1 - ago / history.seconds) * (width - left);
-    pen.fillText(`-${ago} s`, x, height - foot / 2);
+  for (const [share, words] of ticks) {
+    pen.textAlign = share === 1 ? "right" : "left";
+    pen.fillText(words(), left + share * (width - left), height - foot / 2);
   }
-  pen.textAlign = "right";
-  pen.fillText(say.now, width, height - foot / 2);
   pen.textAlign = "left";
   if (marked !== null) {
     const x = left + (1 - (newest - marked) / history.seconds) * (width - left);
