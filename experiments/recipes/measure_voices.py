@@ -75,7 +75,7 @@ def _noise(sound: Waveform, decibels: float, rate_hz: int) -> Waveform:
 
 def _telephone(sound: Waveform, highest_hz: float, rate_hz: int) -> Waveform:
     band = scipy.signal.butter(6, (200, highest_hz), "bandpass", fs=rate_hz, output="sos")
-    return scipy.signal.sosfilt(band, sound)
+    return np.asarray(scipy.signal.sosfilt(band, sound))
 
 
 def _clip(sound: Waveform, share: float, rate_hz: int) -> Waveform:
@@ -95,7 +95,7 @@ def _room(sound: Waveform, decay_s: float, rate_hz: int) -> Waveform:
 def _speed(sound: Waveform, factor: float, rate_hz: int) -> Waveform:
     """Return a sound played so many times as fast, its pitch with it."""
     del rate_hz
-    return scipy.signal.resample(sound, round(len(sound) / factor))
+    return np.asarray(scipy.signal.resample(sound, round(len(sound) / factor)))
 
 
 Corruption = Callable[[Waveform, float, int], Waveform]
