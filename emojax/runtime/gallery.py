@@ -34,13 +34,13 @@ body { max-width: 96rem; }
 class Gallery:
     """Gathers what was made of each file; as a context, writes it as `index.html` at its end."""
 
-    def __init__(self, out: Path, spec: InputSpec, notice: str, wanted: bool = True) -> None:
+    def __init__(self, out: Path, spec: InputSpec, notice: str | None, wanted: bool = True) -> None:
         """Start with nothing to be seen.
 
         Args:
             out: folder of the page.
             spec: names of the outputs.
-            notice: stands above the pictures; empty: none.
+            notice: stands above the pictures; None: nothing.
             wanted: whether there is to be a page.
         """
         self._wanted = wanted

@@ -26,7 +26,7 @@ from typing import Any, Literal
 import numpy as np
 import scipy.signal
 import tyro
-from crema_d import read_voices
+from crema_d import raise_floor, read_voices
 from tqdm import tqdm
 
 from emojax.cli import run_guarded
@@ -75,7 +75,7 @@ def _noise(sound: Waveform, decibels: float, rate_hz: int) -> Waveform:
 
 def _telephone(sound: Waveform, highest_hz: float, rate_hz: int) -> Waveform:
     band = scipy.signal.butter(6, (200, highest_hz), "bandpass", fs=rate_hz, output="sos")
-    return scipy.signal.sosfilt(band, sound)
+    return np.asarray(scipy.signal.sosfilt(band, sound))
 
 
 def _clip(sound: Waveform, share: float, rate_hz: int) -> Waveform:
@@ -95,7 +95,7 @@ def _room(sound: Waveform, decay_s: float, rate_hz: int) -> Waveform:
 def _speed(sound: Waveform, factor: float, rate_hz: int) -> Waveform:
     """Return a sound played so many times as fast, its pitch with it."""
     del rate_hz
-    return scipy.signal.resample(sound, round(len(sound) / factor))
+    return np.asarray(scipy.signal.resample(sound, round(len(sound) / factor)))
 
 
 Corruption = Callable[[Waveform, float, int], Waveform]
@@ -220,7 +220,7 @@ def compare_spectrograms(predictor: ClipPredictor, wavs: Path, ready: Path) -> d
         own = None if sound is None else predictor.listen(sound)
         if sound is None or own is None:
             continue
-        theirs = pictures[path.stem]
+        theirs = raise_floor(pictures[path.stem])
         answers = [predictor.predict_clip(None, picture) for picture in (own, theirs)]
         tops = [spec.emotions[int(np.argmax(answer))] for answer in answers if answer is not None]
         rows.append(

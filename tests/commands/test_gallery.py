@@ -48,7 +48,7 @@ def test_every_copy_is_shown_under_its_own_name(
 
 def test_a_page_holds_no_more_than_a_browser_does(tmp_path: Path) -> None:
     summary = FileSummary("a.png", SPEC)
-    with Gallery(tmp_path, SPEC, "") as gallery:
+    with Gallery(tmp_path, SPEC, None) as gallery:
         for number in range(MOST + 2):
             gallery.add(Source(Path(f"{number}.png"), "picture"), None, summary.row())
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ def test_what_went_wrong_is_told_even_where_no_page_can_be_written(tmp_path: Pat
     row = FileSummary("a.png", SPEC).row()
 
     def look(error: Exception | None) -> None:
-        with Gallery(tmp_path, SPEC, "") as gallery:
+        with Gallery(tmp_path, SPEC, None) as gallery:
             gallery.add(Source(Path("a.png"), "picture"), None, row)
             if error is not None:
                 raise error
