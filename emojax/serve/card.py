@@ -32,6 +32,7 @@ def describe_artifact(artifact: Artifact) -> dict[str, Any]:
         "thresholds": [float(value) for value in artifact.thresholds],
         "uncertain_below": artifact.uncertain_below,
         "hears": artifact.spec.sound is not None,
+        "sees": artifact.clip is None or artifact.clip.sees,
         "notice": artifact.notice,
         "trained_on": _word(training.get("data")),
         "synthetic": bool(training.get("synthetic")),

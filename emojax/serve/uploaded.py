@@ -99,6 +99,8 @@ def look_at_video(
 ) -> Generator[None, None, None]:
     """Add a video's rows frame by frame; whoever asks for the next decides when.
 
+    Of a sound without pictures, for a network that listens: window by window.
+
     Args:
         path: where its bytes can be read.
         found: takes the rows.
@@ -109,8 +111,10 @@ def look_at_video(
         UserError: it can't be read.
         RefusedError: too many pixels, or too long (413).
     """
-    check_header(path, limits)
-    for seen in look_at(Source(path, "video"), predictor, Looking()):
+    has_video = check_header(path, limits)
+    hears = isinstance(predictor, ClipPredictor) and predictor.hears
+    source = Source(path, "sound" if hears and not has_video else "video")
+    for seen in look_at(source, predictor, Looking()):
         _check_length(seen.frame.timestamp_s, limits)
         if seen.frame.picture.size:
             check_pixels(seen.frame.picture.shape[1], seen.frame.picture.shape[0], limits)
@@ -118,8 +122,8 @@ def look_at_video(
         yield
 
 
-def check_header(path: Path, limits: Limits) -> None:
-    """Refuse a video whose header promises too much, before a frame is decoded.
+def check_header(path: Path, limits: Limits) -> bool:
+    """Return whether there are pictures; refuse a header that promises too much, undecoded.
 
     Raises:
         UserError: it can't be read.
@@ -131,6 +135,7 @@ def check_header(path: Path, limits: Limits) -> None:
         info = read_info(path)
         check_pixels(info.width, info.height, limits)
         _check_length(info.duration_s or 0.0, limits)
+    return has_video
 
 
 def _check_length(seconds: float, limits: Limits) -> None:

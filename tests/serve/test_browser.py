@@ -296,7 +296,7 @@ def test_a_clip_is_shown_by_frames_and_sound_together_and_alone(
                 writer.write(frame, number / 10)
     folder = write_clip_artifact(tmp_path / "clips", tiny_clip_model())
     wanted = {}
-    for path in (loud, mute):
+    for path in (loud, mute, sound):
         out = tmp_path / path.stem
         words = ["--model", str(folder), "--out", str(out), "--no-annotate"]
         assert main(["predict", str(path), *words]) == 0
@@ -311,6 +311,8 @@ def test_a_clip_is_shown_by_frames_and_sound_together_and_alone(
         # Frames alone are what is left of a film without its sound.
         assert found["frames"].decode() == wanted[mute]
         assert found["sound"] not in (found["both"], found["frames"])
+        heard = clips.predict(sound.read_bytes(), name="clip.mp4", form="csv")
+        assert heard.body.decode() == wanted[sound]
         page.click("#camera")
         watched.wait_for_words("This model looks at clips.")
         page.click("[data-mode=clip]")

@@ -83,7 +83,7 @@ export function startClips(models) {
     video.src = URL.createObjectURL(file);
     video.hidden = false;
     const about = models.about(models.choice().model);
-    const wanted = about.hears ? ["both", "frames", "sound"] : ["both"];
+    const wanted = about.hears && about.sees ? ["both", "frames", "sound"] : ["both"];
     try {
       for (const side of wanted) {
         tell(say.sideReading(side, file.name));
