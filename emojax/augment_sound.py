@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from emojax.errors import UserError
 
-_SHARES = ("time_mask", "frequency_mask", "shift", "stretch", "pitch", "level", "tilt", "noise")
+_SHARES = ("time_mask", "frequency_mask", "shift", "stretch", "pitch", "level", "noise")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +41,8 @@ class SoundAugmentConfig:
     """Largest shift in frequency to either side, as a share of all bands: a voice of another size.
     The outermost band is repeated."""
     level: float = 0.0
-    """Largest change of all values, where the whole range is 1. A spectrogram is measured from its
-    own loudest moment, which a door that slams may be; and its silence is a room's."""
-    tilt: float = 0.0
-    """Largest change at the lowest and, the other way, at the highest frequency, and less between
-    them: another microphone."""
+    """Largest relative change of all values: 0.1 draws 0.9 .. 1.1. A spectrogram is measured from
+    its own loudest moment, which a door that slams may be."""
     noise: float = 0.0
     """Standard deviation of Gaussian noise, where the whole range is 1."""
 
@@ -120,7 +117,7 @@ def augment_spectrogram(
         config: how far each change may go.
     """
     shift_key, noise_key, time_key, frequency_key = jax.random.split(key, 4)
-    stretch_key, pitch_key, level_key, tilt_key = jax.random.split(jax.random.fold_in(key, 1), 4)
+    stretch_key, pitch_key, level_key = jax.random.split(jax.random.fold_in(key, 1), 3)
     bands, length = spectrogram.shape
     speed = 1 + config.stretch * jax.random.uniform(stretch_key, minval=-1.0)
     changed = stretch_time(spectrogram, speed)
@@ -128,9 +125,7 @@ def augment_spectrogram(
     changed = shift_time(changed, steps)
     rows = config.pitch * bands * jax.random.uniform(pitch_key, minval=-1.0)
     changed = shift_frequency(changed, rows)
-    changed = changed + config.level * jax.random.uniform(level_key, minval=-1.0)
-    slope = jnp.linspace(-1.0, 1.0, bands)[:, None]
-    changed = changed + config.tilt * jax.random.uniform(tilt_key, minval=-1.0) * slope
+    changed = changed * (1 + config.level * jax.random.uniform(level_key, minval=-1.0))
     changed = changed + config.noise * jax.random.normal(noise_key, changed.shape)
     covered = draw_cover(time_key, length, config.time_masks, config.time_mask)
     bands_covered = draw_cover(frequency_key, bands, config.frequency_masks, config.frequency_mask)

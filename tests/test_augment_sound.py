@@ -68,15 +68,8 @@ def test_each_change_has_its_own_draw(sound: jax.Array) -> None:
         return np.asarray(jax.vmap(lambda key: augment_spectrogram(key, sound, config))(keys))
 
     same = np.asarray(sound)
-    levels = changed(level=0.1) - same
-    assert levels.min() == pytest.approx(-0.1, abs=0.01)
-    assert levels.max() == pytest.approx(0.1, abs=0.01)
-    np.testing.assert_allclose(np.ptp(levels, axis=(1, 2)), 0, atol=1e-6)
-    # As much at one end as it takes at the other, and nothing in the middle.
-    tilts = changed(tilt=0.1) - same
-    np.testing.assert_allclose(tilts[:, 0], -tilts[:, -1], atol=1e-6)
-    assert np.abs(tilts).max() == pytest.approx(0.1, abs=0.01)
-    assert np.abs(tilts[:, 31:33]).max() < 0.002
+    levels = changed(level=0.1)[:, 10, 10] / same[10, 10]
+    assert 0.9 <= levels.min() < 0.91 < 1.09 < levels.max() <= 1.1
     # Up to three rows of 64 either way, each as one.
     pitched = changed(pitch=0.05)
     shifts = [next(n for n in range(-3, 4) if (one[30] == same[30 - n]).all()) for one in pitched]

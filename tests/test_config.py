@@ -75,7 +75,6 @@ OTHER = TrainConfig(
         stretch=0.1,
         pitch=0.04,
         level=0.2,
-        tilt=0.1,
         noise=0.1,
     ),
     loss=LossConfig(

@@ -26,7 +26,7 @@ from typing import Any, Literal
 import numpy as np
 import scipy.signal
 import tyro
-from crema_d import raise_floor, read_voices
+from crema_d import read_voices
 from tqdm import tqdm
 
 from emojax.cli import run_guarded
@@ -220,7 +220,7 @@ def compare_spectrograms(predictor: ClipPredictor, wavs: Path, ready: Path) -> d
         own = None if sound is None else predictor.listen(sound)
         if sound is None or own is None:
             continue
-        theirs = raise_floor(pictures[path.stem])
+        theirs = pictures[path.stem]
         answers = [predictor.predict_clip(None, picture) for picture in (own, theirs)]
         tops = [spec.emotions[int(np.argmax(answer))] for answer in answers if answer is not None]
         rows.append(
