@@ -81,7 +81,7 @@ LAYERS: dict[str, Layer] = {
         packages="numpy jax flax optax",
     ),
     "evaluation": Layer(
-        "baseline calibration curves evaluate metrics plots report",
+        "baseline calibration curves evaluate metrics plots report significance",
         sees="vocabulary signal model_file compiler models data training",
         packages="numpy cv2 jax jaxtyping flax scipy sklearn matplotlib tensorboardX",
     ),
