@@ -77,7 +77,7 @@ def train_folds(
     config = dataclasses.replace(config, input="resident")
     info = dataset_info(data)
     spec = network_spec(config, info.input_spec)
-    whole = keep_labels(load_whole(data), spec)
+    whole = keep_labels(load_whole(data), spec, info.input_spec.emotions)
     people = [whole.subjects[index] for index in whole.subject.tolist()]
     folds = load_folds(folds_file, people) if folds_file else tuple(leave_one_subject_out(people))
     trains = [_examples_of(whole, fold.train) for fold in folds]

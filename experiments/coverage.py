@@ -167,7 +167,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(covered))
         return 0
-    print(f"share of {options.simulations} 95% intervals that hold the truth, percentile bootstrap")
+    print(f"share of {options.simulations} 95% intervals over people that hold the truth")
     names = list(next(iter(covered.values())))
     print(f"{'':28}" + "".join(f"{f'{people} people':>12}" for people in covered))
     for name in names:
