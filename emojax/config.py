@@ -78,9 +78,10 @@ class TrainConfig:
     """Share of BatchNorm's running statistics that a step keeps; unset: the network's own."""
     blocks: tuple[int, ...] = ()
     """Of the ResNets and the Inceptions: blocks of each stage, as 2 2 2 2, or 3 5 2 of A, B
-    and C; unset: the network's own."""
+    and C; unset: the network's own. Of ar4: its extractor's."""
     widths: tuple[int, ...] = ()
-    """Of ar1, ar2, the ResNets: channels of each stage, as 64 128 256 512; unset: its own."""
+    """Of ar1, ar2, the ResNets: channels of each stage, as 64 128 256 512; unset: its own. Of ar4:
+    its extractor's."""
     extractor: str | None = None
     """Of ar4: the network that reads action units; unset: resnet18. It is trained first, for
     `epochs`, into the folder `extractor` of the run."""

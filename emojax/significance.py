@@ -10,7 +10,8 @@ of the pictures that one network alone gets right, are as many the first's as th
 
 Plain percentiles of few people are too narrow, as a standard deviation with n below it is, and as
 1.96 is where Student's t belongs: of 24 simulated people they held the truth in 91 to 93 of 100
-sets. Both are put right here by taking percentiles further out (`experiments/coverage.py` counts).
+sets. Both are put right by taking percentiles further out; `experiments/interval_coverage.py`
+counts.
 
 Source: Hesterberg (2015), What teachers should know about the bootstrap, The American Statistician
 69 (the expanded percentile interval); Davison and Hinkley (1997), Bootstrap methods and their

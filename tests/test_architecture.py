@@ -95,6 +95,14 @@ LAYERS: dict[str, Layer] = {
         sees="vocabulary signal model_file compiler models data training evaluation export",
         packages="numpy jax flax pandas tqdm",
     ),
+    "tables": Layer(
+        "tables.*",
+        sees=(
+            "vocabulary signal model_file compiler models data training inventory evaluation "
+            "export experiment"
+        ),
+        packages="numpy jax scipy sklearn matplotlib",
+    ),
     # Use, beside all that: it starts from the signal again and needs no training package.
     "runtime": Layer(
         "runtime.*", sees="vocabulary signal model_file", packages="numpy cv2 av tqdm"

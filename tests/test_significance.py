@@ -274,7 +274,7 @@ def test_it_is_fast() -> None:
 
 @pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say(run_python: RunPython) -> None:
-    done = run_python("experiments/coverage.py", "--json", timeout=1200)
+    done = run_python("experiments/interval_coverage.py", "--json", timeout=1200)
     assert done.returncode == 0, done.stderr
     shares = json.loads(done.stdout)
     assert len(shares["60"]) == 6
@@ -286,7 +286,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(run_python: RunPython) ->
 
 @pytest.mark.parametrize("flags", [("--people", "1"), ("--replicates", "1")])
 def test_a_coverage_of_nothing_is_refused(flags: tuple[str, ...], run_python: RunPython) -> None:
-    done = run_python("experiments/coverage.py", *flags)
+    done = run_python("experiments/interval_coverage.py", *flags)
     assert done.returncode == 2
-    assert done.stderr.startswith("coverage.py: ")
+    assert done.stderr.startswith("interval_coverage.py: ")
     assert "wanted 2 or more" in done.stderr

@@ -5,8 +5,8 @@ networks; their answers are drawn. The truth is an integral over all such people
 thousand intervals can be counted that hold it. Nothing is trained.
 
 Examples:
-  python experiments/coverage.py
-  python experiments/coverage.py --people 24 --simulations 500
+  python experiments/interval_coverage.py
+  python experiments/interval_coverage.py --people 24 --simulations 500
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def widths(options: CoverageOptions, people: int) -> tuple[float, float]:
 def main(arguments: Sequence[str]) -> int:
     """Simulate, count, print; return the exit status."""
     options = tyro.cli(
-        CoverageOptions, args=list(arguments), description=__doc__, prog="coverage.py"
+        CoverageOptions, args=list(arguments), description=__doc__, prog="interval_coverage.py"
     )
     if not options.people or min(*options.people, options.simulations, options.replicates) < 2:
         raise UserError("people, simulations, replicates: wanted 2 or more of each")
@@ -182,4 +182,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_guarded("coverage.py", lambda: main(sys.argv[1:])))
+    sys.exit(run_guarded("interval_coverage.py", lambda: main(sys.argv[1:])))
