@@ -26,7 +26,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy.stats import binomtest, norm, t
 
 from emojax.labels import UNKNOWN
@@ -92,7 +92,7 @@ class McNemar:
 def emotion_counts(
     truth: Int[np.ndarray, " examples"],
     predicted: Int[np.ndarray, " examples"],
-    subjects: Int[np.ndarray, " examples"],
+    subjects: Shaped[np.ndarray, " examples"],
     num_classes: int,
 ) -> Float[np.ndarray, "people classes classes"]:
     """Return a confusion matrix of each person, rows the truth; unknown emotions are left out.
@@ -100,7 +100,7 @@ def emotion_counts(
     Args:
         truth: index of the emotion, -1 unknown.
         predicted: index of the emotion that was answered.
-        subjects: person of each example, any numbers.
+        subjects: person of each example, numbers or names.
         num_classes: size of the emotion set.
     """
     people, person = np.unique(subjects, return_inverse=True)
@@ -113,14 +113,14 @@ def emotion_counts(
 def unit_counts(
     truth: Int[np.ndarray, "examples units"],
     present: Bool[np.ndarray, "examples units"],
-    subjects: Int[np.ndarray, " examples"],
+    subjects: Shaped[np.ndarray, " examples"],
 ) -> Float[np.ndarray, "people units 2 2"]:
     """Return each person's confusion matrix of each action unit, absent first, rows the truth.
 
     Args:
         truth: 1 present, 0 absent, -1 unknown (left out).
         present: what was answered.
-        subjects: person of each example, any numbers.
+        subjects: person of each example, numbers or names.
     """
     people, person = np.unique(subjects, return_inverse=True)
     counts = np.zeros((len(people), truth.shape[1], 2, 2))

@@ -42,7 +42,7 @@ from emojax.spec import InputSpec
 from emojax.tables import published
 from emojax.tables.calibrated import calibration_table
 from emojax.tables.clip_tables import VOTES, clip_table, rater_table
-from emojax.tables.clips import Tested, study_clips
+from emojax.tables.clips import CrossValidated, study_clips
 from emojax.tables.costs import cost_table, shapes_of
 from emojax.tables.page import draw_clips, draw_study, write_tables
 from emojax.tables.pairs import clip_pairs, pairs_table, picture_pairs
@@ -234,7 +234,7 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
         )
         for data in given.pictures
     ]
-    tested: list[Tested] = []
+    tested: list[CrossValidated] = []
     for data in given.clips if "6.8" in wanted else ():
         # The network that does not listen needs one of several builds of the same clips.
         inputs = ["both"] if any(one.inputs == "video" for one in tested) else ["video", "both"]
@@ -262,7 +262,7 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
 
 
 def _notices(
-    studies: Sequence[PictureStudy], tested: Sequence[Tested], options: TablesOptions
+    studies: Sequence[PictureStudy], tested: Sequence[CrossValidated], options: TablesOptions
 ) -> list[str]:
     notices = []
     if any(one.synthetic for one in (*studies, *tested)):
@@ -281,7 +281,7 @@ def _notices(
 def _all_tables(
     wanted: Sequence[str],
     studies: Sequence[PictureStudy],
-    tested: Sequence[Tested],
+    tested: Sequence[CrossValidated],
     given: Given,
     options: TablesOptions,
     presets: dict[str, TrainConfig],

@@ -13,7 +13,7 @@ from emojax.data.crema_d_votes import RATED, ClipVotes, parse_clip_name, read_vo
 from emojax.labels import MODALITIES
 from emojax.significance import Figure, accuracy, average_recall, estimate
 from emojax.tables import published
-from emojax.tables.clips import Tested
+from emojax.tables.clips import CrossValidated
 from emojax.tables.pictures import beside_published, chance, figure_row
 from emojax.tables.table import Column, Table
 
@@ -38,7 +38,7 @@ _WHAT = {
 }
 
 
-def clip_table(tested: Sequence[Tested], commands: Sequence[str]) -> Table:
+def clip_table(tested: Sequence[CrossValidated], commands: Sequence[str]) -> Table:
     """Return table 6.8.
 
     Args:
@@ -67,7 +67,7 @@ def clip_table(tested: Sequence[Tested], commands: Sequence[str]) -> Table:
     for inputs in ("video", "both"):
         if "crema_d" not in names:
             figure = published.CLIP_ACCURACY[inputs] / 100
-            absent = {"network": _WHAT[inputs], "data": "CREMA-D", "ours": "absent, see below"}
+            absent = {"network": _WHAT[inputs], "data": "CREMA-D: absent, see below"}
             rows.append(absent | {"published": figure, "published_on": "CREMA-D, leave one out"})
     notes = []
     if "synthetic" in names:
@@ -91,7 +91,6 @@ def clip_table(tested: Sequence[Tested], commands: Sequence[str]) -> Table:
             Column("sound", "spectrogram"),
             Column("data", "data"),
             Column("rule", "people"),
-            Column("ours", ""),
             Column("value", "accuracy, %", "percent"),
             Column("interval", "95% interval", "interval"),
             Column("recall", "UAR, %", "percent"),
@@ -116,7 +115,7 @@ def clip_table(tested: Sequence[Tested], commands: Sequence[str]) -> Table:
     )
 
 
-def _beside(one: Tested, on: str, value: float) -> dict[str, Any]:
+def _beside(one: CrossValidated, on: str, value: float) -> dict[str, Any]:
     figure = published.CLIP_ACCURACY.get(one.inputs)
     found = beside_published(figure, on, one.name, value)
     return found and found | {"published_on": "CREMA-D, leave one out"}
@@ -196,8 +195,7 @@ def rater_table(source: Path | None, commands: Sequence[str]) -> Table:
         rows = [
             {
                 "given": modality,
-                "data": "CREMA-D",
-                "ours": "absent, see below",
+                "data": "CREMA-D: absent, see below",
                 "published": figure / 100,
                 "published_on": "CREMA-D",
             }
@@ -210,7 +208,6 @@ def rater_table(source: Path | None, commands: Sequence[str]) -> Table:
             Column("given", "given"),
             Column("rater", "counted"),
             Column("data", "data"),
-            Column("ours", ""),
             Column("value", "accuracy, %", "percent"),
             Column("interval", "95% interval", "interval"),
             Column("recall", "UAR, %", "percent"),

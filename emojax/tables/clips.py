@@ -31,7 +31,7 @@ INPUTS: dict[str, dict[str, Any]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Tested:
+class CrossValidated:
     """A cross-validation on clips, and everybody's answers."""
 
     inputs: str
@@ -92,7 +92,7 @@ def study_clips(
     wanted: Sequence[str],
     seeds: Sequence[int],
     k: int | None,
-) -> list[Tested]:
+) -> list[CrossValidated]:
     """Return the cross-validations of a set of clips, having trained what was not trained yet.
 
     Args:
@@ -125,7 +125,7 @@ def study_clips(
                 save_outcomes(folder / ANSWERS, kept, about)
             answers.append(kept["everybody"])
         found.append(
-            Tested(
+            CrossValidated(
                 inputs=inputs,
                 sound="" if inputs == "video" else sound_of(info),
                 data=data,

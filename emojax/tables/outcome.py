@@ -185,7 +185,7 @@ def load_outcomes(path: Path, about: dict[str, Any]) -> dict[str, Outcome] | Non
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             columns = {name: kept[name] for name in kept.files}
         found = json.loads(str(columns.pop("about")))
         parts: dict[str, dict[str, Any]] = {}
@@ -194,7 +194,7 @@ def load_outcomes(path: Path, about: dict[str, Any]) -> dict[str, Outcome] | Non
             names = field in ("emotions", "units")
             parts.setdefault(outcome, {})[field] = tuple(values.tolist()) if names else values
         outcomes = {name: Outcome(**fields) for name, fields in parts.items()}
-    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: can't be read ({error}): remove it, it is made again") from None
     if found != json.loads(json.dumps(about)):
         raise UserError(f"{path}: is of other settings or other data: choose another --out")

@@ -12,17 +12,20 @@ from emojax import html
 from emojax.significance import accuracy, estimate
 from emojax.tables import drawings, published
 from emojax.tables.calibrated import confidences
-from emojax.tables.clips import Tested
+from emojax.tables.clips import CrossValidated
 from emojax.tables.outcome import Outcome
 from emojax.tables.pictures import unit_rows
 from emojax.tables.table import WRITERS, Table, to_html
 from emojax.tables.trained import PROTOCOLS, PictureStudy
 
 _STYLE = """
-img { width: 100%; max-width: 62rem; background: #fff; }
+body { max-width: 96rem; }
+img { max-width: min(100%, 62rem); background: #fff; }
 figure { margin: 1rem 0; }
 .notice { border-left: .3rem solid #E69F00; padding: .5rem 1rem; }
-th, td { font-size: .85rem; }
+th, td { font-size: .8rem; padding: .25rem .6rem .25rem 0; }
+th { white-space: normal; vertical-align: bottom; }
+th:has(.word), td:has(.word) { text-align: left; }
 @media print {
   :root { --page: #fff; --ink: #000; --soft: #333; --line: #999; --card: #fff; }
   body { max-width: none; }
@@ -121,7 +124,7 @@ def draw_study(study: PictureStudy) -> list[Drawing]:
     return found
 
 
-def group_rows(tested: Tested) -> list[dict[str, Any]]:
+def group_rows(tested: CrossValidated) -> list[dict[str, Any]]:
     """Return accuracy by what the owner says of the people: age, sex and so on."""
     outcome, rows = tested.answers[0], []
     people = np.unique(outcome.subject)
@@ -147,7 +150,7 @@ def group_rows(tested: Tested) -> list[dict[str, Any]]:
     return rows
 
 
-def draw_clips(tested: Sequence[Tested]) -> list[Drawing]:
+def draw_clips(tested: Sequence[CrossValidated]) -> list[Drawing]:
     """Return the pictures of the cross-validations on clips."""
     found: list[Drawing] = []
     for data in dict.fromkeys(one.data for one in tested):

@@ -20,7 +20,7 @@ from emojax.significance import (
     mean_of_units,
     unit_f1,
 )
-from emojax.tables.clips import Tested
+from emojax.tables.clips import CrossValidated
 from emojax.tables.outcome import Outcome, common_examples
 from emojax.tables.table import Column, Table
 from emojax.tables.trained import PROTOCOLS, PictureStudy
@@ -61,7 +61,7 @@ def picture_pairs(study: PictureStudy) -> list[Pair]:
     ]
 
 
-def clip_pairs(tested: Sequence[Tested]) -> list[Pair]:
+def clip_pairs(tested: Sequence[CrossValidated]) -> list[Pair]:
     """Return each pair of networks for clips that were tested on the same clips."""
     pairs = []
     for one, other in itertools.combinations(tested, 2):

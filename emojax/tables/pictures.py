@@ -126,7 +126,7 @@ def _absent_rows(studies: Sequence[PictureStudy], names: dict[str, str]) -> list
     missing = [name for name in published.CLOSED_SETS if name not in there]
     if not missing:
         return []
-    return [{**names, "data": ", ".join(missing), "ours": "absent, see below"}]
+    return [{**names, "data": f"{', '.join(missing)}: absent, see below"}]
 
 
 def _notes(studies: Sequence[PictureStudy], what: str) -> tuple[str, ...]:
@@ -186,7 +186,6 @@ def emotion_table(number: str, studies: Sequence[PictureStudy], commands: Sequen
 def _emotion_columns() -> tuple[Column, ...]:
     return (
         Column("data", "data"),
-        Column("ours", ""),
         Column("value", "accuracy, %", "percent"),
         Column("interval", "95% interval", "interval"),
         Column("recall", "UAR, %", "percent"),
@@ -279,7 +278,6 @@ def unit_table(number: str, studies: Sequence[PictureStudy], commands: Sequence[
             Column("data", "data"),
             Column("unit", "unit"),
             Column("what", "name"),
-            Column("ours", ""),
             Column("value", "accuracy, %", "percent"),
             Column("interval", "95% interval", "interval"),
             Column("chance", "chance, %", "percent"),

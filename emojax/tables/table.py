@@ -152,18 +152,23 @@ def to_latex(table: Table) -> str:
 
 def to_html(table: Table) -> list[html.Markup]:
     """Return the table for a page: heading, rows, notes, commands."""
-    bold = {"percent", "points"}
 
     def cell(value: str, column: Column) -> object:
-        return html.element("b", value) if value and column.form in bold else value
+        if column.form == "text":
+            return html.element("span", value, "word")
+        return html.element("b", value) if value and column.key == "value" else value
 
     rows = [
         [cell(value, column) for value, column in zip(cells, table.shown, strict=True)]
         for cells in _cells(table)
     ]
+    heads = [
+        html.element("span", column.title, "word") if column.form == "text" else column.title
+        for column in table.shown
+    ]
     parts = [
         html.element("h2", table.title),
-        html.table([column.title for column in table.shown], rows),
+        html.table(heads, rows),
     ]
     parts += [html.element("p", note) for note in table.notes]
     if table.commands:
