@@ -55,7 +55,7 @@ def test_a_tie_is_nobodys() -> None:
 def test_the_published_figures_come_out_of_the_owners_votes(shared_data: Path) -> None:
     found = _agrees(shared_data / "crema_d")
     for given, figure in HUMAN_ACCURACY.items():
-        assert 100 * found[given, "single"] == pytest.approx(figure, abs=0.3)
+        assert 100 * found[given, "single"] == pytest.approx(figure, abs=1.0)
 
 
 def test_without_votes_the_table_says_where_they_are() -> None:
