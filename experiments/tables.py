@@ -71,7 +71,7 @@ SMALL_BLOCKS = {
     "inception_v4": (1, 1, 1),
     "inception_resnet": (1, 1, 1),
 }
-SMALL_EPOCHS, SMALL_FOLDS = 4, 3
+SMALL_EPOCHS, SMALL_CLIP_EPOCHS, SMALL_FOLDS = 4, 15, 3
 DEEPER = ((1, 1, 1, 1), (2, 2, 2, 2), (4, 4, 4, 4), (13, 13, 13, 13))
 
 
@@ -171,7 +171,7 @@ def settings(options: TablesOptions) -> dict[str, TrainConfig]:
         if options.small:
             config = dataclasses.replace(
                 config,
-                epochs=SMALL_EPOCHS,
+                epochs=SMALL_CLIP_EPOCHS if network == "ar5" else SMALL_EPOCHS,
                 batch_size=16,
                 blocks=SMALL_BLOCKS.get(network, ()),
                 perceptron_epochs=20,
