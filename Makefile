@@ -8,7 +8,7 @@ help:
 	@echo "make demo   draw faces, train, report, export, and read pictures with the result"
 	@echo "make tables every table of the thesis on drawn people, small: figures, plots, one page"
 	@echo "make test   lint, types and tests"
-	@echo "make slow   the tests of large networks"
+	@echo "make slow   the tests of large networks, and whole trainings"
 	@echo "make peers  compare the networks with timm's in PyTorch: the same numbers, and the speed"
 	@echo "make lock   write requirements.lock anew"
 	@echo "make clean  remove .venv, runs and data"

@@ -13,6 +13,8 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from emojax.errors import UserError
 
+_SHARES = ("time_mask", "frequency_mask", "shift", "stretch", "pitch", "level", "noise")
+
 
 @dataclasses.dataclass(frozen=True)
 class SoundAugmentConfig:
@@ -33,6 +35,14 @@ class SoundAugmentConfig:
     """Widest of them, as a share of all bands."""
     shift: float = 0.05
     """Largest shift in time to either side, as a share of the whole; silence moves in."""
+    stretch: float = 0.0
+    """Largest change of tempo: 0.1 plays a sound at 0.9 .. 1.1 of its speed, its pitch as it is."""
+    pitch: float = 0.0
+    """Largest shift in frequency to either side, as a share of all bands: a voice of another size.
+    The outermost band is repeated."""
+    level: float = 0.0
+    """Largest relative change of all values: 0.1 draws 0.9 .. 1.1. A spectrogram is measured from
+    its own loudest moment, which a door that slams may be."""
     noise: float = 0.0
     """Standard deviation of Gaussian noise, where the whole range is 1."""
 
@@ -41,7 +51,7 @@ class SoundAugmentConfig:
         for name in ("time_masks", "frequency_masks"):
             if not 0 <= getattr(self, name) <= 10:
                 raise UserError(f"augment_sound.{name}={getattr(self, name)!r}: wanted 0..10")
-        for name in ("time_mask", "frequency_mask", "shift", "noise"):
+        for name in _SHARES:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UserError(
                     f"augment_sound.{name}={getattr(self, name)!r}: wanted a share, 0..1"
@@ -73,10 +83,33 @@ def shift_time(
     return jnp.where(inside, jnp.take(spectrogram, places, axis=1, mode="clip"), 0.0)
 
 
+def stretch_time(
+    spectrogram: Float[Array, "frequency time"], speed: Float[Array, ""]
+) -> Float[Array, "frequency time"]:
+    """Return the spectrogram played so many times as fast, from its beginning; then silence."""
+    length = spectrogram.shape[1]
+    places = jnp.arange(length) * speed
+    before = jnp.floor(places).astype(int)
+    share = places - before
+    # A column of silence behind the last, which all later places read.
+    padded = jnp.pad(spectrogram, ((0, 0), (0, 1)))
+    here = jnp.take(padded, before, axis=1, mode="clip")
+    after = jnp.take(padded, before + 1, axis=1, mode="clip")
+    return here + share * (after - here)
+
+
+def shift_frequency(
+    spectrogram: Float[Array, "frequency time"], bands: Float[Array, ""]
+) -> Float[Array, "frequency time"]:
+    """Return the spectrogram so many rows lower, higher where negative; its edge is repeated."""
+    places = jnp.arange(spectrogram.shape[0]) - jnp.round(bands).astype(int)
+    return jnp.take(spectrogram, places, axis=0, mode="clip")
+
+
 def augment_spectrogram(
     key: PRNGKeyArray, spectrogram: Float[Array, "frequency time"], config: SoundAugmentConfig
 ) -> Float[Array, "frequency time"]:
-    """Return one spectrogram shifted, with noise, and with masks that hold its mean.
+    """Return one spectrogram played and pitched otherwise, with noise and masks of its mean.
 
     Args:
         key: for this spectrogram alone.
@@ -84,9 +117,15 @@ def augment_spectrogram(
         config: how far each change may go.
     """
     shift_key, noise_key, time_key, frequency_key = jax.random.split(key, 4)
+    stretch_key, pitch_key, level_key = jax.random.split(jax.random.fold_in(key, 1), 3)
     bands, length = spectrogram.shape
+    speed = 1 + config.stretch * jax.random.uniform(stretch_key, minval=-1.0)
+    changed = stretch_time(spectrogram, speed)
     steps = config.shift * length * jax.random.uniform(shift_key, minval=-1.0)
-    changed = shift_time(spectrogram, steps)
+    changed = shift_time(changed, steps)
+    rows = config.pitch * bands * jax.random.uniform(pitch_key, minval=-1.0)
+    changed = shift_frequency(changed, rows)
+    changed = changed * (1 + config.level * jax.random.uniform(level_key, minval=-1.0))
     changed = changed + config.noise * jax.random.normal(noise_key, changed.shape)
     covered = draw_cover(time_key, length, config.time_masks, config.time_mask)
     bands_covered = draw_cover(frequency_key, bands, config.frequency_masks, config.frequency_mask)

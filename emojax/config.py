@@ -13,6 +13,7 @@ from emojax.finetune import read_rates
 from emojax.labels import NEUTRAL
 from emojax.losses import LossConfig
 from emojax.models import check_extractor, check_model_key, looks_at
+from emojax.models.ar5 import SoundBranch
 from emojax.models.inputs import fit_spec
 from emojax.models.layers import Activation
 from emojax.optim import OptimConfig
@@ -34,10 +35,14 @@ NETWORK_FIELDS = (
     "norm_momentum",
     "video_features",
     "sound_features",
+    "sound_branch",
+    "sound_widths",
     "emotion_activation",
     "outputs",
 )
 """Settings that a run takes over from the one it starts from."""
+
+_LISTS = ("blocks", "widths", "sound_widths", "frozen", "stage_rates", "teachers")
 
 _CHOICES: dict[str, Any] = {
     "activation": Activation,
@@ -94,6 +99,11 @@ class TrainConfig:
     """Of ar5: length of the video branch's feature vector; unset: 256; 0: no such branch."""
     sound_features: int | None = None
     """Of ar5: length of the sound branch's feature vector; unset: 64; 0: no such branch."""
+    sound_branch: SoundBranch | None = None
+    """Of ar5: how the sound is looked at: plain, convolutions and pooling (unset), or residual,
+    blocks whose channels are averaged over time and frequency."""
+    sound_widths: tuple[int, ...] = ()
+    """Of ar5: channels of the sound branch's stages; unset: 16 32 64 64, residual 16 32 64 128."""
     auxiliary_weight: float = 0.3
     """Of ar5: weight of the branches' own losses beside the common one."""
     modality_dropout: float = 0.0
@@ -171,6 +181,10 @@ class TrainConfig:
             raise UserError(f"auxiliary_weight={self.auxiliary_weight}: wanted 0 or more")
         if not 0.0 <= self.modality_dropout <= 1.0:
             raise UserError(f"modality_dropout={self.modality_dropout}: wanted a share, 0..1")
+        if self.sound_branch is not None and self.sound_branch not in get_args(SoundBranch):
+            raise UserError(
+                f"sound_branch={self.sound_branch!r}: use {', '.join(get_args(SoundBranch))}"
+            )
         read_rates(self.stage_rates)
         if self.validate_every < 1:
             raise UserError(f"validate_every={self.validate_every}: wanted 1 or more epochs")
@@ -256,7 +270,7 @@ def config_from_dict(fields: Any, source: str) -> TrainConfig:
         raise UserError(f"{source}: lacks the setting {missing[0]!r} of a training run")
     try:
         values = dict(fields)
-        for name in ("blocks", "widths", "frozen", "stage_rates", "teachers"):
+        for name in _LISTS:
             # JSON has no tuples.
             values[name] = tuple(values[name])
         values["augment"] = AugmentConfig(**values["augment"])

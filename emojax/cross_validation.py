@@ -32,12 +32,13 @@ from emojax.data.shards import FaceArrays, dataset_info, load_whole
 from emojax.data.splits import Fold, leave_one_subject_out
 from emojax.errors import UserError
 from emojax.evaluate import Predictions, score
-from emojax.experiment import build_network, drop_nan
+from emojax.experiment import build_network, drop_nan, load_network, start_variables
 from emojax.files import write_json
 from emojax.finite import name_examples
 from emojax.lanes import Training
 from emojax.run import full_disk_is_told, open_run, provenance
 from emojax.sharding import make_mesh, replicated
+from emojax.shipped import find_model
 from emojax.spec import InputSpec, read_json
 from emojax.stacking import Stacked, Stacking
 from emojax.trainings import Finished, row_figures, train_all
@@ -79,6 +80,9 @@ def train_folds(
     spec = network_spec(config, info.input_spec)
     whole = keep_labels(load_whole(data), spec, info.input_spec.emotions)
     people = [whole.subjects[index] for index in whole.subject.tolist()]
+    trained = start_variables(config, spec)
+    if config.init:
+        _refuse_known_people(config.init, set(people))
     folds = load_folds(folds_file, people) if folds_file else tuple(leave_one_subject_out(people))
     trains = [_examples_of(whole, fold.train) for fold in folds]
     steps = max(1, min(map(len, trains)) // config.batch_size)
@@ -112,6 +116,7 @@ def train_folds(
         stacked=stacked,
         stack_size=stack_size,
         what="folds",
+        trained=trained,
     )
     _fold_table(whole, spec, rows).to_csv(folder / "folds.csv", index=False)
 
@@ -157,10 +162,26 @@ def _refuse_what_needs_more(config: TrainConfig) -> None:
         raise UserError("folds share what lies in device memory: use --input=resident")
     if config.teachers:
         raise UserError("teachers: only a single run has them yet: leave them out")
-    if config.init:
-        raise UserError("init: its people may be tested here: cross-validate without it")
     if config.loss.class_weights != "none":
         raise UserError("loss.class_weights: would have to be compiled for each fold: leave none")
+
+
+def _refuse_known_people(init: str, people: set[str]) -> None:
+    """Refuse a run to start from whose own people are tested here, or can't be told."""
+    source = load_network(find_model(init)).data
+    try:
+        report = dataset_info(source).report
+    except UserError:
+        raise UserError(
+            f"{init}: its shards are not here, so nobody knows whom it has seen: cross-validate "
+            "without --init, or from a run whose data set is still there"
+        ) from None
+    seen = {person for split in report["splits"].values() for person in split["people"]}
+    if known := sorted(seen & people):
+        raise UserError(
+            f"{init}: was trained on {known[0]!r} and {len(known) - 1} others who are tested "
+            "here: cross-validate without --init"
+        )
 
 
 def _examples_of(whole: FaceArrays, people: Sequence[str]) -> np.ndarray:

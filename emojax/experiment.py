@@ -83,6 +83,8 @@ def build_network(config: TrainConfig, spec: InputSpec, *, frozen: bool | None =
         frozen=frozen,
         video_features=config.video_features,
         sound_features=config.sound_features,
+        sound_branch=config.sound_branch,
+        sound_widths=config.sound_widths,
     )
 
 
@@ -273,8 +275,14 @@ def load_teachers(config: TrainConfig, spec: InputSpec) -> list[Teacher]:
     return teachers
 
 
-def _start(config: TrainConfig, spec: InputSpec) -> dict[str, Any] | None:
-    """Return the variables of the run that this one starts from, None where it has none."""
+def start_variables(config: TrainConfig, spec: InputSpec) -> dict[str, Any] | None:
+    """Return the variables of the run that `config.init` names, None where it names none.
+
+    By collection and top name; of a head for other labels nothing.
+
+    Raises:
+        UserError: no trained run there, or one of another network.
+    """
     if not config.init:
         return None
     old = load_network(find_model(config.init))
@@ -317,7 +325,7 @@ def train_run(
     spec = network_spec(config, info.input_spec)
     # Not needed any more by a run that goes on.
     begun = newest_checkpoint(folder) is not None and not fresh
-    trained = None if begun else _start(config, spec)
+    trained = None if begun else start_variables(config, spec)
     fingerprint = info.report["fingerprint"]
     # Once thrown away is enough: the others come when the first one has begun.
     first_alone(lambda: open_run(folder, config, spec, data, fingerprint, fresh and is_first()))

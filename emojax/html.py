@@ -146,20 +146,23 @@ def picture(content: bytes, kind: Literal["png", "jpeg"], alternative: str) -> M
     return Markup(f'<img alt="{text(alternative)}" src="data:image/{kind};base64,{data}">')
 
 
-def page(title: str, parts: Iterable[Markup], style: str = "") -> str:
+def page(title: str, parts: Iterable[Markup], style: str = "", *, beside: bool = False) -> str:
     """Return a whole page.
 
     Args:
         title: what its tab is called.
         parts: what stands on it, from top to bottom.
         style: rules of its own, after `STYLE`.
+        beside: pictures and videos may lie in files beside the page.
     """
+    own = " 'self' file:" if beside else ""
     return (
         "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n"
         '<meta name=viewport content="width=device-width, initial-scale=1">\n'
         # Nothing is fetched and nothing runs, even where something was overlooked.
         "<meta http-equiv=Content-Security-Policy "
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
+        f"content=\"default-src 'none'; img-src data:{own}; style-src 'unsafe-inline'"
+        f'{f"; media-src{own}" if beside else ""}">\n'
         f"<title>{text(title)}</title>\n<style>{STYLE}{style}</style>\n"
         + "\n".join(parts)
         + "\n</html>\n"

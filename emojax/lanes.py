@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -23,7 +23,7 @@ from emojax.data.resident import Resident, middle_frames, take_batch
 from emojax.evaluate import Predictions, make_answer, to_predictions
 from emojax.experiment import variables_of
 from emojax.models import looks_at
-from emojax.sharding import DATA_AXIS, make_mesh, split_batch
+from emojax.sharding import DATA_AXIS, make_mesh, replicated, split_batch
 from emojax.spec import InputSpec
 from emojax.train import (
     Metrics,
@@ -163,6 +163,7 @@ def make_lanes(
     width: int,
     predicted: int,
     devices: Sequence[Any] | None = None,
+    trained: Mapping[str, Any] | None = None,
 ) -> Lanes:
     """Return the compiled calls of `width` runs on each of the devices.
 
@@ -174,15 +175,16 @@ def make_lanes(
         width: lanes of a device; of one lane nothing is stacked.
         predicted: examples that a call predicts in each lane.
         devices: JAX devices, all of them where none are named.
+        trained: variables that all runs start from, by collection and top name; see `make_trainer`.
     """
     mesh, looks = make_mesh(devices), looks_at(config.model)
     optimiser, still = make_update_rule(model, spec, config, steps_per_epoch, rate_is_argument=True)
     train_step = make_train_step(model, optimiser, spec, config, None, still=still)
     answer_batch = make_answer(model, looks, spec)
 
-    def start(seed: jax.Array) -> tuple[TrainState, jax.Array]:
+    def start(seed: jax.Array, trained: Mapping[str, Any]) -> tuple[TrainState, jax.Array]:
         init_key, _, step_key = run_keys(seed)
-        return make_state(model, looks, spec, optimiser, init_key), step_key
+        return make_state(model, looks, spec, optimiser, init_key, trained), step_key
 
     def one_step(
         state: TrainState, resident: Resident, order: jax.Array, key: jax.Array, rate: jax.Array
@@ -205,6 +207,8 @@ def make_lanes(
     )
     # Which arguments have lanes: the resident examples are everybody's.
     update = (True, False, True, True, True)
+    begin = compiled(_on_lanes(start, (True, False), mesh, width))
+    taken = jax.device_put(jax.tree.map(np.array, dict(trained or {})), replicated(mesh))
     return Lanes(
         spec=spec,
         mesh=mesh,
@@ -212,7 +216,7 @@ def make_lanes(
         steps_per_epoch=steps_per_epoch,
         by_epoch=runs_by_epoch(config),
         predicted=predicted,
-        start=compiled(_on_lanes(start, (True,), mesh, width)),
+        start=lambda seeds: begin(seeds, taken),
         step=compiled(_on_lanes(one_step, update, mesh, width), donate_argnums=0),
         epoch=compiled(_on_lanes(whole_epoch, update, mesh, width), donate_argnums=0),
         answer=compiled(_on_lanes(answer, (True, False, True), mesh, width)),

@@ -83,14 +83,26 @@ def make_state(
     spec: InputSpec,
     optimiser: optax.GradientTransformation,
     key: PRNGKeyArray,
+    trained: Mapping[str, Any] | None = None,
 ) -> TrainState:
-    """Return the state before the first step."""
+    """Return the state before the first step.
+
+    Args:
+        model: the network.
+        looks: what it looks at.
+        spec: what it sees and answers.
+        optimiser: of its parameters.
+        key: of the initialisers.
+        trained: variables to start from instead, by collection and top name.
+    """
+    trained = trained or {}
     variables = init_variables(model, looks, spec, key)
-    params = variables["params"]
+    # The optimiser's moving average starts from what is trained too.
+    params = {**variables["params"], **trained.get("params", {})}
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        batch_stats=variables.get("batch_stats", {}),
+        batch_stats={**variables.get("batch_stats", {}), **trained.get("batch_stats", {})},
         opt_state=optimiser.init(params),
     )
 
@@ -174,10 +186,12 @@ def change_batch(
     if spec.sound is not None:
         spectrograms = augment_sounds(sound_key, spectrograms, config.augment_sound)
     if config.augment.mixup:
-        whole = batch.has_frames > 0
-        if spec.sound is not None:
-            whole &= batch.has_sound > 0
-        shares = draw_shares(mix_key, whole, config.augment.mixup)
+        seen = batch.has_frames > 0
+        heard = batch.has_sound > 0 if spec.sound is not None else jnp.zeros_like(seen)
+        # A clip with sound and one without it would be half a sound.
+        alike = (seen == neighbours(seen)) & (heard == neighbours(heard))
+        shares = draw_shares(mix_key, seen | heard, config.augment.mixup)
+        shares = jnp.where(alike, shares, 1.0)
         frames, spectrograms = mix(frames, shares), mix(spectrograms, shares)
         others = losses.Targets(*map(neighbours, targets))
         targets = losses.mix_targets(targets, others, shares)
@@ -412,8 +426,8 @@ def make_trainer(
     # Arguments of the compiled calls: as constants they would be compiled into them.
     taught = place([teacher.variables for teacher in teachers], everywhere)
 
-    def init() -> TrainState:
-        return make_state(model, looks_at(config.model), spec, optimiser, init_key)
+    def init(trained: Mapping[str, Any]) -> TrainState:
+        return make_state(model, looks_at(config.model), spec, optimiser, init_key, trained)
 
     def order(epoch: jax.Array) -> jax.Array:
         return epoch_order(order_key, epoch, num_examples, steps_per_epoch, config.batch_size)
@@ -442,12 +456,7 @@ def make_trainer(
 
     def start() -> TrainState:
         # Steps donate their state: each start gets a copy of its own.
-        parts = place(jax.tree.map(np.array, dict(trained or {})), everywhere)
-        state = compiled_init()
-        return state._replace(
-            params={**state.params, **parts.get("params", {})},
-            batch_stats={**state.batch_stats, **parts.get("batch_stats", {})},
-        )
+        return compiled_init(place(jax.tree.map(np.array, dict(trained or {})), everywhere))
 
     compiled_order = jax.jit(order, out_shardings=everywhere)
     compiled_step, compiled_epoch, compiled_batch_step = (

@@ -13,7 +13,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ def train_all(
     stacked: Stacked = "auto",
     stack_size: int = 8,
     what: str = "runs",
+    trained: Mapping[str, Any] | None = None,
 ) -> tuple[list[Finished], Stacking | None]:
     """Return all trainings, having done those that have no file yet, and how they were stacked.
 
@@ -99,6 +100,7 @@ def train_all(
         stacked: whether a device holds several at once; auto: a measurement decides.
         stack_size: how many at most.
         what: they are called, on the progress bar.
+        trained: variables that all of them start from, by collection and top name; None: fresh.
 
     Raises:
         UserError: a file in the folder is of another training, or there are several processes.
@@ -126,6 +128,7 @@ def train_all(
                 steps_per_epoch,
                 width,
                 min(longest, max(1, 256 // spec.frames)),
+                trained=trained,
             )
         )
         with stop_signals() as stopping, Compilations() as compiled:

@@ -27,8 +27,11 @@ def build(folder: Path, manifest: str, **options: Any) -> Path:
     )
 
 
-def noise_pictures(folder: Path, **counts: int) -> Path:
-    """Pictures with an emotion and one known action unit, so many in each split."""
+def noise_pictures(folder: Path, people: str = "", **counts: int) -> Path:
+    """Pictures with an emotion and one known action unit, so many in each split.
+
+    People of sets with the same `people` have the same names.
+    """
     rng = np.random.default_rng(0)
     lines = ["path,subject,emotion,AU06,AU06_confidence,split"]
     for split, count in counts.items():
@@ -36,7 +39,8 @@ def noise_pictures(folder: Path, **counts: int) -> Path:
             name = f"{split}{index}.png"
             cv2.imwrite(str(folder / name), rng.integers(0, 256, (98, 80), np.uint8))
             emotion = SEVEN[index % len(SEVEN)]
-            lines.append(f"{name},{split}{index % 7},{emotion},{index % 2},0.25,{split}")
+            subject = f"{people}{split}{index % 7}"
+            lines.append(f"{name},{subject},{emotion},{index % 2},0.25,{split}")
     return build(folder, "\n".join(lines))
 
 

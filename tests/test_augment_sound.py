@@ -13,7 +13,9 @@ from emojax.augment_sound import (
     augment_sounds,
     augment_spectrogram,
     draw_cover,
+    shift_frequency,
     shift_time,
+    stretch_time,
 )
 from emojax.errors import UserError
 
@@ -37,6 +39,42 @@ def test_nothing_asked_is_nothing_changed(sound: jax.Array) -> None:
 def test_a_shift_is_scipys_with_silence(sound: jax.Array, steps: float) -> None:
     wanted = scipy.ndimage.shift(np.asarray(sound), (0, steps), order=0, mode="constant", cval=0.0)
     np.testing.assert_array_equal(shift_time(sound, jnp.float32(steps)), wanted)
+
+
+@pytest.mark.parametrize("speed", [1.0, 0.5, 0.93, 1.3])
+def test_a_stretch_is_numpys_interpolation_with_silence_behind(
+    sound: jax.Array, speed: float
+) -> None:
+    found = np.asarray(stretch_time(sound, jnp.float32(speed)))
+    columns = np.arange(LENGTH + 1)
+    for row, band in zip(found, np.asarray(sound), strict=True):
+        wanted = np.interp(np.arange(LENGTH) * speed, columns, [*band, 0.0], right=0.0)
+        np.testing.assert_allclose(row, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("bands", [0.0, 3.0, -5.0, 90.0])
+def test_a_shift_in_frequency_is_scipys_with_the_edge_repeated(
+    sound: jax.Array, bands: float
+) -> None:
+    wanted = scipy.ndimage.shift(np.asarray(sound), (bands, 0), order=0, mode="nearest")
+    np.testing.assert_array_equal(shift_frequency(sound, jnp.float32(bands)), wanted)
+
+
+def test_each_change_has_its_own_draw(sound: jax.Array) -> None:
+    keys = jax.random.split(jax.random.key(3), 400)
+
+    def changed(**change: float) -> np.ndarray:
+        config = dataclasses.replace(NOTHING, **change)
+        return np.asarray(jax.vmap(lambda key: augment_spectrogram(key, sound, config))(keys))
+
+    same = np.asarray(sound)
+    levels = changed(level=0.1)[:, 10, 10] / same[10, 10]
+    assert 0.9 <= levels.min() < 0.91 < 1.09 < levels.max() <= 1.1
+    # Up to three rows of 64 either way, each as one.
+    pitched = changed(pitch=0.05)
+    shifts = [next(n for n in range(-3, 4) if (one[30] == same[30 - n]).all()) for one in pitched]
+    assert set(shifts) == set(range(-3, 4))
+    assert (changed(stretch=0.1) != same).any(axis=(1, 2)).mean() > 0.99
 
 
 def test_masks_are_runs_of_every_length_anywhere() -> None:

@@ -167,6 +167,7 @@ def test_another_sub_command_is_refused(load: Any) -> None:
         load("benchmark").main(["fly"])
 
 
+@pytest.mark.slow
 def test_a_step_is_timed_and_every_repetition_written(
     load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,9 @@ from emojax.runtime.verify import verify_artifact
 from emojax.spec import InputSpec
 from emojax.temperature import LARGEST, SMALLEST, scale
 
+# Trainings, whole: `make slow` has the time.
+pytestmark = pytest.mark.slow
+
 EMOTIONS = labels.EMOTION_SETS["crema6"]
 RATE = 16_000
 
@@ -194,7 +197,6 @@ def test_a_clip_network_is_exported_and_answers_in_the_runner_as_in_flax(
     assert np.abs(expected - expected_of_sound).max() > 0.01
 
 
-@pytest.mark.slow
 def test_a_network_of_frames_alone_trains_and_is_exported(shards: Path, tmp_path: Path) -> None:
     config = TrainConfig(
         model="ar3",
@@ -210,7 +212,6 @@ def test_a_network_of_frames_alone_trains_and_is_exported(shards: Path, tmp_path
     assert fields["files"]["float32"]["agreement"]["largest_difference"] <= 1e-4
 
 
-@pytest.mark.slow
 def test_a_network_without_a_sound_branch_is_a_run_of_its_own(shards: Path, tmp_path: Path) -> None:
     config = TrainConfig(model="ar5", sound_features=0, batch_size=20, epochs=1)
     results = train_run(config, tmp_path / "run", shards, baseline=False)
@@ -220,7 +221,6 @@ def test_a_network_without_a_sound_branch_is_a_run_of_its_own(shards: Path, tmp_
     assert export_run(tmp_path / "run", tmp_path / "artifact", faces=3)["looks_at"] == "clip"
 
 
-@pytest.mark.slow
 def test_ar4_is_trained_in_sequence(shards: Path, tmp_path: Path) -> None:
     config = TrainConfig(model="ar4", extractor="ar1", batch_size=20, epochs=2, perceptron_epochs=3)
     results = train_run(config, tmp_path / "run", shards, baseline=False)

@@ -226,6 +226,7 @@ def difference(first: Path, second: Path) -> float:
         return max(float(np.abs(one[name] - two[name]).max()) for name in leaves)
 
 
+@pytest.mark.slow
 def test_two_processes_of_two_devices_take_the_step_of_one_device(tmp_path: Path) -> None:
     alone, together = tmp_path / "alone.npz", tmp_path / "together.npz"
     said = finish(

@@ -21,12 +21,12 @@ from emojax import cross_validation, trainings
 from emojax.config import TrainConfig, network_spec
 from emojax.cross_validation import fold_order
 from emojax.data.folds import make_folds
-from emojax.data.resident import put_on_device
+from emojax.data.resident import keep_labels, put_on_device
 from emojax.data.shards import dataset_info, load_split, load_whole
 from emojax.errors import UserError
-from emojax.experiment import build_network
+from emojax.experiment import build_network, load_network, make_run_predictor, train_run
 from emojax.files import write_json
-from emojax.sharding import replicated
+from emojax.sharding import make_mesh, replicated
 from emojax.train import StopTraining, make_trainer
 
 if TYPE_CHECKING:
@@ -224,7 +224,6 @@ def test_a_run_never_goes_on_with_other_folds(
         ({"model": "ar4"}, "ar4 is trained in two stages"),
         ({"patience": 2}, "no people to be watched on"),
         ({"input": "streaming"}, "use --input=resident"),
-        ({"init": "runs/a"}, "its people may be tested here"),
     ],
 )
 def test_settings_that_folds_cannot_have_are_refused(
@@ -236,6 +235,45 @@ def test_settings_that_folds_cannot_have_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_all_folds_may_start_from_a_run_on_other_people(
+    shards: Path, folds_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "set").mkdir()
+    others = noise_pictures(tmp_path / "set", people="another-", train=8, validation=8, test=8)
+    start = tmp_path / "start"
+    train_run(dataclasses.replace(CONFIG, epochs=1), start, others, baseline=False)
+    # A rate of nearly nothing: what is tested is the run that was started from, its average too.
+    optim = dataclasses.replace(CONFIG.optim, learning_rate=1e-12, average=0.9)
+    config = dataclasses.replace(CONFIG, init=str(start), optim=optim, epochs=1)
+    train_folds(config, tmp_path / "run", shards, folds_file)
+    network, whole = load_network(start), load_whole(shards)
+    predict = make_run_predictor(network.config, network.spec, make_mesh())
+    wanted = predict(network.variables, keep_labels(whole, network.spec))
+    for number in range(4):
+        with np.load(tmp_path / "run" / "folds" / f"{number:04d}.npz", allow_pickle=False) as kept:
+            found, mine = kept["emotions"], kept["tested"]
+        np.testing.assert_allclose(found, wanted.emotions[mine], atol=1e-5)
+
+
+def test_folds_do_not_start_from_a_run_that_knows_their_people(
+    shards: Path, folds_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "set").mkdir()
+    same = noise_pictures(tmp_path / "set", validation=8, train=8, test=1)
+    start = tmp_path / "start"
+    train_run(dataclasses.replace(CONFIG, epochs=1), start, same, baseline=False)
+    config = dataclasses.replace(CONFIG, init=str(start))
+    with pytest.raises(UserError, match="was trained on 'test0' and 7 others who are tested here"):
+        train_folds(config, tmp_path / "run", shards, folds_file)
+    with pytest.raises(UserError, match="nobody knows whom it has seen"):
+        train_folds(
+            dataclasses.replace(config, model="resnet_small", init="faces", outputs="emotions"),
+            *(tmp_path / "run", shards, folds_file),
+        )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
 def test_the_script_leaves_one_person_out_at_a_time(
     shards: Path, tmp_path: Path, run_python: RunPython, repository: Path
 ) -> None:

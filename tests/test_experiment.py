@@ -108,6 +108,7 @@ def test_pictures_and_page_are_there(trained):
     assert (folder / "history.csv").read_text().count("\n") == 5
 
 
+@pytest.mark.slow
 def test_nothing_compiles_after_the_first_epoch_and_its_evaluation(shards, tmp_path, monkeypatch):
     compiled_at: list[float] = []
     first_epoch_at: list[float] = []
@@ -149,6 +150,7 @@ def command(shards, out, *more):
     ]
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_says_how_to_go_on(shards, tmp_path):
     with subprocess.Popen(
         command(shards, tmp_path / "run", "--epochs=500"),
@@ -186,6 +188,7 @@ def test_mistakes_are_one_line_and_status_2(arguments, words, tmp_path, run_pyth
         assert word in " ".join(lines)
 
 
+@pytest.mark.slow
 def test_output_that_is_a_file_is_refused(shards, tmp_path, run_python):
     (tmp_path / "taken").write_text("not a run")
     done = run_python(*command(shards, tmp_path / "taken")[1:])

@@ -69,6 +69,7 @@ def test_a_rate_that_is_none_is_refused(text: str) -> None:
         TrainConfig(stage_rates=(text,))
 
 
+@pytest.mark.slow
 def test_the_head_is_taken_over_where_the_answers_are_the_same() -> None:
     model = build_model("ar1", SPEC.num_outputs)
     trained = init_variables(model, looks_at("ar1"), SPEC, jax.random.key(0))
@@ -107,6 +108,7 @@ def one_step(shards: Path, **settings: Any) -> tuple[Any, Any]:
     return before, jax.tree.map(np.array, state.params)
 
 
+@pytest.mark.slow
 def test_stages_stand_still_or_move_by_their_factor(shards: Path) -> None:
     before, plain = one_step(shards)
     stages = sorted(before)
@@ -121,6 +123,7 @@ def test_stages_stand_still_or_move_by_their_factor(shards: Path) -> None:
         np.testing.assert_allclose(flat(after[stage]), flat(plain[stage]), atol=1e-7)
 
 
+@pytest.mark.slow
 def test_stages_can_be_slowed_with_an_average_and_limits_too(shards: Path, tmp_path: Path) -> None:
     optim = OptimConfig(average=0.9, clip_weights=0.05, clip_gradient=1.0, l2=1e-3, accumulate=2)
     config = TrainConfig(
@@ -130,6 +133,7 @@ def test_stages_can_be_slowed_with_an_average_and_limits_too(shards: Path, tmp_p
     assert np.isfinite(flat(load_network(tmp_path / "run").variables)).all()
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_another_and_goes_on_without_it(
     shards: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +206,7 @@ def test_the_best_epoch_is_the_first_of_equals() -> None:
     assert not out_of_patience(TrainConfig(), rows * 9)
 
 
+@pytest.mark.slow
 def test_training_stops_and_keeps_the_best_epoch(
     shards: Path,
     tmp_path: Path,

@@ -94,6 +94,7 @@ def test_the_command_needs_no_model(run_python: RunPython, tmp_path: Path) -> No
     assert ",happiness," in (out / "predictions.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_training_starts_from_it(tmp_path: Path) -> None:
     shards = noise_pictures(tmp_path, train=16, validation=7, test=7)
     config = TrainConfig(

@@ -12,6 +12,9 @@ from small_sets import noise_clips, noise_pictures
 if TYPE_CHECKING:
     from conftest import RunPython
 
+# Trainings, whole: `make slow` has the time.
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("sound", "rows"), [(False, 9 + 2), (True, 9 + 2 + 2)])
 def test_a_sheet_has_a_row_for_each_change(

@@ -33,6 +33,9 @@ from emojax.run import open_run, settle_input
 from emojax.sharding import replicated, split_batch
 from emojax.train import StopTraining, TrainState, fit, make_trainer, run_epoch
 
+# Trainings, whole: `make slow` has the time.
+pytestmark = pytest.mark.slow
+
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
 

@@ -25,6 +25,9 @@ from emojax.models.layers import Head, Outputs
 from emojax.spec import InputSpec
 from emojax.train import Teacher, make_trainer
 
+# Trainings, whole: `make slow` has the time.
+pytestmark = pytest.mark.slow
+
 SPEC = InputSpec(action_units=(), emotion_activation="softmax")
 STILL = AugmentConfig(
     mirror=0, rotation_deg=0, scale=0, translation=0, brightness=0, contrast=0, noise=0

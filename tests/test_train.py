@@ -127,6 +127,7 @@ def test_batch_holds_the_chosen_frames_normalised():
     assert int(batch.emotion[0]) == int(resident.emotion[3])
 
 
+@pytest.mark.slow
 def test_one_call_per_epoch_equals_one_call_per_step():
     resident = random_resident(8)
     states = []
@@ -160,6 +161,7 @@ def test_masked_labels_do_not_move_the_parameters():
     assert_same(before, state.params)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_parameters(tmp_path):
     config = TrainConfig(batch_size=16, epochs=3)
     resident = random_resident(64)
@@ -282,6 +284,7 @@ FOUR_DEVICES = """
         pytest.param(["resnet18"], marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_one_and_four_devices_give_the_same_sgd_step(networks):
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
@@ -466,3 +469,10 @@ def test_spectrograms_are_augmented_and_mixed_where_the_network_listens():
         own, other = (float(batch.spectrograms[i, 0, 0]) for i in (at, (at - 1) % 4))
         wanted = share * own + (1 - share) * other
         np.testing.assert_allclose(mixed.spectrograms[at], wanted, rtol=1e-5)
+    # Sounds without a face are mixed with each other.
+    deaf = batch._replace(has_frames=jnp.zeros(4))
+    config = TrainConfig(
+        model="ar5", augment=dataclasses.replace(STILL, mixup=1.0), augment_sound=silent
+    )
+    _, sounds = change_batch(jax.random.key(0), deaf, targets, CLIP_SPEC, config)
+    assert (np.diagonal(sounds.values) < 1).all()

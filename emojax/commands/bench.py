@@ -109,13 +109,14 @@ def bench(options: BenchOptions) -> int:
     if memory is not None:
         print(f"\nmost memory held: {memory:.0f} MiB")
     if options.json is not None:
+        training = predictor.artifact.fields.get("training")
         options.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(
             options.json,
             {
                 "what": "the way from a video to its rows, by stage",
                 "precision": predictor.artifact.precision,
-                "model": predictor.artifact.fields.get("training", {}).get("model"),
+                "model": training.get("model") if isinstance(training, dict) else None,
                 "threads": options.threads,
                 "core": options.core,
                 "machine": platform.machine(),

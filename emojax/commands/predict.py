@@ -15,6 +15,7 @@ import tyro
 from emojax.camera import CameraLostError
 from emojax.errors import UserError, one_line
 from emojax.runtime.artifact import Artifact, check_window
+from emojax.runtime.gallery import PAGE, Gallery
 from emojax.runtime.interrupts import uninterrupted
 from emojax.runtime.looking import Looking
 from emojax.runtime.neutral import Neutral, difference_types, parse_seconds
@@ -31,7 +32,7 @@ from emojax.runtime.sources import Listing, Namer, list_sources
 from emojax.runtime.study import StudyFiles
 from emojax.runtime.summary import FileSummary
 from emojax.runtime.tables import Form, Tables
-from emojax.shipped import find_model
+from emojax.shipped import DEFAULT, VOICES, find_model
 from emojax.video import BrokenVideoError
 
 PROGRAM = "emojax predict"
@@ -40,10 +41,12 @@ DESCRIPTION = """Find the faces in pictures and videos, and write what the netwo
 
 Writes OUT/predictions.csv, one row per frame and face; OUT/summary.csv, one per file;
 OUT/episodes.csv, from when to when an action unit was there or an emotion the highest in
-a video; and OUT/annotated/, a copy of each file with boxes and bars. A frame without a
+a video; OUT/annotated/, a copy of each file with boxes and bars; and OUT/index.html, a page that
+shows them side by side. A frame without a
 face is a row with success=0. All replace what an earlier run left under the same name.
 
   emojax predict photo.jpg
+  emojax predict voice.wav                             (six emotions, by the network for voices)
   emojax predict holiday/ talk.mp4 --model artifact --out results
   emojax predict lecture.mkv --model artifact --no-annotate --every 5
   emojax predict talk.mp4 --model artifact --detect-every 10 --smooth 0.3
@@ -77,12 +80,13 @@ class PredictOptions:
     """Pictures, videos, and folders, which are searched with their subfolders; a camera by its
     number, such as 0."""
     model: Path | None = None
-    """Artifact folder, as the export writes it: spec.json and what it names. Unset: the network for
-    faces that comes with emojax, seven emotions, no action units."""
+    """Artifact folder, as the export writes it: spec.json and what it names; or `faces` or
+    `voices`, which come with emojax. Unset: `faces`, seven emotions, no action units; where all
+    there is are sounds, `voices`, six emotions."""
     out: Path = Path("predictions")
     """Folder for the table and the annotated copies; made where it is missing."""
     annotate: bool = True
-    """Write annotated copies."""
+    """Write annotated copies, and the page that shows them."""
     also: tuple[Literal["jsonl", "parquet"], ...] = ()
     """Write the tables in these forms too: a JSON object a line; Apache Parquet, which needs
     emojax[table] and can be read once the command has ended."""
@@ -145,6 +149,7 @@ def _say_summary(options: PredictOptions, listing: Listing, tallies: list[Tally]
     if options.annotate:
         kinds = "annotated copies" if copies != 1 else "annotated copy"
         print(f"{options.out / 'annotated'}: {copies} {kinds}")
+        print(f"{options.out / PAGE}: all of it, to be looked at")
     if listing.num_skipped:
         number = listing.num_skipped
         verb = "is" if number == 1 else "are"
@@ -173,6 +178,15 @@ def _looking(options: PredictOptions, artifact: Artifact) -> Looking:
     return dataclasses.replace(looking, window_s=window_s, step_s=step_s)
 
 
+def _find_model(options: PredictOptions) -> Path:
+    """Return the network that is named, else the one of emojax's own that suits what there is."""
+    if options.model is not None:
+        return find_model(options.model)
+    listing = list_sources(options.paths, options.out, listens=True, cameras=True)
+    only_sounds = {source.kind for source in listing.sources} == {"sound"}
+    return find_model(None, VOICES if only_sounds else DEFAULT)
+
+
 def predict(options: PredictOptions) -> int:
     """Write the table and the copies, and return the exit status.
 
@@ -196,7 +210,7 @@ def predict(options: PredictOptions) -> int:
     seconds = None if options.neutral is None else parse_seconds(options.neutral)
     forms: tuple[Form, ...] = ("csv", *dict.fromkeys(options.also))
     cv2.setNumThreads(options.threads)
-    artifact = load_artifact(find_model(options.model), options.precision)
+    artifact = load_artifact(_find_model(options), options.precision)
     predictor = make_predictor(artifact, options.threads)
     looking = _looking(options, artifact)
     columns, neutral = column_types(artifact.spec), None
@@ -218,6 +232,9 @@ def predict(options: PredictOptions) -> int:
     namer = Namer(options.out / "annotated")
     tallies: list[Tally] = []
     with (
+        Gallery(
+            options.out, predictor.spec, predictor.artifact.notice, options.annotate
+        ) as gallery,
         Tables(options.out / "predictions", columns, forms) as table,
         StudyFiles(options.out, predictor.spec, forms, options.cues, options.elan) as study,
         tqdm.tqdm(total=count_frames(listing.sources), unit="frame", disable=None) as bar,
@@ -244,6 +261,7 @@ def predict(options: PredictOptions) -> int:
                 # Whatever happened: what was seen until then.
                 with uninterrupted():
                     study.add(source, summary)
+                    gallery.add(source, tally.annotated, summary.row())
             if tally.without_face:
                 where = (
                     f"in {_count(tally.without_face, 'frame')} of {tally.frames}"

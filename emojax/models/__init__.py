@@ -15,7 +15,7 @@ from emojax.models.ar1 import AR1
 from emojax.models.ar2 import AR2
 from emojax.models.ar3 import AR3
 from emojax.models.ar4 import AR4
-from emojax.models.ar5 import AR5
+from emojax.models.ar5 import AR5, SoundBranch
 from emojax.models.inception_resnet import (
     inception_resnet,
     inception_resnet_v1,
@@ -90,6 +90,8 @@ def build_model(
     frozen: bool | None = None,
     video_features: int | None = None,
     sound_features: int | None = None,
+    sound_branch: SoundBranch | None = None,
+    sound_widths: Sequence[int] = (),
 ) -> nn.Module:
     """Return the network of that key, without parameters.
 
@@ -108,6 +110,8 @@ def build_model(
         frozen: of `ar4`, whether its extractor stays as it is.
         video_features: of `ar5`, length of the video branch's feature vector, 0 for no branch.
         sound_features: of `ar5`, length of the sound branch's feature vector, 0 for no branch.
+        sound_branch: of `ar5`, how the sound is looked at; None: the network's own.
+        sound_widths: of `ar5`, channels of the sound branch's stages; none: the network's own.
 
     Raises:
         UserError: no network has that key, or it lacks what a setting is about.
@@ -128,6 +132,9 @@ def build_model(
         _check_blocks(extractor or key, MODELS[extractor or key], blocks)
     if widths and min(widths) < 1:
         raise UserError(f"widths {', '.join(map(str, widths))}: wanted 1 or more in each stage")
+    if sound_widths and min(sound_widths) < 1:
+        said = ", ".join(map(str, sound_widths))
+        raise UserError(f"sound_widths {said}: wanted 1 or more in each stage")
     if key == "ar4" and extractor:
         _check_settings(extractor, MODELS[extractor], shape)
         build = functools.partial(
@@ -140,6 +147,8 @@ def build_model(
         "frozen": frozen,
         "video_features": video_features,
         "sound_features": sound_features,
+        "sound_branch": sound_branch,
+        "sound_widths": tuple(sound_widths) or None,
     }
     chosen = shape | {name: value for name, value in settings.items() if value is not None}
     _check_settings(key, build, chosen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from emojax.models.convolution import max_pool
 from emojax.models.inputs import Clip
 from emojax.models.layers import (
     Activation,
+    Conv,
     Head,
     Outputs,
     activate,
@@ -22,6 +23,11 @@ from emojax.models.layers import (
     conv_norm_unit,
     he_normal,
 )
+from emojax.models.normalisation import BatchNorm
+from emojax.models.resnet import BasicBlock
+
+SoundBranch = Literal["plain", "residual"]
+"""How the sound is looked at: `Branch`, or `ResidualBranch`."""
 
 
 class Branch(nn.Module):
@@ -76,6 +82,63 @@ class Branch(nn.Module):
         return jnp.where(here[:, None], x, 0)
 
 
+class ResidualBranch(nn.Module):
+    """A stem of a quarter of the sides, residual blocks, and each channel's mean and maximum.
+
+    When in a sentence something is heard does not count, so that less can be learned by heart.
+    """
+
+    widths: Sequence[int]
+    """Channels of the stem and of each block; all blocks but the first halve the sides."""
+    num_features: int
+    """Length of the feature vector."""
+    activation: Activation
+    """After every normalisation but those before a sum, after sums and the feature vector."""
+    norm_momentum: float
+    """Share of the running statistics that a step keeps."""
+    dtype: jnp.dtype
+    """Compute type."""
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "batch height width channels"],
+        given: Float[Array, " batch"],
+        *,
+        train: bool,
+    ) -> Float[Array, "batch features"]:
+        """Return features; zeros, whatever x holds, where it is not given."""
+        here = given > 0
+        x = jnp.where(here[:, None, None, None], x, 0).astype(self.dtype)
+        conv = functools.partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal)
+        norm = functools.partial(
+            BatchNorm,
+            use_running_average=not train,
+            momentum=self.norm_momentum,
+            epsilon=1e-5,
+            dtype=self.dtype,
+            mask=here,
+        )
+        x = conv(self.widths[0], (5, 5), (2, 2), padding=2, name="stem_conv")(x)
+        x = activate(norm(name="stem_norm")(x), self.activation, "stem_prelu")
+        x = max_pool(x, (2, 2), (2, 2))
+        for number, width in enumerate(self.widths[1:], start=1):
+            x = BasicBlock(
+                width,
+                stride=1 if number == 1 else 2,
+                activation=self.activation,
+                conv=conv,
+                norm=norm,
+                name=f"block{number}",
+            )(x)
+        x = jnp.concatenate([x.mean(axis=(1, 2)), x.max(axis=(1, 2))], axis=-1)
+        x = nn.Dense(
+            self.num_features, dtype=self.dtype, kernel_init=he_normal, name="fully_connected"
+        )(x)
+        x = activate(x, self.activation, "fully_connected_prelu")
+        return jnp.where(here[:, None], x, 0)
+
+
 class AR5(nn.Module):
     """Two branches, their features side by side, a fully connected layer, the head.
 
@@ -95,8 +158,11 @@ class AR5(nn.Module):
     # channels the first layer of the video branch is the one that has most to tell apart.
     video_widths: Sequence[int] = (32, 64, 96, 128)
     """Channels of the video branch's stages, two convolutions each."""
-    sound_widths: Sequence[int] = (16, 32, 64, 64)
-    """Channels of the sound branch's stages, one convolution each."""
+    sound_branch: SoundBranch = "plain"
+    """How the sound is looked at."""
+    sound_widths: Sequence[int] = ()
+    """Channels of the sound branch's stages; none given: 16 32 64 64, one convolution each, and
+    of a residual branch's stem and blocks 16 32 64 128."""
     hidden: int = 128
     """Width of the fully connected layer behind both."""
     auxiliary: bool = True
@@ -117,25 +183,34 @@ class AR5(nn.Module):
         Raises:
             UserError: neither branch has features, or frames or spectrograms are too small.
         """
+        if self.sound_branch not in get_args(SoundBranch):
+            raise UserError(
+                f"sound_branch={self.sound_branch!r}: use {', '.join(get_args(SoundBranch))}"
+            )
         if self.video_features == self.sound_features == 0:
             raise UserError("ar5 without video_features and sound_features: leave one branch")
-        branch = functools.partial(
-            Branch,
-            activation=self.activation,
-            norm_momentum=self.norm_momentum,
-            dtype=self.dtype,
-        )
+        shared: dict[str, Any] = {
+            "activation": self.activation,
+            "norm_momentum": self.norm_momentum,
+            "dtype": self.dtype,
+        }
         features = []
         if self.video_features:
             images = jnp.moveaxis(clip.frames, 1, -1)
             smallest = 2 ** (len(self.video_widths) + 1)
             check_input_size("ar5", images, (smallest, smallest))
-            video = branch(self.video_widths, 2, 2, self.video_features, name="video")
+            video = Branch(self.video_widths, 2, 2, self.video_features, **shared, name="video")
             features.append(video(images, clip.has_frames, train=train))
         if self.sound_features:
-            smallest = 2 ** len(self.sound_widths)
+            residual = self.sound_branch == "residual"
+            widths = self.sound_widths or ((16, 32, 64, 128) if residual else (16, 32, 64, 64))
+            smallest = 2 ** len(widths)
             check_input_size("ar5's sound branch", clip.spectrograms, (smallest, smallest))
-            sound = branch(self.sound_widths, 1, 1, self.sound_features, name="sound")
+            sound = (
+                ResidualBranch(widths, self.sound_features, **shared, name="sound")
+                if residual
+                else Branch(widths, 1, 1, self.sound_features, **shared, name="sound")
+            )
             features.append(sound(clip.spectrograms, clip.has_sound, train=train))
         x = jnp.concatenate(features, axis=-1)
         joined = x.astype(jnp.float32)

@@ -1,6 +1,7 @@
 """The models that come with emojax: an artifact, and what a training can start from.
 
-`faces` answers seven emotions from a face; `faces/CARD.md` says how well, and for whom not.
+`faces` answers seven emotions from a face, `voices` six from a spoken sentence; the `CARD.md` of
+each says how well, and for whom not.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from pathlib import Path
 
 DEFAULT = "faces"
 """What is used where no model is named."""
+
+VOICES = "voices"
+"""What is used where no model is named and all there is are sounds."""
 
 _HERE = Path(__file__).resolve().parent
 
@@ -27,13 +31,13 @@ def shipped_folder(name: str = DEFAULT) -> Path:
     return _HERE / name
 
 
-def find_model(given: Path | str | None) -> Path:
-    """Return the folder that is meant: a path, the name of a shipped model, or, unset, `faces`.
+def find_model(given: Path | str | None, default: str = DEFAULT) -> Path:
+    """Return the folder that is meant: a path, the name of a shipped model, or, unset, the default.
 
     What is there on the disk goes before a name.
     """
     if given is None:
-        return shipped_folder()
+        return shipped_folder(default)
     path = Path(given)
     if not path.exists() and str(given) in shipped_names():
         return shipped_folder(str(given))

@@ -11,9 +11,7 @@ Example:
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,21 +19,16 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tyro
+from shipping import PRECISIONS, confusion_table, corruption_table, put, with_interval
 
 from emojax.cli import run_guarded
-from emojax.experiment import load_network
-from emojax.files import write_json
-from emojax.seal import sealed
 from emojax.shipped import shipped_folder
 from emojax.spec import read_json
-from emojax.weights_file import WEIGHTS, write_weights
 
 NOTICE = (
     "trained on FER2013's web photographs, wrong about three faces in ten: it says what a face "
     "shows, not what a person feels"
 )
-
-_PRECISIONS = ("float16", "int8")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,41 +51,17 @@ class ShipOptions:
     """Where to."""
 
 
-def _with_interval(figure: dict[str, Any]) -> str:
-    low, high = figure["interval"]
-    return f"{figure['value']:.3f} [{low:.3f}, {high:.3f}]"
-
-
 def _accuracy_table(public: dict[str, Any], private: dict[str, Any]) -> list[str]:
     rows = [
         "| | PublicTest (choices were made on it) | PrivateTest (looked at once) |",
         "| --- | --- | --- |",
     ]
     for name in ("accuracy", "unweighted_average_recall", "macro_f1"):
-        cells = " | ".join(_with_interval(figures[name]) for figures in (public, private))
+        cells = " | ".join(with_interval(figures[name]) for figures in (public, private))
         rows.append(f"| {name.replace('_', ' ')} | {cells} |")
     for emotion in public["names"]:
         cells = " | ".join(f"{figures['recall'][emotion]:.3f}" for figures in (public, private))
         rows.append(f"| recall of {emotion} | {cells} |")
-    return rows
-
-
-def _confusion_table(figures: dict[str, Any]) -> list[str]:
-    names = figures["names"]
-    rows = [f"| is \\\\ is called | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
-    for name, counts in zip(names, figures["confusion"], strict=True):
-        rows.append(f"| {name} | {' | '.join(map(str, counts))} |")
-    return rows
-
-
-def _corruption_table(figures: dict[str, Any]) -> list[str]:
-    rows = ["| corruption | 1 | 2 | 3 | 4 | 5 |", "| --- | --- | --- | --- | --- | --- |"]
-    for name, row in figures["corruptions"].items():
-        cells = " | ".join(
-            f"{value:.3f} ({strength:g})"
-            for strength, value in zip(row["strengths"], row["accuracy"], strict=True)
-        )
-        rows.append(f"| {name}: {row['what']} | {cells} |")
     return rows
 
 
@@ -104,8 +73,8 @@ def _peer_table(peers: list[dict[str, Any]]) -> list[str]:
     for measured in peers:
         for row in measured["table"]:
             rows.append(
-                f"| {measured['split']} | {row['network']} | {_with_interval(row['accuracy'])} | "
-                f"{_with_interval(row['unweighted_average_recall'])} | "
+                f"| {measured['split']} | {row['network']} | {with_interval(row['accuracy'])} | "
+                f"{with_interval(row['unweighted_average_recall'])} | "
                 f"{row['milliseconds_a_face']:.2f} |"
             )
     return rows
@@ -148,7 +117,7 @@ def write_card(
 ) -> None:
     """Write the model card from what was measured."""
     files = ", ".join(
-        f"{precision} {spec['files'][precision]['bytes'] / 1e6:.1f} MB" for precision in _PRECISIONS
+        f"{precision} {spec['files'][precision]['bytes'] / 1e6:.1f} MB" for precision in PRECISIONS
     )
     certain = spec["calibration"]["fitted_on"]["certain"]
     lines = [
@@ -171,7 +140,7 @@ def write_card(
         "",
         "Confusion on PrivateTest, pictures:",
         "",
-        *_confusion_table(private),
+        *confusion_table(private),
         "",
         f"An answer is called uncertain below a calibrated score of "
         f"{spec['thresholds']['uncertain_below']:.2f}: "
@@ -187,7 +156,7 @@ def write_card(
         "Accuracy on PublicTest where the 48 x 48 picture is changed first; in parentheses how",
         "far. The glasses are drawn.",
         "",
-        *_corruption_table(public),
+        *corruption_table(public["corruptions"], "accuracy"),
         "",
         *_crop_lines(public["crops"]),
         "",
@@ -215,30 +184,18 @@ def write_card(
 
 def ship(options: ShipOptions) -> None:
     """Write the folder anew."""
-    network = load_network(options.run)
-    spec = read_json(options.artifact / "spec.json")
     public, private = read_json(options.public), read_json(options.private)
-    if options.out.exists():
-        shutil.rmtree(options.out)
-    options.out.mkdir(parents=True)
-    spec["files"] = {precision: spec["files"][precision] for precision in _PRECISIONS}
-    spec["training"] |= {"notice": NOTICE, "card": "CARD.md"}
-    # Paths of the machine that it was made on.
-    spec["training"]["config"] |= {"data": "fer2013", "teachers": []}
-    spec["metrics"] = {
-        "FER2013 PublicTest": public["accuracy"],
-        "FER2013 PrivateTest": private["accuracy"],
-    }
-    for name in (spec["golden"]["name"], *(entry["name"] for entry in spec["files"].values())):
-        shutil.copyfile(options.artifact / name, options.out / name)
-    # Its own checksum is of what the export wrote.
-    spec = sealed(spec)
-    write_json(options.out / "spec.json", spec)
-    write_weights(options.out / WEIGHTS, network.variables)
-    run = json.loads((options.run / "config.json").read_text(encoding="utf-8"))
-    run["config"] |= {"data": "fer2013", "teachers": []}
-    run["data_folder"] = ""
-    write_json(options.out / "config.json", run)
+    spec = put(
+        options.out,
+        options.run,
+        options.artifact,
+        data="fer2013",
+        notice=NOTICE,
+        metrics={
+            "FER2013 PublicTest": public["accuracy"],
+            "FER2013 PrivateTest": private["accuracy"],
+        },
+    )
     peers = [read_json(path) for path in options.peers]
     teachers = [read_json(path) for path in options.teachers]
     write_card(options.out / "CARD.md", spec, public, private, peers, teachers)

@@ -56,6 +56,20 @@ def test_a_face_is_made_to_move_and_timed_by_stage(folder, tmp_path, capfd, core
     assert fields["core"] == cores[-1]
 
 
+def test_an_artifact_that_does_not_say_how_it_was_trained_is_timed(
+    folder, tmp_path, model, astronaut
+):
+    gray = to_gray(astronaut)
+    (box,) = HaarDetector()(gray)
+    crops = crop_face(gray, box, SPEC)[None, None]
+    strange = write_verifiable(tmp_path / "artifact", model, crops=crops)
+    fields = json.loads((strange / "spec.json").read_text())
+    (strange / "spec.json").write_text(json.dumps({**fields, "training": "by hand"}))
+    out = tmp_path / "bench.json"
+    assert main(["bench", str(strange), "--seconds", "1", "--json", str(out)]) == 0
+    assert json.loads(out.read_text())["model"] is None
+
+
 def test_ones_own_video_is_timed(folder, tmp_path, capfd, astronaut):
     with VideoWriter(tmp_path / "own.mp4", 10.0) as writer:
         for number in range(14):

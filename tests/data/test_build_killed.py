@@ -20,6 +20,9 @@ from emojax.data.shards import load_split
 from emojax.data.splits import SPLITS
 from emojax.errors import UserError
 
+# Processes that are killed: `make slow` has the time.
+pytestmark = pytest.mark.slow
+
 PEOPLE, PICTURES = 8, 10
 
 BUILD = """

@@ -59,6 +59,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Pristine:
 
 
 @pytest.mark.parametrize("name", ROUNDS)
+@pytest.mark.slow
 def test_damaged_files_are_listed_and_the_others_kept(
     bench: Bench, pristine: Pristine, tmp_path: Path, name: str
 ) -> None:
@@ -235,6 +236,7 @@ def test_a_damaged_folder_is_read_or_refused_in_one_line(
                 check_sentences(built)
 
 
+@pytest.mark.slow
 def test_absurd_sizes_do_not_eat_the_memory(bench: Bench, tmp_path: Path) -> None:
     folder = tmp_path / "one"
     source = folder / "source"

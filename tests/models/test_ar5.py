@@ -28,13 +28,18 @@ def make_clip(has_frames: Any = 1, has_sound: Any = 1) -> Clip:
     )
 
 
+@pytest.fixture(scope="module", params=["plain", "residual"])
+def model(request: pytest.FixtureRequest) -> AR5:
+    return MODEL.clone(sound_branch=request.param)
+
+
 @pytest.fixture(scope="module")
-def variables() -> Any:
+def variables(model: AR5) -> Any:
     clip = make_clip()
-    variables = MODEL.init(jax.random.key(0), clip, train=False)
+    variables = model.init(jax.random.key(0), clip, train=False)
     # Statistics that came from somewhere.
     for _ in range(3):
-        _, updates = MODEL.apply(variables, make_clip(), train=True, mutable=["batch_stats"])
+        _, updates = model.apply(variables, make_clip(), train=True, mutable=["batch_stats"])
         variables = {**variables, **updates}
     return variables
 
@@ -44,11 +49,13 @@ OTHERS = [0.0, 1.0, -3e38, float("nan"), float("inf")]
 
 @pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("side", ["frames", "spectrograms"])
-def test_a_masked_side_changes_nothing_bit_for_bit(variables: Any, side: str, other: float) -> None:
+def test_a_masked_side_changes_nothing_bit_for_bit(
+    model: AR5, variables: Any, side: str, other: float
+) -> None:
     mask = {"frames": "has_frames", "spectrograms": "has_sound"}[side]
     clip = make_clip()._replace(**{mask: jnp.zeros(BATCH)})
     changed = clip._replace(**{side: jnp.full_like(getattr(clip, side), other)})
-    evaluate = jax.jit(lambda clip: MODEL.apply(variables, clip, train=False))
+    evaluate = jax.jit(lambda clip: model.apply(variables, clip, train=False))
     first, second = evaluate(clip), evaluate(changed)
     jax.tree.map(np.testing.assert_array_equal, first, second)
     assert np.isfinite(first.logits).all()
@@ -60,7 +67,7 @@ def test_a_masked_side_changes_nothing_bit_for_bit(variables: Any, side: str, ot
 
 @pytest.mark.parametrize("side", ["frames", "spectrograms"])
 def test_in_training_a_masked_side_touches_neither_others_nor_statistics(
-    variables: Any, side: str
+    model: AR5, variables: Any, side: str
 ) -> None:
     mask = {"frames": "has_frames", "spectrograms": "has_sound"}[side]
     clip = make_clip()._replace(**{mask: jnp.asarray([1.0, 0.0, 1.0, 0.0, 1.0])})
@@ -69,7 +76,7 @@ def test_in_training_a_masked_side_touches_neither_others_nor_statistics(
     @jax.jit
     def step(clip: Clip) -> Any:
         def loss(params: Any) -> Any:
-            outputs, updates = MODEL.apply(
+            outputs, updates = model.apply(
                 {**variables, "params": params}, clip, train=True, mutable=["batch_stats"]
             )
             return (outputs.logits**2).sum(), (outputs, updates)
@@ -84,7 +91,7 @@ def test_in_training_a_masked_side_touches_neither_others_nor_statistics(
     name = {"frames": "video", "spectrograms": "sound"}[side]
     kept = jnp.asarray([0, 2, 4])
     alone = Clip(*(leaf[kept] for leaf in clip))
-    _, expected = MODEL.apply(variables, alone, train=True, mutable=["batch_stats"])
+    _, expected = model.apply(variables, alone, train=True, mutable=["batch_stats"])
     for found, wanted in zip(
         jax.tree.leaves(updates["batch_stats"][name]),
         jax.tree.leaves(expected["batch_stats"][name]),
@@ -93,15 +100,15 @@ def test_in_training_a_masked_side_touches_neither_others_nor_statistics(
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_a_batch_in_which_nobody_has_sound_trains(variables: Any) -> None:
-    outputs, updates = MODEL.apply(
+def test_a_batch_in_which_nobody_has_sound_trains(model: AR5, variables: Any) -> None:
+    outputs, updates = model.apply(
         variables, make_clip(has_sound=0), train=True, mutable=["batch_stats"]
     )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((outputs, updates)))
 
 
-def test_features_are_both_branches_side_by_side(variables: Any) -> None:
-    outputs = MODEL.apply(variables, make_clip(has_sound=[1, 0, 1, 1, 1]), train=False)
+def test_features_are_both_branches_side_by_side(model: AR5, variables: Any) -> None:
+    outputs = model.apply(variables, make_clip(has_sound=[1, 0, 1, 1, 1]), train=False)
     assert outputs.features.shape == (BATCH, 256 + 64)
     assert (np.asarray(outputs.features)[1, 256:] == 0).all()
     assert np.abs(np.asarray(outputs.features)[0, 256:]).max() > 0
@@ -132,6 +139,20 @@ def test_lengths_and_branches_are_fields(
     if layers is not None:
         assert set(variables["params"]) == {"fully_connected", "head"} | layers
     assert variables["params"]["fully_connected"]["kernel"].shape == (features, 128)
+
+
+def test_stages_and_ways_of_the_sound_branch_are_fields() -> None:
+    clip = Clip(jnp.zeros((1, 20, 98, 80)), jnp.zeros((1, 64, 96, 1)), jnp.ones(1), jnp.ones(1))
+    model = build_model("ar5", 6, sound_branch="residual", sound_widths=(8, 16, 24))
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), clip, train=False))
+    sound = variables["params"]["sound"]
+    assert {name for name in sound if name.startswith("block")} == {"block1", "block2"}
+    # Of each channel its mean and its maximum.
+    assert sound["fully_connected"]["kernel"].shape == (2 * 24, 64)
+    with pytest.raises(UserError, match="sound_branch='wide': use plain, residual"):
+        AR5(6, sound_branch="wide").init(jax.random.key(0), clip, train=False)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="sound_widths 8, 0: wanted 1 or more"):
+        build_model("ar5", 6, sound_widths=(8, 0))
 
 
 def test_a_network_without_a_sound_branch_needs_no_sound() -> None:

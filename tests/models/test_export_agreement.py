@@ -135,6 +135,13 @@ def test_a_clip_network_with_its_branches(tmp_path: Path) -> None:
     check(model, tmp_path / "video", "clip", frames=4)
     model = AR5(SPEC.num_outputs, video_features=0, sound_widths=(8, 8))
     check(model, tmp_path / "sound", "clip", frames=4, sound=SpectrogramSpec())
+    check(
+        model.clone(sound_branch="residual"),
+        tmp_path / "residual",
+        "clip",
+        frames=4,
+        sound=SpectrogramSpec(),
+    )
 
 
 @pytest.mark.parametrize("form", ["folded", "volume"])

@@ -56,7 +56,7 @@ KNOWN_BAD: dict[str, str] = {
 """Clips that are not what their name says. Source: the owner's README.md (2021 to 2023)."""
 
 # What copies from before 2022-10-18 hold (the owner's repository, issue 6).
-_RENAMED = {"1040_ITH_SAD_X": "1040_ITH_SAD_XX"}
+RENAMED = {"1040_ITH_SAD_X": "1040_ITH_SAD_XX"}
 
 _PEOPLE_COLUMNS = {"Age": "age", "Sex": "sex", "Race": "race", "Ethnicity": "ethnicity"}
 _LONGEST_CELL = 40
@@ -156,7 +156,7 @@ class _Reader:
                 if name.startswith(".") or path.suffix.lower() not in suffixes:
                     self.counts["ignored"] += 1
                     continue
-                stem = _RENAMED.get(path.stem, path.stem)
+                stem = RENAMED.get(path.stem, path.stem)
                 if parse_clip_name(stem) is None:
                     key = show_path(Path(folder) / name)
                     row = Row(key=key, path=path, subject="")

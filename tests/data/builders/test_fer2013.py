@@ -363,6 +363,7 @@ def test_a_source_that_is_not_fer2013_is_one_line(make, message: str, tmp_path: 
         _read(tmp_path / "nowhere", tmp_path / "work")
 
 
+@pytest.mark.slow
 def test_a_table_of_far_too_many_lines_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "fer2013.csv"
     table.write_text("emotion,pixels,Usage\n" + "0\n" * 100_001)

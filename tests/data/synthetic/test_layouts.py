@@ -125,6 +125,7 @@ def test_mmi_sessions_tell_subject_emotion_and_phases(tmp_path: Path) -> None:
     assert emotions >= 4
 
 
+@pytest.mark.slow
 def test_crema_d_has_clips_sound_and_votes(tmp_path: Path) -> None:
     write_crema_d(tmp_path, seed=1, people=1, clips=6, progress=False)
     names = sorted(path.stem for path in (tmp_path / "VideoFlash").glob("*.flv"))

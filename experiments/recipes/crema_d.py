@@ -1,0 +1,282 @@
+"""Train, from CREMA-D's voices, the network for sound that ships inside emojax: 6 emotions.
+
+In order, each step done once and gone on with after a stop:
+
+  1. the data is counted and compared with a checksum;
+  2. it is built into shards (data/crema_d_voices), sound alone;
+  3. five folds by person: everybody is tested by a network that never heard them;
+  4. the network itself, on all but a few people, by whom its temperature is chosen;
+  5. it is exported.
+
+CREMA-D (Cao et al. 2014; Open Database License 1.0) is at
+https://github.com/CheyneyComputerScience/CREMA-D: clone it and take the recordings with
+`git lfs pull`. A `.npz` of spectrograms does as well, where somebody has made one: `clip`, the
+names without a suffix, and `log_mel`, uint8 [clips, 64, 96] as `emojax.audio.PRESETS["speech"]`
+makes them, 0..255 for -80..0 dB.
+
+Examples:
+  python experiments/recipes/crema_d.py --source CREMA-D/
+  python experiments/recipes/crema_d.py --source log_mel.npz
+  python experiments/recipes/crema_d.py --source log_mel.npz --check-only
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import tyro
+
+from emojax.archive import read_arrays
+from emojax.audio import PRESETS
+from emojax.augment import AugmentConfig
+from emojax.augment_sound import SoundAugmentConfig
+from emojax.cli import run_guarded
+from emojax.compiler import keep_freed_memory
+from emojax.config import TrainConfig
+from emojax.cross_validation import train_folds
+from emojax.data.build import BuildOptions, build_dataset
+from emojax.data.builders.crema_d import RENAMED
+from emojax.data.crema_d_votes import parse_clip_name
+from emojax.data.folds import make_folds
+from emojax.data.shards import dataset_info
+from emojax.errors import UserError
+from emojax.experiment import train_run
+from emojax.export_run import export_run
+from emojax.files import write_json
+from emojax.labels import emotion_names
+from emojax.losses import LossConfig
+from emojax.optim import OptimConfig
+from emojax.report import terminal_table
+from emojax.spec import InputSpec
+from emojax.train import StopTraining, sigterm_interrupts
+
+CLIPS, PEOPLE = 7_442, 91
+"""What the owner published."""
+
+SPECTROGRAMS_SHA256 = "5c85e79a7e7f5e957e76eee14ab0af7cb763f43671bf6e83257cdb0b2c88283c"
+"""Of the 5,802 spectrograms (71 people) that the shipped weights were trained on: SHA-256 over
+the lines `CLIP SHA256-OF-ITS-BYTES`, sorted by clip."""
+
+_LARGEST_BYTES = 2**30
+
+_SILENCE = 2
+"""What spectrograms that were read back from coloured pictures hold at the floor: of 0..255."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipeOptions:
+    """How the shipped network for voices is made."""
+
+    source: Path
+    """CREMA-D's folder with AudioWAV/, or a `.npz` of spectrograms."""
+    data: Path = Path("data/crema_d_voices")
+    """Where the shards are built."""
+    out: Path = Path("runs/crema_d_voices")
+    """Folder of the runs and of the artifact."""
+    epochs: int = 50
+    """Passes of each training."""
+    folds: int = 5
+    """Parts into which people are divided; each is tested once."""
+    seed: int = 0
+    """Of everything that is drawn."""
+    workers: int = os.cpu_count() or 1
+    """Processes that read the sounds."""
+    any_copy: bool = False
+    """Take spectrograms whose checksum is another one."""
+    check_only: bool = False
+    """Count and compare the data, and stop."""
+    skip_folds: bool = False
+    """Train the network itself at once: its figures are then those of few people."""
+
+
+class Voices(NamedTuple):
+    """Spectrograms by the names of their clips, in the order of the names."""
+
+    clips: list[str]
+    pictures: np.ndarray  # uint8 [clips, height, width], row 0 the highest frequency
+
+    def sha256(self) -> str:
+        """Return what they are known by."""
+        lines = "".join(
+            f"{clip} {hashlib.sha256(picture.tobytes()).hexdigest()}\n"
+            for clip, picture in zip(self.clips, self.pictures, strict=True)
+        )
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def read_voices(path: Path) -> Voices:
+    """Return the spectrograms of a `.npz`.
+
+    Raises:
+        UserError: no such file, or it holds something else.
+    """
+    arrays = read_arrays(
+        path, ("clip", "log_mel"), "spectrograms (.npz)", _LARGEST_BYTES, "make it again"
+    )
+    spec = PRESETS["speech"]
+    wanted = f"wanted clip [n] and log_mel uint8 [n, {spec.height}, {spec.width}]"
+    if missing := {"clip", "log_mel"} - set(arrays):
+        raise UserError(f"{path}: no array {sorted(missing)[0]!r}: {wanted}")
+    clips, pictures = arrays["clip"], arrays["log_mel"]
+    if pictures.dtype != np.uint8 or pictures.shape != (len(clips), spec.height, spec.width):
+        raise UserError(f"{path}: log_mel is {pictures.dtype} {list(pictures.shape)}: {wanted}")
+    # One file lacked a letter of its name until 2022.
+    names = [RENAMED.get(str(clip), str(clip)) for clip in clips]
+    if foreign := [name for name in names if parse_clip_name(name) is None]:
+        raise UserError(f"{path}: {foreign[0]!r} is no clip of CREMA-D's, as 1001_DFA_ANG_XX")
+    if len(set(names)) != len(names):
+        raise UserError(f"{path}: {len(names) - len(set(names))} clips are there twice")
+    order = np.argsort(names)
+    return Voices([names[at] for at in order], pictures[order])
+
+
+def check_source(source: Path, any_copy: bool) -> str:
+    """Return what the data is known by.
+
+    Raises:
+        UserError: no CREMA-D there, or another one.
+    """
+    if source.is_file():
+        voices = read_voices(source)
+        digest = voices.sha256()
+        if digest != SPECTROGRAMS_SHA256 and not any_copy:
+            raise UserError(
+                f"{source}: not the spectrograms of the shipped weights (SHA-256 {digest[:12]}..): "
+                "use --any-copy to train on them all the same"
+            )
+        people = len({clip[:4] for clip in voices.clips})
+        return f"spectrograms of {len(voices.clips):,} clips, {people} people, SHA-256 {digest}"
+    if not source.is_dir():
+        raise UserError(f"{source}: no such file or folder: give CREMA-D's folder, or a .npz")
+    found = len(list((source / "AudioWAV").glob("*.wav")))
+    if found != CLIPS and not any_copy:
+        raise UserError(
+            f"{source}: {found:,} files AudioWAV/*.wav; CREMA-D has {CLIPS:,}: "
+            "take them with  git lfs pull, or use --any-copy"
+        )
+    return f"{found:,} recordings"
+
+
+def unpack(voices: Voices, folder: Path, held_out: set[str]) -> Path:
+    """Write each spectrogram into a file, and return the manifest that names them.
+
+    Args:
+        voices: the spectrograms.
+        folder: where to; files that are there already are written again.
+        held_out: people by whom a network is looked at while it trains.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / "manifest.csv"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["spectrogram_path", "subject", "emotion", "level", "split"])
+        for clip, picture in zip(voices.clips, voices.pictures, strict=True):
+            name = parse_clip_name(clip)
+            assert name is not None
+            np.save(folder / f"{clip}.npy", np.where(picture <= _SILENCE, 0, picture))
+            split = "validation" if name.actor in held_out else "train"
+            rows.writerow([f"{clip}.npy", name.actor, name.emotion, name.level, split])
+    return table
+
+
+def draw_people(people: Sequence[str], share: float, seed: int) -> set[str]:
+    """Return a share of the people, at least one."""
+    names = sorted(set(people))
+    chosen = np.random.default_rng(seed).permutation(names)[: max(1, round(share * len(names)))]
+    return set(chosen.tolist())
+
+
+def build(options: RecipeOptions) -> Path:
+    """Return the folder of the shards: sound alone, a tenth of the people in `validation`."""
+    spec = InputSpec(emotions=emotion_names("crema6"), sound=PRESETS["speech"])
+    settings = BuildOptions(
+        input_spec=spec,
+        workers=options.workers,
+        seed=options.seed,
+        clip_frames=1,
+        fractions={"train": 0.9, "validation": 0.1, "test": 0.0},
+    )
+    if options.source.is_dir():
+        return build_dataset("crema_d", source=options.source, out=options.data, options=settings)
+    voices = read_voices(options.source)
+    held_out = draw_people([clip[:4] for clip in voices.clips], 0.1, options.seed)
+    source = options.data.with_name(f"{options.data.name}-source")
+    table = unpack(voices, source, held_out)
+    return build_dataset("manifest", source=table, out=options.data, options=settings)
+
+
+def config_of(data: Path, epochs: int, seed: int) -> TrainConfig:
+    """Return the settings of every training here."""
+    return TrainConfig(
+        model="ar5",
+        data=str(data),
+        outputs="emotions",
+        emotion_activation="softmax",
+        video_features=0,
+        sound_branch="residual",
+        auxiliary_weight=0.0,
+        dropout=0.3,
+        epochs=epochs,
+        batch_size=64,
+        seed=seed,
+        report_on="validation",
+        validate_every=5,
+        augment=AugmentConfig(mixup=0.2),
+        augment_sound=SoundAugmentConfig(
+            time_mask=0.2, frequency_mask=0.15, stretch=0.1, pitch=0.05, level=0.15
+        ),
+        loss=LossConfig(label_smoothing=0.1),
+        optim=OptimConfig(learning_rate=2e-3, weight_decay=0.05, average=0.99),
+    )
+
+
+def cook(options: RecipeOptions) -> None:
+    """Do the steps, in order."""
+    print(f"1/5 the data: {check_source(options.source, options.any_copy)}", flush=True)
+    if options.check_only:
+        return
+    print(f"2/5 shards in {options.data}", flush=True)
+    data = build(options)
+    config = config_of(data, options.epochs, options.seed)
+    if not options.skip_folds:
+        folder = options.out / "folds"
+        print(f"3/5 {options.folds} folds, in {folder}", flush=True)
+        table = options.out / "folds.json"
+        options.out.mkdir(parents=True, exist_ok=True)
+        write_json(table, make_folds(dataset_info(data), k=options.folds, seed=options.seed))
+        print(terminal_table(train_folds(config, folder, data, table)))
+    run = options.out / "network"
+    print(f"4/5 the network itself, in {run}", flush=True)
+    print(terminal_table(train_run(config, run, data, baseline=False)))
+    artifact = options.out / "artifact"
+    print(f"5/5 the artifact, in {artifact}", flush=True)
+    export_run(run, artifact, say=lambda what: print(f"    {what}", flush=True))
+    print(f"next: emojax predict voice.wav --model {artifact}")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the recipe and return the exit status."""
+    keep_freed_memory()
+    options = tyro.cli(RecipeOptions, args=arguments, description=__doc__)
+    try:
+        with sigterm_interrupts():
+            cook(options)
+    except StopTraining as stop:
+        print(f"{stop}: the same command goes on from there", file=sys.stderr)
+        return 128 + stop.number
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_guarded("crema_d.py", lambda: main(sys.argv[1:])))
