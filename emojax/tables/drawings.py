@@ -57,10 +57,10 @@ def draw_losses(runs: Sequence[Trained]) -> bytes:
             color=ORANGE,
             label="validation",
         )
-        axes.set(xlabel="epoch", title=run.network, ylim=(0, None))
+        axes.set(xlabel="epoch", title=run.network)
         axes.xaxis.get_major_locator().set_params(integer=True)
         _plain(axes)
-    panels[0].set_ylabel("loss")
+    panels[0].set(ylabel="loss", ylim=(0, 1.05 * panels[0].get_ylim()[1]))
     panels[0].legend(frameon=False)
     return _png(canvas)
 
@@ -127,22 +127,30 @@ def draw_units(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
 
 def draw_roc(outcomes: Mapping[str, Outcome]) -> bytes:
     """Return ROC curves: a panel an action unit, a line a network."""
-    units = next(iter(outcomes.values())).units
-    canvas = Canvas(figsize=(11, 2.2 * -(-len(units) // 5)))
-    panels = canvas.subplots(-(-len(units) // 5), 5, sharex=True, sharey=True, squeeze=False)
+    first = next(iter(outcomes.values()))
+    # One that is always there, or never, or that nobody labelled, has no curve.
+    units = [
+        place
+        for place, label in enumerate(first.action_units.T)
+        if len(np.unique(label[label != UNKNOWN])) == 2
+    ]
+    canvas = Canvas(figsize=(11, 1 + 2.0 * max(1, -(-len(units) // 5))))
+    panels = canvas.subplots(
+        max(1, -(-len(units) // 5)), 5, sharex=True, sharey=True, squeeze=False
+    )
     for number, axes in enumerate(panels.flat):
         if number >= len(units):
             axes.axis("off")
             continue
         axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8)
+        unit = units[number]
         for place, (network, outcome) in enumerate(outcomes.items()):
             colour, line, _, _ = _look(place)
-            label = outcome.action_units[:, number]
+            label = outcome.action_units[:, unit]
             known = label != UNKNOWN
-            if len(np.unique(label[known])) == 2:
-                false, true, _ = roc_curve(label[known], outcome.unit_scores[known, number])
-                axes.plot(false, true, line, color=colour, lw=1.6, label=network)
-        axes.set_title(units[number], fontsize=9)
+            false, true, _ = roc_curve(label[known], outcome.unit_scores[known, unit])
+            axes.plot(false, true, line, color=colour, lw=1.6, label=network)
+        axes.set_title(first.units[unit], fontsize=9)
         axes.set(xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         _plain(axes)
     handles, names = panels[0, 0].get_legend_handles_labels()

@@ -72,6 +72,15 @@ def test_on_the_same_data_there_is_a_difference() -> None:
     assert "Synthetic" not in to_markdown(table)
 
 
+def test_without_stand_ins_the_closed_sets_have_rows_of_their_own() -> None:
+    rows = emotion_table("6.1", [make_study("other", ("",))], COMMAND).rows
+    absent = [row for row in rows if "absent" in row["data"]]
+    assert [row["protocol"] for row in absent] == ["E1"] * 4 + ["E2"] * 4
+    wanted = EMOTION_ACCURACY["resnet18", "E1"] + EMOTION_ACCURACY["resnet18", "E2"]
+    assert [row["published"] for row in absent] == pytest.approx([f / 100 for f in wanted])
+    assert all("value" not in row and "difference" not in row for row in absent)
+
+
 def test_a_unit_table_has_scikit_learns_figures(study: PictureStudy) -> None:
     table = unit_table("6.2", [study], COMMAND)
     rows = [row for row in table.rows if row["protocol"] == "E2"]
