@@ -85,15 +85,25 @@ def spread(count: int, wanted: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, wanted).round().astype(int))
 
 
-def record_examples(arrays: FaceArrays, looks: Looks, spec: InputSpec, wanted: int) -> Recorded:
+def record_examples(
+    arrays: FaceArrays, looks: Looks, spec: InputSpec, wanted: int, *, sees: bool = True
+) -> Recorded:
     """Return up to `wanted` examples of a split, spread over it.
 
     Of clips, each third is given without its sound and the next without its frames, so
-    that the artifact is compared in every way it can be used.
+    that the artifact is compared in every way it can be used. Not where the network has but
+    one branch: what it makes of nothing at all would only stretch the scales of an int8 model.
+
+    Args:
+        arrays: the split.
+        looks: what the network looks at.
+        spec: what it sees and answers.
+        wanted: how many examples.
+        sees: whether a network for clips has a branch for frames.
     """
     chosen = spread(len(arrays.emotion), wanted)
     turn = np.arange(len(chosen)) % 3
-    two_sided = looks == "clip" and spec.sound is not None
+    two_sided = looks == "clip" and spec.sound is not None and sees
     return record(arrays, spec, chosen, hidden=turn if two_sided else None)
 
 

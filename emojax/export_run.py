@@ -215,14 +215,15 @@ def export_run(
         for split in ("train", "validation", reported)
     }
     data = results["data"]
+    sees = network.config.video_features != 0
     return export_artifact(
         network.model,
         network.variables,
         looks,
         spec,
-        record_examples(splits["validation"], looks, spec, faces),
+        record_examples(splits["validation"], looks, spec, faces, sees=sees),
         draw_examples(looks, spec, DRAWN_EXAMPLES if looks == "picture" else DRAWN_CLIPS),
-        record_examples(splits["train"], looks, spec, CALIBRATION_EXAMPLES),
+        record_examples(splits["train"], looks, spec, CALIBRATION_EXAMPLES, sees=sees),
         out,
         training={
             "data": data["name"],
@@ -232,9 +233,7 @@ def export_run(
             "config": network.config.to_dict(),
         },
         metrics=overall_figures(results["test"]["overall"], reported),
-        clip=None
-        if looks == "picture"
-        else clip_settings(splits["train"], spec, sees=network.config.video_features != 0),
+        clip=None if looks == "picture" else clip_settings(splits["train"], spec, sees=sees),
         calibrate=_calibrator(splits["validation"], looks, spec),
         score=_exported_score(splits[reported], reported, looks, spec),
         mirrored=mirrored,
