@@ -2,10 +2,11 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: help demo test lint types unit slow peers lock clean
+.PHONY: help demo tables test lint types unit slow peers lock clean
 
 help:
 	@echo "make demo   draw faces, train, report, export, and read pictures with the result"
+	@echo "make tables every table of the thesis on drawn people, small: figures, plots, one page"
 	@echo "make test   lint, types and tests"
 	@echo "make slow   the tests of large networks, and whole trainings"
 	@echo "make peers  compare the networks with timm's in PyTorch: the same numbers, and the speed"
@@ -22,6 +23,9 @@ help:
 
 demo: .venv/ready
 	$(RUN) experiments/demo.py $(DEMO)
+
+tables: .venv/ready
+	$(RUN) experiments/tables.py all --small $(TABLES)
 
 test: lint types unit
 

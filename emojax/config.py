@@ -10,6 +10,7 @@ from emojax.augment import AugmentConfig
 from emojax.augment_sound import SoundAugmentConfig
 from emojax.errors import UserError
 from emojax.finetune import read_rates
+from emojax.labels import NEUTRAL
 from emojax.losses import LossConfig
 from emojax.models import check_extractor, check_model_key, looks_at
 from emojax.models.ar5 import SoundBranch
@@ -22,7 +23,7 @@ ComputeType = Literal["auto", "float32", "bfloat16"]
 InputPath = Literal["auto", "resident", "streaming"]
 ReportedSplit = Literal["test", "validation"]
 CallSize = Literal["auto", "step", "epoch"]
-OutputChoice = Literal["all", "action_units", "emotions"]
+OutputChoice = Literal["all", "action_units", "emotions", "without_neutral"]
 Activations = Literal["sigmoid", "softmax"]
 Watched = Literal["validation_loss", "emotion_uar", "action_unit_f1", "action_unit_roc_area"]
 
@@ -65,7 +66,8 @@ class TrainConfig:
     """`synthetic` or `synthetic-clips` (drawn and built on first use), a folder of shards, or a
     manifest.csv."""
     outputs: OutputChoice = "all"
-    """What the network answers, of what the data set has labels for."""
+    """What the network answers, of what the data set has labels for. without_neutral: all but that;
+    a neutral face is one on which every other emotion is low (thesis, E2)."""
     emotion_activation: Activations = "sigmoid"
     """sigmoid: binary cross-entropy for each emotion (thesis, formula 4.12); softmax: one
     cross-entropy over all of them."""
@@ -81,9 +83,10 @@ class TrainConfig:
     """Share of BatchNorm's running statistics that a step keeps; unset: the network's own."""
     blocks: tuple[int, ...] = ()
     """Of the ResNets and the Inceptions: blocks of each stage, as 2 2 2 2, or 3 5 2 of A, B
-    and C; unset: the network's own."""
+    and C; unset: the network's own. Of ar4: its extractor's."""
     widths: tuple[int, ...] = ()
-    """Of ar1, ar2, the ResNets: channels of each stage, as 64 128 256 512; unset: its own."""
+    """Of ar1, ar2, the ResNets: channels of each stage, as 64 128 256 512; unset: its own. Of ar4:
+    its extractor's."""
     extractor: str | None = None
     """Of ar4: the network that reads action units; unset: resnet18. It is trained first, for
     `epochs`, into the folder `extractor` of the run."""
@@ -198,6 +201,8 @@ class TrainConfig:
             check_extractor(self.extractor)
         if self.model == "ar4" and self.outputs != "all":
             raise UserError("ar4 answers action units and emotions: leave outputs=all")
+        if self.outputs == "without_neutral":
+            self._refuse_what_needs_neutral()
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in get_args(choices):
                 raise UserError(
@@ -212,6 +217,17 @@ class TrainConfig:
             raise UserError(f"seed={self.seed}: wanted 0 .. 4294967295")
         if not self.checkpoint_minutes > 0:
             raise UserError(f"checkpoint_minutes={self.checkpoint_minutes}: wanted above 0")
+
+    def _refuse_what_needs_neutral(self) -> None:
+        for name, value, wanted in (
+            # Of a softmax something is always high.
+            ("emotion_activation", self.emotion_activation, "sigmoid"),
+            ("loss.votes", self.loss.votes, "none"),
+        ):
+            if value != wanted:
+                raise UserError(f"outputs=without_neutral: wants {name}={wanted}, found {value}")
+        if self.input == "streaming":
+            raise UserError("outputs=without_neutral: wants input=resident")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them."""
@@ -229,6 +245,14 @@ def network_spec(config: TrainConfig, shards: InputSpec) -> InputSpec:
     if dropped and not getattr(shards, config.outputs):
         raise UserError(f"outputs={config.outputs}: the data set has no labels for them")
     spec = spec.replace(emotion_activation=config.emotion_activation)
+    if config.outputs == "without_neutral":
+        others = tuple(name for name in shards.emotions if name != NEUTRAL)
+        if others in ((), shards.emotions):
+            raise UserError(
+                "outputs=without_neutral: wants a data set with neutral and other emotions, found "
+                f"{', '.join(shards.emotions) or 'none'}"
+            )
+        return spec.replace(emotions=others)
     return spec.replace(**{dropped: ()}) if dropped else spec
 
 

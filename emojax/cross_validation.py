@@ -78,7 +78,7 @@ def train_folds(
     config = dataclasses.replace(config, input="resident")
     info = dataset_info(data)
     spec = network_spec(config, info.input_spec)
-    whole = keep_labels(load_whole(data), spec)
+    whole = keep_labels(load_whole(data), spec, info.input_spec.emotions)
     people = [whole.subjects[index] for index in whole.subject.tolist()]
     trained = start_variables(config, spec)
     if config.init:

@@ -22,6 +22,7 @@ from emojax.data.resident import (
     share_votes,
 )
 from emojax.data.shards import FaceArrays
+from emojax.labels import UNKNOWN
 from emojax.losses import activation, output_losses
 from emojax.models import forward
 from emojax.models.inputs import Looks, to_inputs
@@ -178,13 +179,16 @@ def score(
         spec: names the outputs.
         replicates: of the bootstrap over people.
     """
+    # To a network that does not answer neutral, a neutral face shows none of its emotions; which
+    # of them it calls neutral is decided by a threshold, elsewhere.
+    emotion = np.where(arrays.emotion < len(spec.emotions), arrays.emotion, UNKNOWN)
 
     def figures(mask: np.ndarray) -> dict[str, Any]:
         return {
             "examples": int(mask.sum()),
             "people": len(np.unique(arrays.subject[mask])),
             "emotion": metrics.emotion_metrics(
-                arrays.emotion[mask],
+                emotion[mask],
                 predictions.emotions[mask],
                 arrays.subject[mask],
                 spec.emotions,

@@ -332,9 +332,9 @@ def train_run(
     if config.input == "streaming":
         train, usable = None, find_usable(info, "train", spec)
     else:
-        train = keep_labels(load_split(data, "train"), spec)
+        train = keep_labels(load_split(data, "train"), spec, info.input_spec.emotions)
         usable = Usable(None, len(train.emotion), len(np.unique(train.subject)))
-    validation = keep_labels(load_split(data, "validation"), spec)
+    validation = keep_labels(load_split(data, "validation"), spec, info.input_spec.emotions)
     if len(validation.emotion) == 0:
         raise UserError(
             f"{data}: nobody is in the split `validation`, which training is watched on: "
@@ -473,7 +473,8 @@ def finish_run(
         train: the training split for the pixel baseline, None to leave that out.
     """
     config, spec, data = load_run(folder)
-    test = keep_labels(load_split(data, config.report_on), spec)
+    named = dataset_info(data).input_spec.emotions
+    test = keep_labels(load_split(data, config.report_on), spec, named)
     results["reported_on"] = config.report_on
     results["data"]["splits"] |= data_facts(data, {config.report_on: test})["splits"]
     results["test"] = score_modalities(test, predict, variables_of(state), config, spec)
@@ -572,8 +573,9 @@ def evaluate_run(folder: Path, data: Path | None, split: str) -> dict[str, Any]:
     """
     network = load_network(folder)
     chosen = data or network.data
-    arrays = keep_labels(load_split(chosen, split), network.spec)
-    if network_spec(network.config, dataset_info(chosen).input_spec) != network.spec:
+    shards = dataset_info(chosen).input_spec
+    arrays = keep_labels(load_split(chosen, split), network.spec, shards.emotions)
+    if network_spec(network.config, shards) != network.spec:
         raise UserError(
             f"{chosen}: its faces were cut by another input spec than the run's: "
             "build the shards again with the run's spec"

@@ -207,6 +207,8 @@ def export_run(
     looks, spec = looks_at(network.config.model), network.spec
     if mirrored and looks != "picture":
         raise UserError(f"{folder}: looks at clips: only a network for pictures can be mirrored")
+    if network.config.outputs == "without_neutral":
+        raise UserError(f"{folder}: never answers neutral, which an artifact has to: outputs=all")
     reported = network.config.report_on
     splits = {
         split: keep_labels(load_split(network.data, split), spec)

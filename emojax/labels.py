@@ -16,6 +16,9 @@ from emojax.errors import UserError
 UNKNOWN = -1
 """A label nobody gave. Masked out of losses and metrics, never read as absent."""
 
+NEUTRAL = "neutral"
+"""The emotion of a face that shows none."""
+
 ACTION_UNITS: tuple[int, ...] = (1, 2, 4, 5, 6, 7, 9, 10, 12, 15, 16, 17, 20, 23, 26)
 """FACS numbers of the 15 action units, in output order."""
 

@@ -132,7 +132,7 @@ def train_sweep(
             f"{data}: {counts[0]}, {counts[1]} and {counts[2]} examples to train, validate and "
             "test with: put some people in each split"
         )
-    whole = keep_labels(load_whole(data), spec)
+    whole = keep_labels(load_whole(data), spec, info.input_spec.emotions)
     ends = np.cumsum(counts)
     splits = {"validation": np.arange(*ends[:2]), "test": np.arange(*ends[1:])}
     tested = np.arange(ends[0], ends[2])

@@ -81,7 +81,7 @@ LAYERS: dict[str, Layer] = {
         packages="numpy jax flax optax",
     ),
     "evaluation": Layer(
-        "baseline calibration curves evaluate metrics plots report",
+        "baseline calibration curves evaluate metrics plots report significance",
         sees="vocabulary signal model_file compiler models data training",
         packages="numpy cv2 jax jaxtyping flax scipy sklearn matplotlib tensorboardX",
     ),
@@ -94,6 +94,14 @@ LAYERS: dict[str, Layer] = {
         "experiment export_run cross_validation lanes stacking sweep trainings",
         sees="vocabulary signal model_file compiler models data training evaluation export",
         packages="numpy jax flax pandas tqdm",
+    ),
+    "tables": Layer(
+        "tables.*",
+        sees=(
+            "vocabulary signal model_file compiler models data training inventory evaluation "
+            "export experiment"
+        ),
+        packages="numpy jax scipy sklearn matplotlib",
     ),
     # Use, beside all that: it starts from the signal again and needs no training package.
     "runtime": Layer(

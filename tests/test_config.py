@@ -302,3 +302,25 @@ def test_a_network_that_listens_needs_sound() -> None:
     assert network_spec(TrainConfig(model="ar5", sound_features=0), InputSpec()).frames == 20
     with pytest.raises(UserError, match="outputs=emotions: the data set has no labels"):
         network_spec(TrainConfig(outputs="emotions"), InputSpec(emotions=()))
+
+
+def test_a_network_without_neutral_answers_all_other_emotions() -> None:
+    spec = network_spec(TrainConfig(outputs="without_neutral"), InputSpec())
+    assert spec.emotions == ("happiness", "sadness", "surprise", "fear", "disgust", "anger")
+    assert spec.num_outputs == 21
+    for emotions in (("neutral",), ("anger", "fear"), ()):
+        with pytest.raises(UserError, match="wants a data set with neutral and other emotions"):
+            network_spec(TrainConfig(outputs="without_neutral"), InputSpec(emotions=emotions))
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({"emotion_activation": "softmax"}, "emotion_activation=sigmoid, found softmax"),
+        ({"loss": LossConfig(votes="face")}, "loss.votes=none, found face"),
+        ({"input": "streaming"}, "input=resident"),
+    ],
+)
+def test_no_neutral_where_something_is_always_high(settings: dict[str, Any], wanted: str) -> None:
+    with pytest.raises(UserError, match=f"without_neutral: wants {wanted}"):
+        TrainConfig(outputs="without_neutral", **settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 from emojax.errors import UserError
-from emojax.labels import MODALITIES, UNKNOWN
+from emojax.labels import MODALITIES, NEUTRAL, UNKNOWN
 from emojax.spec import InputSpec
 
 if TYPE_CHECKING:
@@ -213,11 +213,19 @@ def take_batch(
     )
 
 
-def keep_labels(arrays: FaceArrays, spec: InputSpec) -> FaceArrays:
+def keep_labels(
+    arrays: FaceArrays, spec: InputSpec, named: Sequence[str] | None = None
+) -> FaceArrays:
     """Return what of a split the network is about: examples it can take in, labels it answers.
 
     A network without an ear never sees an example without a face, which would be a black
     picture to it; how many there were is printed.
+
+    Args:
+        arrays: the split.
+        spec: what the network sees and answers.
+        named: the emotions of the shards, where they may be more than the network's. To one that
+            does not answer neutral, a neutral face has an emotion beyond its last: none of them.
 
     Raises:
         UserError: the split holds examples, and none of them has a face to show.
@@ -232,9 +240,23 @@ def keep_labels(arrays: FaceArrays, spec: InputSpec) -> FaceArrays:
             intensities=arrays.intensities[:, none],
             action_unit_confidence=arrays.action_unit_confidence[:, none],
         )
+    if spec.emotions and named is not None and tuple(named) != spec.emotions:
+        arrays = dataclasses.replace(arrays, emotion=_renumber(arrays.emotion, named, spec))
     if not spec.emotions:
         arrays = dataclasses.replace(arrays, emotion=np.full_like(arrays.emotion, UNKNOWN))
     return arrays
+
+
+def _renumber(
+    emotion: Int[np.ndarray, " example"], named: Sequence[str], spec: InputSpec
+) -> Int[np.ndarray, " example"]:
+    places = {name: place for place, name in enumerate(spec.emotions)}
+    if NEUTRAL not in places:
+        # One-hot of it is a row of zeros, which has weight, unlike that of an unknown label.
+        places[NEUTRAL] = len(spec.emotions)
+    # Unknown is -1: the last.
+    table = np.array([*(places.get(name, UNKNOWN) for name in named), UNKNOWN], emotion.dtype)
+    return table[emotion]
 
 
 def keep_faces(arrays: FaceArrays) -> FaceArrays:

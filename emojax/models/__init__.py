@@ -102,8 +102,9 @@ def build_model(
         activation: `relu`, or `prelu` with a learned slope for each channel.
         norm_momentum: share of BatchNorm's running statistics that a step keeps; None keeps the
             network's own. In `ar4` it is the extractor's.
-        blocks: blocks of each stage; none given: the network's own.
+        blocks: blocks of each stage; none given: the network's own. In `ar4` the extractor's.
         widths: of AR1, AR2 and the ResNets, channels of each stage; none given: the network's own.
+            In `ar4` the extractor's.
         dtype: compute type, `float32` or `bfloat16`.
         extractor: of `ar4`, the network that reads action units; None: `DEFAULT_EXTRACTOR`.
         frozen: of `ar4`, whether its extractor stays as it is.
@@ -118,26 +119,30 @@ def build_model(
     check_model_key(key)
     build = MODELS[key]
     shared: dict[str, Any] = {"activation": activation, "dtype": jnp.dtype(dtype)}
-    norm = {} if norm_momentum is None else {"norm_momentum": norm_momentum}
+    shape = {
+        "norm_momentum": norm_momentum,
+        "blocks": tuple(blocks) or None,
+        "widths": tuple(widths) or None,
+    }
+    shape = {name: value for name, value in shape.items() if value is not None}
     if key == "ar4":
         extractor = extractor or DEFAULT_EXTRACTOR
         check_extractor(extractor)
-        _check_settings(extractor, MODELS[extractor], norm)
-        build = functools.partial(
-            build, extractor=functools.partial(MODELS[extractor], **shared, **norm)
-        )
-        norm, extractor = {}, None
     if blocks:
-        _check_blocks(key, build, blocks)
+        _check_blocks(extractor or key, MODELS[extractor or key], blocks)
     if widths and min(widths) < 1:
         raise UserError(f"widths {', '.join(map(str, widths))}: wanted 1 or more in each stage")
     if sound_widths and min(sound_widths) < 1:
         said = ", ".join(map(str, sound_widths))
         raise UserError(f"sound_widths {said}: wanted 1 or more in each stage")
+    if key == "ar4" and extractor:
+        _check_settings(extractor, MODELS[extractor], shape)
+        build = functools.partial(
+            build, extractor=functools.partial(MODELS[extractor], **shared, **shape)
+        )
+        shape, extractor = {}, None
     settings = {
         "dropout": dropout,
-        "blocks": tuple(blocks) or None,
-        "widths": tuple(widths) or None,
         "extractor": extractor,
         "frozen": frozen,
         "video_features": video_features,
@@ -145,7 +150,7 @@ def build_model(
         "sound_branch": sound_branch,
         "sound_widths": tuple(sound_widths) or None,
     }
-    chosen = norm | {name: value for name, value in settings.items() if value is not None}
+    chosen = shape | {name: value for name, value in settings.items() if value is not None}
     _check_settings(key, build, chosen)
     return build(num_outputs=num_outputs, **shared, **chosen)
 

@@ -120,6 +120,21 @@ def test_labels_that_no_output_is_about_are_left_behind(arrays: FaceArrays) -> N
     assert dataclasses.replace(units, emotion=arrays.emotion).paths == arrays.paths
 
 
+def test_a_neutral_face_is_none_of_the_others_to_a_network_without_neutral(
+    arrays: FaceArrays,
+) -> None:
+    named = ("happiness", "neutral", "anger", "fear")
+    six = InputSpec(emotions=("anger", "happiness"))
+    mine = dataclasses.replace(arrays, emotion=np.array([-1, 0, 1, 2], np.int32))
+    kept = keep_labels(mine, six, named).emotion
+    # Beyond the last: known, and a row of zeros as a target. Fear is nothing that it could answer.
+    np.testing.assert_array_equal(kept, [-1, 1, 2, 0])
+    np.testing.assert_array_equal(jax.nn.one_hot(kept, 2)[2], [0, 0])
+    mine = dataclasses.replace(arrays, emotion=np.array([3, 3, 1, 2], np.int32))
+    np.testing.assert_array_equal(keep_labels(mine, six, named).emotion, [-1, -1, 2, 0])
+    np.testing.assert_array_equal(keep_labels(mine, six).emotion, mine.emotion)
+
+
 @pytest.mark.parametrize("wanted", [1, 20])
 def test_a_clip_without_a_face_gives_its_padding_and_nothing_beyond(wanted: int) -> None:
     none = jnp.zeros(50, jnp.int32)

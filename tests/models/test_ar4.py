@@ -92,3 +92,19 @@ def test_settings_reach_the_extractor_or_are_refused() -> None:
         build_model("ar1", 22, extractor="resnet18")
     with pytest.raises(UserError, match="extractor 'ar3'"):
         build_model("ar4", 22, extractor="ar3")
+
+
+def test_blocks_and_widths_are_its_extractors() -> None:
+    settings = {"blocks": (1, 1, 1, 1), "widths": (4, 6, 8, 10)}
+    image = jnp.zeros((1, 98, 80, 1))
+
+    def shapes(model: Any) -> Any:
+        return jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))["params"]
+
+    joint = shapes(build_model("ar4", 22, extractor="resnet18", **settings))
+    alone = shapes(build_model("resnet18", 15, **settings))
+    assert jax.tree.map(jnp.shape, joint["extractor"]) == jax.tree.map(jnp.shape, alone)
+    with pytest.raises(UserError, match="'inception_v4' has 3 stages"):
+        build_model("ar4", 22, extractor="inception_v4", blocks=(1, 1, 1, 1))
+    with pytest.raises(UserError, match="'ar1' has no blocks"):
+        build_model("ar4", 22, extractor="ar1", blocks=(1, 1))

@@ -1,0 +1,235 @@
+"""Tables 6.8 and 6.9: clips with and without their sound, and what people make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emojax.audio import PRESETS
+from emojax.data.crema_d_votes import RATED, ClipVotes, parse_clip_name, read_votes
+from emojax.labels import MODALITIES
+from emojax.significance import Figure, accuracy, average_recall, estimate
+from emojax.tables import published
+from emojax.tables.clips import CrossValidated
+from emojax.tables.pictures import beside_published, chance, figure_row
+from emojax.tables.table import Column, Table
+
+ABSENT_CLIPS = (
+    "CREMA-D is absent: get it from github.com/CheyneyComputerScience/CREMA-D (ODbL), then  "
+    "emojax data build crema_d --source CREMA-D  and --data=data/crema_d, with "
+    "--sound=thesis --out data/crema_d-thesis  for the thesis's spectrogram."
+)
+
+ABSENT_VOTES = (
+    "CREMA-D's votes are absent: give the folder that holds processedResults/tabulatedVotes.csv "
+    "(github.com/CheyneyComputerScience/CREMA-D, ODbL) as --data=CREMA-D."
+)
+
+VOTES = Path("processedResults") / "tabulatedVotes.csv"
+"""Where the owner keeps the votes."""
+
+_WHAT = {
+    "video": "E1 video only, a network without a sound branch",
+    "both": "E2 video and sound",
+    "sound": "sound only, a network without a video branch",
+}
+
+
+def clip_table(tested: Sequence[CrossValidated], commands: Sequence[str]) -> Table:
+    """Return table 6.8.
+
+    Args:
+        tested: a cross-validation each.
+        commands: that make it.
+    """
+    rows: list[dict[str, Any]] = []
+    for one in tested:
+        figures = figure_row(one.answers, "emotion", accuracy)
+        recall = figure_row(one.answers, "emotion", average_recall)
+        on = "crema_d" if one.name == "crema_d" and one.folds == recall["people"] else ""
+        rows.append(
+            {
+                "network": _WHAT[one.inputs],
+                "sound": one.sound,
+                "data": one.name,
+                "rule": f"{one.folds} folds" if one.folds != recall["people"] else "leave one out",
+                **figures,
+                "recall": recall["value"],
+                "recall_interval": recall["interval"],
+                "chance": chance(one.answers[0]),
+                **_beside(one, on, figures["value"]),
+            }
+        )
+    names = {one.name for one in tested}
+    for inputs in ("video", "both"):
+        if "crema_d" not in names:
+            figure = published.CLIP_ACCURACY[inputs] / 100
+            absent = {"network": _WHAT[inputs], "data": "CREMA-D: absent, see below"}
+            rows.append(absent | {"published": figure, "published_on": "CREMA-D, leave one out"})
+    notes = []
+    if "synthetic" in names:
+        notes.append(
+            "Synthetic: drawn people with made voices, in place of CREMA-D. The figures say "
+            "nothing about real clips."
+        )
+    if "crema_d" not in names:
+        notes.append(ABSENT_CLIPS)
+    missing = [name for name in ("log_mel", "thesis") if name not in {one.sound for one in tested}]
+    if tested and missing:
+        notes.append(
+            f"The spectrogram {', '.join(missing)} is absent: build the clips with "
+            f"--sound={missing[0]} too and give both folders."
+        )
+    return Table(
+        name="6.8",
+        title="Table 6.8: clips, people left out, emotion accuracy",
+        columns=(
+            Column("network", "network"),
+            Column("sound", "spectrogram"),
+            Column("data", "data"),
+            Column("rule", "people"),
+            Column("value", "accuracy, %", "percent"),
+            Column("interval", "95% interval", "interval"),
+            Column("recall", "UAR, %", "percent"),
+            Column("recall_interval", "95% interval", "interval"),
+            Column("chance", "chance, %", "percent"),
+            Column("people", "people", "count"),
+            Column("examples", "clips", "count"),
+            Column("seeds", "seeds", "count"),
+            Column("published", f"{published.THESIS}, %", "percent"),
+            Column("published_on", "on"),
+            Column("difference", "difference", "points"),
+        ),
+        rows=tuple(rows),
+        notes=(
+            *notes,
+            "Everybody is tested by a network that never saw them; 95% intervals by bootstrap over "
+            "people. thesis: the spectrogram as the thesis's code makes it; log_mel: emojax's "
+            "default. A difference stands only where both figures are on the same data, by the "
+            "same rule.",
+        ),
+        commands=tuple(commands),
+    )
+
+
+def _beside(one: CrossValidated, on: str, value: float) -> dict[str, Any]:
+    figure = published.CLIP_ACCURACY.get(one.inputs)
+    found = beside_published(figure, on, one.name, value)
+    return found and found | {"published_on": "CREMA-D, leave one out"}
+
+
+def count_votes(rows: Sequence[ClipVotes], majority: bool) -> tuple[np.ndarray, Sequence[str], int]:
+    """Return counts of each actor, [actors, 7, 7], the actors, and how many votes or clips.
+
+    The seventh column is what is no single emotion: a tie. It has no row of its own.
+
+    Args:
+        rows: votes on clips given in one way.
+        majority: count a clip once, by its most frequent answer; else each vote.
+    """
+    actors = sorted({name.actor for row in rows if (name := parse_clip_name(row.clip))})
+    size = len(RATED) + 1
+    counts = np.zeros((len(actors), size, size))
+    for row in rows:
+        name = parse_clip_name(row.clip)
+        if name is None or not any(row.counts):
+            continue
+        cell = counts[actors.index(name.actor), RATED.index(name.emotion)]
+        if majority:
+            best = max(row.counts)
+            tied = row.counts.count(best) > 1
+            cell[-1 if tied else row.counts.index(best)] += 1
+        else:
+            cell[:-1] += row.counts
+    return counts, actors, int(counts.sum())
+
+
+def _rater_rows(source: Path) -> list[dict[str, Any]]:
+    votes = read_votes(source / VOTES if source.is_dir() else source).rows
+    rows = []
+    for modality in MODALITIES:
+        mine = [row for row in votes if row.modality == modality]
+        for majority, name in ((False, "single rater, votes pooled"), (True, "majority of a clip")):
+            counts, actors, total = count_votes(mine, majority)
+            if not total:
+                continue
+
+            def over_actors(figure: Figure, counts: np.ndarray = counts) -> dict[str, Any]:
+                found = estimate(counts[None], figure)
+                return {"value": found.value, "interval": found.interval}
+
+            figures, recall = over_actors(accuracy), over_actors(average_recall)
+            theirs = None if majority else published.HUMAN_ACCURACY[modality]
+            rows.append(
+                {
+                    "given": modality,
+                    "rater": name,
+                    "data": "CREMA-D",
+                    **figures,
+                    "recall": recall["value"],
+                    "recall_interval": recall["interval"],
+                    "people": len(actors),
+                    "clips": sum(any(row.counts) for row in mine),
+                    "votes": sum(sum(row.counts) for row in mine),
+                    **beside_published(theirs, "CREMA-D", "CREMA-D", figures["value"]),
+                }
+            )
+    return rows
+
+
+def rater_table(source: Path | None, commands: Sequence[str]) -> Table:
+    """Return table 6.9, computed from the votes.
+
+    Args:
+        source: CREMA-D's folder, or its table of votes; None: it is absent.
+        commands: that make it.
+
+    Raises:
+        UserError: the table can't be read.
+    """
+    rows = _rater_rows(source) if source else []
+    if not rows:
+        rows = [
+            {
+                "given": modality,
+                "data": "CREMA-D: absent, see below",
+                "published": figure / 100,
+                "published_on": "CREMA-D",
+            }
+            for modality, figure in published.HUMAN_ACCURACY.items()
+        ]
+    return Table(
+        name="6.9",
+        title="Table 6.9: people, who name the emotion that was acted",
+        columns=(
+            Column("given", "given"),
+            Column("rater", "counted"),
+            Column("data", "data"),
+            Column("value", "accuracy, %", "percent"),
+            Column("interval", "95% interval", "interval"),
+            Column("recall", "UAR, %", "percent"),
+            Column("recall_interval", "95% interval", "interval"),
+            Column("people", "actors", "count"),
+            Column("clips", "clips", "count"),
+            Column("votes", "votes", "count"),
+            Column("published", f"{published.THESIS}, %", "percent"),
+            Column("published_on", "on"),
+            Column("difference", "difference", "points"),
+        ),
+        rows=tuple(rows),
+        notes=(
+            *(() if source else (ABSENT_VOTES,)),
+            "A single rater: the share of all votes that name the acted emotion. A majority: the "
+            "share of clips whose most frequent answer is the acted emotion; a tie is wrong. 95% "
+            "intervals by bootstrap over actors: who the raters were is not published.",
+        ),
+        commands=tuple(commands),
+    )
+
+
+def known_sounds() -> tuple[str, ...]:
+    """Return the spectrograms that table 6.8 has rows for."""
+    return tuple(name for name in PRESETS if name in ("log_mel", "thesis"))

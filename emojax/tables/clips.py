@@ -1,0 +1,150 @@
+"""Trainings on clips for table 6.8: everybody tested by a network that never saw them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emojax.audio import PRESETS
+from emojax.config import TrainConfig, network_spec
+from emojax.cross_validation import train_folds
+from emojax.data.folds import make_folds
+from emojax.data.resident import keep_labels, select
+from emojax.data.shards import PEOPLE_FILE, DatasetInfo, dataset_info, load_whole
+from emojax.evaluate import Predictions
+from emojax.files import write_json
+from emojax.spec import read_json
+from emojax.tables.outcome import Outcome, load_outcomes, make_outcome, save_outcomes
+from emojax.tables.trained import ANSWERS
+
+INPUTS: dict[str, dict[str, Any]] = {
+    "video": {"sound_features": 0, "modality_dropout": 0.0},
+    "sound": {"video_features": 0, "modality_dropout": 0.0},
+    "both": {"modality_dropout": 0.0},
+}
+"""Settings by which a network for clips has the branches that it is given something for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossValidated:
+    """A cross-validation on clips, and everybody's answers."""
+
+    inputs: str
+    """One of `INPUTS`."""
+    sound: str
+    """How the sound is seen: a name of `audio.PRESETS`, or `other`; empty without sound."""
+    data: Path
+    name: str
+    synthetic: bool
+    config: TrainConfig
+    folder: Path
+    folds: int
+    answers: list[Outcome]
+    """Of everybody, for each seed."""
+    groups: dict[str, dict[str, str]]
+    """What the owner says of each person, by name; empty where nothing is known."""
+
+
+def sound_of(info: DatasetInfo) -> str:
+    """Return what a data set's spectrograms are called; empty where it has none."""
+    if info.input_spec.sound is None:
+        return ""
+    known = (name for name, preset in PRESETS.items() if preset == info.input_spec.sound)
+    return next(known, "other")
+
+
+def _read_folds(folder: Path, config: TrainConfig, data: Path) -> Outcome:
+    """Return everybody's answers out of the files of a cross-validation that is done."""
+    info = dataset_info(data)
+    spec = network_spec(config, info.input_spec)
+    whole = keep_labels(load_whole(data), spec, info.input_spec.emotions)
+    columns: dict[str, list[np.ndarray]] = {"tested": [], "action_units": [], "emotions": []}
+    for path in sorted((folder / "folds").glob("*.npz")):
+        with np.load(path, allow_pickle=False) as kept:
+            for name, parts in columns.items():
+                parts.append(kept[name])
+    tested, units, emotions = (np.concatenate(parts) for parts in columns.values())
+    order = np.argsort(tested, kind="stable")
+    mask = np.zeros(len(whole.emotion), bool)
+    mask[tested] = True
+    answers = Predictions(units[order], emotions[order], float("nan"))
+    return make_outcome(select(whole, mask), answers, spec)
+
+
+def _settle_folds(runs: Path, data: Path, k: int | None) -> Path:
+    """Return the file that says who is tested when, written where it is not there yet."""
+    path = runs / f"folds-{data.name}-{k or 'one_out'}.json"
+    if not path.exists():
+        runs.mkdir(parents=True, exist_ok=True)
+        write_json(path, make_folds(dataset_info(data), k=k))
+    return path
+
+
+def study_clips(
+    data: Path,
+    runs: Path,
+    base: TrainConfig,
+    wanted: Sequence[str],
+    seeds: Sequence[int],
+    k: int | None,
+) -> list[CrossValidated]:
+    """Return the cross-validations of a set of clips, having trained what was not trained yet.
+
+    Args:
+        data: folder of the shards.
+        runs: folder of all runs.
+        base: settings of the network for clips.
+        wanted: of `INPUTS`.
+        seeds: of the trainings.
+        k: folds by person; None: one person is left out at a time.
+    """
+    info, folds_file = dataset_info(data), _settle_folds(runs, data, k)
+    folds = read_json(folds_file)
+    found = []
+    for inputs in wanted:
+        answers, config, folder = [], base, runs
+        for seed in seeds:
+            config = dataclasses.replace(base, seed=seed, **INPUTS[inputs])
+            folder = runs / f"{data.name}-{base.model}-{inputs}-{seed}"
+            about = {
+                "config": config.to_dict(),
+                "fingerprint": info.report["fingerprint"],
+                "folds": folds["sha256"],
+            }
+            kept = load_outcomes(folder / ANSWERS, about)
+            if kept is None:
+                print(f"{base.model}, {inputs}, seed {seed}, on {data}", flush=True)
+                # Which way is faster is measured, and a measurement would decide about rounding.
+                train_folds(config, folder, data, folds_file, stacked="no")
+                kept = {"everybody": _read_folds(folder, config, data)}
+                save_outcomes(folder / ANSWERS, kept, about)
+            answers.append(kept["everybody"])
+        found.append(
+            CrossValidated(
+                inputs=inputs,
+                sound="" if inputs == "video" else sound_of(info),
+                data=data,
+                name=info.name,
+                synthetic=info.name == "synthetic",
+                config=config,
+                folder=folder,
+                folds=len(folds["folds"]),
+                answers=answers,
+                groups=read_groups(data),
+            )
+        )
+    return found
+
+
+def read_groups(data: Path) -> dict[str, dict[str, str]]:
+    """Return what the owner of a data set says of each person; empty where nothing is known."""
+    path = data / PEOPLE_FILE
+    if not path.exists():
+        return {}
+    people: Mapping[str, Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return {who: {name: str(value) for name, value in is_.items()} for who, is_ in people.items()}

@@ -1,0 +1,227 @@
+"""All tables and pictures as files: a form each, and one page that asks for nothing outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emojax import html
+from emojax.significance import accuracy, estimate
+from emojax.tables import drawings, published
+from emojax.tables.calibrated import confidences
+from emojax.tables.clips import CrossValidated
+from emojax.tables.outcome import Outcome
+from emojax.tables.pictures import unit_rows
+from emojax.tables.table import WRITERS, Table, to_html
+from emojax.tables.trained import PROTOCOLS, PictureStudy
+
+_STYLE = """
+body { max-width: 96rem; }
+img { max-width: min(100%, 62rem); background: #fff; }
+figure { margin: 1rem 0; }
+.notice { border-left: .3rem solid #E69F00; padding: .5rem 1rem; }
+th, td { font-size: .8rem; padding: .25rem .6rem .25rem 0; }
+th { white-space: normal; vertical-align: bottom; }
+th:has(.word), td:has(.word) { text-align: left; }
+@media print {
+  :root { --page: #fff; --ink: #000; --soft: #333; --line: #999; --card: #fff; }
+  body { max-width: none; }
+  .scroll { overflow: visible; }
+  table { font-size: .75rem; }
+  figure, tr { break-inside: avoid; }
+}
+"""
+
+FEWEST = 3
+"""People of a group below which its figure would tell of persons."""
+
+
+class Drawing(NamedTuple):
+    """A picture of the page."""
+
+    name: str
+    """Of its file."""
+    title: str
+    caption: str
+    content: bytes
+    """PNG."""
+
+
+def _first_seed(study: PictureStudy, protocol: str) -> dict[str, Outcome]:
+    return {
+        network: study.outcomes(network, protocol)[0]
+        for network in published.NETWORKS
+        if study.outcomes(network, protocol)
+    }
+
+
+def draw_study(study: PictureStudy) -> list[Drawing]:
+    """Return the pictures of a set of pictures; of several seeds the first."""
+    found: list[Drawing] = []
+
+    def add(name: str, title: str, caption: str, content: bytes) -> None:
+        file = f"{study.data.name}-{name}".replace(" ", "_").lower()
+        found.append(Drawing(file, f"{title}, {study.name}", caption, content))
+
+    for protocol in PROTOCOLS:
+        outcomes = _first_seed(study, protocol)
+        if not outcomes:
+            continue
+        runs = [study.runs[network, protocol][0] for network in outcomes]
+        add(
+            f"losses-{protocol}",
+            f"Loss by epoch, {protocol}",
+            "Of AU first: the perceptron's, its extractor held still." * (protocol == "AU first"),
+            drawings.draw_losses(runs),
+        )
+        add(
+            f"confusions-{protocol}",
+            f"Emotions taken for one another, {protocol}",
+            "Percent of each true emotion; darker is more.",
+            drawings.draw_confusions(outcomes),
+        )
+        add(
+            f"people-{protocol}",
+            f"From person to person, {protocol}",
+            "A point a person; an average hides for whom a network fails.",
+            drawings.draw_people(outcomes),
+        )
+        if protocol != "E2" and all(outcome.units for outcome in outcomes.values()):
+            rows = {name: unit_rows([out], out.units) for name, out in outcomes.items()}
+            add(
+                f"units-{protocol}",
+                f"Action units, {protocol}",
+                "F1 at a threshold of 0.5, lines: 95% intervals over people.",
+                drawings.draw_units(rows),
+            )
+            add(
+                f"roc-{protocol}",
+                f"ROC curves of the action units, {protocol}",
+                "The diagonal is chance.",
+                drawings.draw_roc(outcomes),
+            )
+    known = {
+        network: confidences(study.runs[network, "E1"][0]) for network in _first_seed(study, "E1")
+    }
+    if known:
+        add(
+            "reliability",
+            "Confidence against share of right answers, E1",
+            "Larger points hold more faces. On the diagonal, confidence means what it says.",
+            drawings.draw_reliability(
+                {
+                    network: (
+                        ("as it is", conf.before, conf.right),
+                        (f"temperature {conf.temperature:.2f}", conf.after, conf.right),
+                    )
+                    for network, conf in known.items()
+                }
+            ),
+        )
+    return found
+
+
+def group_rows(tested: CrossValidated) -> list[dict[str, Any]]:
+    """Return accuracy by what the owner says of the people: age, sex and so on."""
+    outcome, rows = tested.answers[0], []
+    people = np.unique(outcome.subject)
+    kinds = dict.fromkeys(name for who in tested.groups.values() for name in who)
+    for kind in kinds:
+        values = np.array([tested.groups.get(who, {}).get(kind, "") for who in people])
+        if kind.lower() == "age":
+            values = np.array([f"{int(v) // 10 * 10}s" if v.isdigit() else "" for v in values])
+        for value in np.unique(values[values != ""]):
+            chosen = np.isin(outcome.subject, people[values == value])
+            counts = np.stack([answer.select(chosen).emotion_counts() for answer in tested.answers])
+            if counts.shape[1] < FEWEST:
+                continue
+            figure = estimate(counts, accuracy)
+            rows.append(
+                {
+                    "group": f"{kind}: {value}",
+                    "value": figure.value,
+                    "interval": figure.interval,
+                    "people": figure.people,
+                }
+            )
+    return rows
+
+
+def draw_clips(tested: Sequence[CrossValidated]) -> list[Drawing]:
+    """Return the pictures of the cross-validations on clips."""
+    found: list[Drawing] = []
+    for data in dict.fromkeys(one.data for one in tested):
+        mine = [one for one in tested if one.data == data]
+        outcomes = {f"{one.inputs} {one.sound}".strip(): one.answers[0] for one in mine}
+        title = f"clips of {mine[0].name}" + f", {mine[0].sound}" * bool(mine[0].sound)
+        called = data.name.lower()
+        found += [
+            Drawing(
+                f"{called}-confusions",
+                f"Emotions taken for one another, {title}",
+                "Percent of each true emotion; darker is more.",
+                drawings.draw_confusions(outcomes),
+            ),
+            Drawing(
+                f"{called}-people",
+                f"From person to person, {title}",
+                "A point a person, tested by a network that never saw them.",
+                drawings.draw_people(outcomes),
+            ),
+        ]
+        for one in mine:
+            if rows := group_rows(one):
+                found.append(
+                    Drawing(
+                        f"{called}-groups-{one.inputs}",
+                        f"By group of people, {one.inputs}, {title}",
+                        f"Groups of {FEWEST} people and more, in the owner's words.",
+                        drawings.draw_groups(rows),
+                    )
+                )
+    return found
+
+
+def write_tables(
+    out: Path,
+    title: str,
+    tables: Sequence[Table],
+    pictures: Sequence[Drawing],
+    notices: Sequence[str],
+    facts: Sequence[str],
+) -> Path:
+    """Write every table in every form, the pictures, and the page; return the page's path.
+
+    Args:
+        out: folder; what stands there under the same names is written anew.
+        title: of the page.
+        tables: from the first on the page to the last.
+        pictures: below the tables.
+        notices: above all else.
+        facts: how it was made, at the end.
+    """
+    for folder in ("tables", "figures"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        for suffix, write in WRITERS.items():
+            (out / "tables" / f"{table.name}.{suffix}").write_text(write(table), encoding="utf-8")
+    whole = "\n".join(WRITERS["md"](table) for table in tables)
+    heads = "".join(f"> {notice}\n\n" for notice in notices)
+    (out / "tables.md").write_text(f"# {title}\n\n{heads}{whole}", encoding="utf-8")
+    parts = [html.element("h1", title)]
+    parts += [html.element("p", notice, "notice") for notice in notices]
+    for table in tables:
+        parts += to_html(table)
+    for picture in pictures:
+        (out / "figures" / f"{picture.name}.png").write_bytes(picture.content)
+        caption = html.element("figcaption", picture.caption)
+        shown = html.picture(picture.content, "png", f"{picture.title}. {picture.caption}")
+        parts += [html.element("h2", picture.title), html.element("figure", [shown, caption])]
+    parts.append(html.element("h2", "How it was made"))
+    parts += [html.element("p", fact) for fact in facts]
+    path = out / "index.html"
+    path.write_text(html.page(title, parts, _STYLE), encoding="utf-8")
+    return path

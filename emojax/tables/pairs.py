@@ -1,0 +1,151 @@
+"""The first table: for each pair of networks on the same people, the difference and how sure."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from emojax.labels import UNKNOWN
+from emojax.significance import (
+    Figure,
+    accuracy,
+    average_recall,
+    compare,
+    holm,
+    mcnemar,
+    mean_of_units,
+    unit_f1,
+)
+from emojax.tables.clips import CrossValidated
+from emojax.tables.outcome import Outcome, common_examples
+from emojax.tables.table import Column, Table
+from emojax.tables.trained import PROTOCOLS, PictureStudy
+
+FIGURES: dict[str, tuple[str, Figure]] = {
+    "emotion accuracy": ("emotion", accuracy),
+    "emotion UAR": ("emotion", average_recall),
+    "AU macro F1": ("units", mean_of_units(unit_f1)),
+}
+"""What is compared, and the counts that it is of."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two networks, and their answers, one for each seed."""
+
+    data: str
+    what: str
+    first: str
+    second: str
+    outcomes: tuple[Sequence[Outcome], Sequence[Outcome]]
+
+
+def picture_pairs(study: PictureStudy) -> list[Pair]:
+    """Return each pair of networks under each protocol."""
+    return [
+        Pair(
+            study.name,
+            protocol,
+            one,
+            other,
+            (study.outcomes(one, protocol), study.outcomes(other, protocol)),
+        )
+        for protocol in PROTOCOLS
+        for one, other in itertools.combinations(
+            dict.fromkeys(network for network, known in study.runs if known == protocol), 2
+        )
+    ]
+
+
+def clip_pairs(tested: Sequence[CrossValidated]) -> list[Pair]:
+    """Return each pair of networks for clips that were tested on the same clips."""
+    pairs = []
+    for one, other in itertools.combinations(tested, 2):
+        shared = set(one.answers[0].path) & set(other.answers[0].path)
+        if one.name == other.name and shared:
+            first, second = (f"{part.inputs} {part.sound}".strip() for part in (other, one))
+            answers = common_examples([*other.answers, *one.answers])
+            parts = answers[: len(other.answers)], answers[len(other.answers) :]
+            pairs.append(Pair(one.name, f"{one.folds} folds", first, second, parts))
+    return pairs
+
+
+def people_are_known(outcome: Outcome) -> bool:
+    """Return whether a person has several examples: else each is one of its own."""
+    return len(np.unique(outcome.subject)) < len(outcome.subject)
+
+
+def _compare(pair: Pair, name: str) -> dict[str, Any] | None:
+    kind, figure = FIGURES[name]
+    first, second = pair.outcomes
+    if kind == "units" and not first[0].units:
+        return None
+    if kind == "emotion" and not (first[0].emotion != UNKNOWN).any():
+        return None
+    counts = [
+        np.stack([o.emotion_counts() if kind == "emotion" else o.unit_counts() for o in side])
+        for side in pair.outcomes
+    ]
+    found = compare(counts[0], counts[1], figure)
+    row = {
+        "data": pair.data,
+        "what": pair.what,
+        "first": pair.first,
+        "second": pair.second,
+        "figure": name,
+        "value": found.value,
+        "interval": found.interval,
+        "p": found.p,
+        "people": found.people,
+        "examples": found.examples,
+        "seeds": min(len(first), len(second)),
+    }
+    if name == "emotion accuracy" and not people_are_known(first[0]):
+        known = first[0].emotion != UNKNOWN
+        row["people"] = None
+        row["mcnemar"] = mcnemar(first[0].right[known], second[0].right[known]).p
+    return row
+
+
+def pairs_table(pairs: Sequence[Pair], commands: Sequence[str]) -> Table:
+    """Return the table of differences.
+
+    Args:
+        pairs: networks on the same people.
+        commands: that make it.
+    """
+    rows = [row for pair in pairs for name in FIGURES if (row := _compare(pair, name))]
+    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["holm"] = p
+    return Table(
+        name="pairs",
+        title="Which network is better? Each pair on the same people",
+        columns=(
+            Column("data", "data"),
+            Column("what", "protocol"),
+            Column("first", "network"),
+            Column("second", "less"),
+            Column("figure", "figure"),
+            Column("value", "difference, points", "points"),
+            Column("interval", "95% interval", "interval"),
+            Column("p", "p", "p"),
+            Column("holm", "p, Holm", "p"),
+            Column("mcnemar", "p, McNemar", "p"),
+            Column("people", "people", "count"),
+            Column("examples", "examples", "count"),
+            Column("seeds", "seeds", "count"),
+        ),
+        rows=tuple(rows),
+        notes=(
+            "First less second, in points of a percent. Interval and p: paired bootstrap over "
+            "people, both networks on the same draw of people, percentiles taken as far out as "
+            "Student's t asks of so few. Holm: p adjusted for all comparisons of this table. Where "
+            "people are unknown each picture counts as one, and McNemar's exact test stands beside "
+            "it (first seed). A pair whose interval holds 0 is not told apart by these people.",
+        ),
+        commands=tuple(commands),
+    )

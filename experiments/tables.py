@@ -1,0 +1,338 @@
+"""Every table of the thesis, for the data at hand: trains what is missing, writes a page.
+
+Tables 6.1 to 6.6 are three networks on pictures (emotions and action units, experiments E1 and
+E2), 6.7 reads action units first, 6.8 is clips with and without sound, 6.9 what people make of
+CREMA-D, `times` what networks cost. Without --data, people are drawn: the figures then say
+nothing about real faces, and every table says so. A run that is done is kept: the same command
+goes on where it was stopped, and gives the same figures.
+
+Examples:
+  python experiments/tables.py all --small
+  python experiments/tables.py 6.1 6.2 --data data/fer2013 --epochs 20
+  python experiments/tables.py 6.8 --data data/crema_d data/crema_d-thesis --folds 5
+  python experiments/tables.py 6.9 --data CREMA-D
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tyro
+from presets import PRESETS
+
+from emojax.audio import PRESETS as SPECTROGRAMS
+from emojax.cli import run_guarded
+from emojax.compiler import keep_freed_memory
+from emojax.config import TrainConfig
+from emojax.data.build import BuildOptions, build_dataset
+from emojax.data.find import DRAWN, find_dataset
+from emojax.data.shards import dataset_info
+from emojax.data.synthetic.layouts import SetSize
+from emojax.errors import UserError
+from emojax.run import provenance
+from emojax.spec import InputSpec
+from emojax.tables import published
+from emojax.tables.calibrated import calibration_table
+from emojax.tables.clip_tables import VOTES, clip_table, rater_table
+from emojax.tables.clips import CrossValidated, study_clips
+from emojax.tables.costs import cost_table, shapes_of
+from emojax.tables.page import draw_clips, draw_study, write_tables
+from emojax.tables.pairs import clip_pairs, pairs_table, picture_pairs
+from emojax.tables.pictures import emotion_table, perceptron_table, unit_table
+from emojax.tables.table import Table
+from emojax.tables.trained import (
+    PictureStudy,
+    has_neutral,
+    protocol_config,
+    study_pictures,
+    train_command,
+)
+from emojax.train import StopTraining, sigterm_interrupts
+
+ON_PICTURES = (*published.EMOTION_TABLES, *published.UNIT_TABLES, "6.7", "times")
+NAMES = (*sorted({*ON_PICTURES, "6.8", "6.9"} - {"times"}), "times")
+
+# What --small draws and trains: every part runs, and the figures are poor.
+SMALL_PICTURES = SetSize(train=16, validation=6, test=16, pictures=4)
+SMALL_CLIPS = SetSize(
+    train=9, validation=1, test=2, pictures=0, clips=6, frames_per_second=12,
+    clip_emotions="crema6",
+)  # fmt: skip
+SMALL_BLOCKS = {
+    "resnet18": (1, 1, 1, 1),
+    "inception_v4": (1, 1, 1),
+    "inception_resnet": (1, 1, 1),
+}
+SMALL_EPOCHS, SMALL_CLIP_EPOCHS, SMALL_FOLDS = 4, 15, 3
+DEEPER = ((1, 1, 1, 1), (2, 2, 2, 2), (4, 4, 4, 4), (13, 13, 13, 13))
+
+
+@dataclasses.dataclass(frozen=True)
+class TablesOptions:
+    """Which tables, of what data, and how much is trained for them."""
+
+    tables: Annotated[tuple[str, ...], tyro.conf.Positional] = ("all",)
+    """6.1 to 6.9, times, or all."""
+    data: tuple[str, ...] = ()
+    """Folders of shards, of pictures or of clips, manifests, and CREMA-D's own folder for its
+    votes; what is not given is drawn."""
+    out: Path = Path("runs/tables")
+    """Folder for runs, tables and the page."""
+    small: bool = False
+    """Few drawn people, networks with one block a stage, few epochs: minutes, and poor figures."""
+    seeds: tuple[int, ...] = (0,)
+    """Of the trainings; several: the mean over them."""
+    epochs: int | None = None
+    """Of every training; unset: each network's own."""
+    folds: int | None = None
+    """Of table 6.8, by person; unset: one person is left out at a time."""
+    networks: tuple[str, ...] = published.NETWORKS
+    """Fewer of them, where time is short."""
+    workers: int = os.cpu_count() or 1
+    """Processes that draw and find faces."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What there is to work on."""
+
+    pictures: tuple[Path, ...]
+    clips: tuple[Path, ...]
+    votes: Path | None
+
+
+def wanted_tables(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the tables that are asked for, in order.
+
+    Raises:
+        UserError: one is not known.
+    """
+    for name in names:
+        if name not in (*NAMES, "all"):
+            raise UserError(f"table {name!r} is not known: use {', '.join(NAMES)}, or all")
+    return tuple(name for name in NAMES if name in names or "all" in names)
+
+
+def _draw_pictures(options: TablesOptions) -> Path:
+    if not options.small:
+        return find_dataset("synthetic", workers=options.workers)
+    build = BuildOptions(workers=options.workers, size=SMALL_PICTURES)
+    return build_dataset("synthetic", out=Path("data/synthetic-tables"), options=build)
+
+
+def _draw_clips(options: TablesOptions, sound: str) -> Path:
+    whole = DRAWN["synthetic-clips"]
+    spec = whole.input_spec or InputSpec()
+    build = dataclasses.replace(
+        whole,
+        workers=options.workers,
+        size=SMALL_CLIPS if options.small else whole.size,
+        input_spec=spec.replace(sound=SPECTROGRAMS[sound]),
+    )
+    name = "synthetic-tables-clips" if options.small else "synthetic-clips"
+    out = Path("data") / (name if sound == "log_mel" else f"{name}-{sound}")
+    return build_dataset("synthetic", out=out, options=build)
+
+
+def find_given(options: TablesOptions, wanted: Sequence[str]) -> Given:
+    """Return the data, told apart by what they are; drawn where none of a kind was given.
+
+    Raises:
+        UserError: one of them is none that is known.
+    """
+    pictures, clips, votes = [], [], None
+    for name in options.data:
+        path = Path(name)
+        if (path / VOTES).is_file() or path.name == VOTES.name:
+            votes = path
+            continue
+        found = find_dataset(name, workers=options.workers, sound=SPECTROGRAMS["log_mel"])
+        (pictures if dataset_info(found).max_frames == 1 else clips).append(found)
+    if not pictures and set(wanted) & set(ON_PICTURES):
+        pictures = [_draw_pictures(options)]
+    if not clips and "6.8" in wanted:
+        clips = [_draw_clips(options, sound) for sound in ("log_mel", "thesis")]
+    return Given(tuple(pictures), tuple(clips), votes)
+
+
+def settings(options: TablesOptions) -> dict[str, TrainConfig]:
+    """Return each network's settings."""
+    found = {}
+    for network in (*published.NETWORKS, "ar5"):
+        config = PRESETS[network]
+        if options.small:
+            config = dataclasses.replace(
+                config,
+                epochs=SMALL_CLIP_EPOCHS if network == "ar5" else SMALL_EPOCHS,
+                batch_size=16,
+                blocks=SMALL_BLOCKS.get(network, ()),
+                perceptron_epochs=20,
+                validate_every=2,
+            )
+        if options.epochs is not None:
+            config = dataclasses.replace(config, epochs=options.epochs)
+        found[network] = config
+    return found
+
+
+def _protocols(wanted: Sequence[str], data: Path) -> list[tuple[str, str]]:
+    """Return the networks and protocols that the tables need of a set of pictures."""
+    pairs = []
+    for tables in (published.EMOTION_TABLES, published.UNIT_TABLES):
+        for number, network in tables.items():
+            if number in wanted:
+                pairs += [(network, "E1")] + [(network, "E2")] * has_neutral(data)
+    if "times" in wanted:
+        pairs += [(network, "E1") for network in published.NETWORKS]
+    if "6.7" in wanted and dataset_info(data).input_spec.action_units:
+        pairs += [(network, "AU first") for network in published.NETWORKS]
+    return list(dict.fromkeys(pairs))
+
+
+def _picture_commands(study: PictureStudy, presets: dict[str, TrainConfig]) -> dict[str, list[str]]:
+    """Return the commands of each protocol's trainings."""
+    found: dict[str, list[str]] = {}
+    for (network, protocol), runs in study.runs.items():
+        for trained in runs:
+            config = protocol_config(presets[network], protocol, trained.config.seed)
+            command = train_command(config, PRESETS[config.model], study.data)
+            found.setdefault(f"{network} {protocol}", []).append(command)
+    return found
+
+
+def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
+    """Return the page, having trained what was missing and written every table.
+
+    Raises:
+        UserError: data and tables do not fit together.
+        StopTraining: someone asked to stop.
+    """
+    wanted, presets = wanted_tables(options.tables), settings(options)
+    unknown = [name for name in options.networks if name not in published.NETWORKS]
+    if unknown or not options.networks:
+        raise UserError(f"networks {unknown}: use some of {', '.join(published.NETWORKS)}")
+    if not options.seeds:
+        raise UserError("seeds: wanted one or more, as --seeds 0 1 2")
+    given = find_given(options, wanted)
+    runs = options.out / "runs"
+    whole = f"python experiments/tables.py {shlex.join(arguments)}".strip()
+    studies = [
+        study_pictures(
+            data,
+            runs,
+            presets,
+            [pair for pair in _protocols(wanted, data) if pair[0] in options.networks],
+            options.seeds,
+        )
+        for data in given.pictures
+    ]
+    tested: list[CrossValidated] = []
+    for data in given.clips if "6.8" in wanted else ():
+        # The network that does not listen needs one of several builds of the same clips.
+        inputs = ["both"] if any(one.inputs == "video" for one in tested) else ["video", "both"]
+        folds = options.folds or (SMALL_FOLDS if options.small else None)
+        tested += study_clips(data, runs, presets["ar5"], inputs, options.seeds, folds)
+    tables = _all_tables(wanted, studies, tested, given, options, presets, whole)
+    pictures = [picture for study in studies for picture in draw_study(study)]
+    pictures += draw_clips(tested)
+    where = provenance()
+    packages = ", ".join(f"{name} {version}" for name, version in where["packages"].items())
+    return write_tables(
+        options.out,
+        "Tables of emotion and action-unit recognition",
+        tables,
+        pictures,
+        _notices(studies, tested, options),
+        (
+            whole,
+            f"emojax {where['emojax']}, commit {where['commit'] or 'unknown'}, Python "
+            f"{where['python']}, {packages}; {where['device']['kind']}.",
+            f"Beside ours stand figures of {published.THESIS}: N.-C. Ristea, Emotion recognition "
+            "using deep neural networks, BSc thesis, Universitatea POLITEHNICA din Bucuresti.",
+        ),
+    )
+
+
+def _notices(
+    studies: Sequence[PictureStudy], tested: Sequence[CrossValidated], options: TablesOptions
+) -> list[str]:
+    notices = []
+    if any(one.synthetic for one in (*studies, *tested)):
+        notices.append(
+            "Synthetic people: the figures say how well drawings are read, nothing about real "
+            "faces or voices."
+        )
+    if options.small:
+        notices.append(
+            "The small setting: few people, one block a stage, few epochs. It shows that every "
+            "part runs; its figures are no network's worth."
+        )
+    return notices
+
+
+def _all_tables(
+    wanted: Sequence[str],
+    studies: Sequence[PictureStudy],
+    tested: Sequence[CrossValidated],
+    given: Given,
+    options: TablesOptions,
+    presets: dict[str, TrainConfig],
+    whole: str,
+) -> list[Table]:
+    commands: dict[str, list[str]] = {}
+    for study in studies:
+        for name, words in _picture_commands(study, presets).items():
+            commands.setdefault(name, []).extend(words)
+
+    def of(*names: str) -> list[str]:
+        return [whole, *(word for name in names for word in commands.get(name, ()))]
+
+    pairs = [pair for study in studies for pair in picture_pairs(study)] + clip_pairs(tested)
+    tables = [pairs_table(pairs, [whole])] if pairs else []
+    for number in wanted:
+        network = (published.EMOTION_TABLES | published.UNIT_TABLES).get(number)
+        if number in published.EMOTION_TABLES:
+            tables.append(emotion_table(number, studies, of(f"{network} E1", f"{network} E2")))
+        elif number in published.UNIT_TABLES:
+            tables.append(unit_table(number, studies, of(f"{network} E1", f"{network} E2")))
+        elif number == "6.7":
+            names = [f"{name} AU first" for name in published.NETWORKS]
+            tables.append(perceptron_table(studies, of(*names)))
+        elif number == "6.8":
+            tables.append(clip_table(tested, [whole]))
+        elif number == "6.9":
+            tables.append(rater_table(given.votes, [whole]))
+        elif studies:
+            spec = dataset_info(studies[0].data).input_spec
+            deeper = shapes_of(PRESETS["resnet18"], DEEPER)
+            tables.append(cost_table(studies[0], spec, deeper, options.out / "costs", [whole]))
+    if any(protocol == "E1" for study in studies for _, protocol in study.runs):
+        tables.append(calibration_table(studies, [whole]))
+    return tables
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make the tables; return the exit status."""
+    keep_freed_memory()
+    options = tyro.cli(TablesOptions, args=list(arguments), description=__doc__, prog="tables.py")
+    try:
+        with sigterm_interrupts():
+            page = make_tables(options, arguments)
+    except StopTraining as stop:
+        print(f"{stop}: the same command goes on from there", file=sys.stderr)
+        return 128 + stop.number
+    print((options.out / "tables.md").read_text(encoding="utf-8"))
+    print(f"wrote {page}, and beside it tables.md, tables/*.csv, *.md, *.tex and figures/*.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_guarded("tables.py", lambda: main(sys.argv[1:])))

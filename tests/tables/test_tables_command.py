@@ -1,0 +1,108 @@
+"""`experiments/tables.py` as a person calls it: what it refuses, what a kill leaves."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from own_process import own_process
+from small_sets import noise_pictures
+
+if TYPE_CHECKING:
+    from conftest import RunPython
+
+SCRIPT = "experiments/tables.py"
+PATIENCE_S = 1800
+"""How long a process may take: a minute, where nothing else runs."""
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["6.10"], "table '6.10' is not known: use 6.1, 6.2"),
+        (["6.1", "--data", "nowhere"], "nowhere: no such data set"),
+        (["6.1", "--networks", "vgg"], "networks ['vgg']: use some of resnet18"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    words: list[str], wanted: str, run_python: RunPython, tmp_path: Path
+) -> None:
+    done = run_python(Path(SCRIPT).resolve(), *words, "--out", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("tables.py: error: ")
+    assert wanted in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_people_alone_need_no_training(run_python: RunPython, tmp_path: Path) -> None:
+    done = run_python(SCRIPT, "6.9", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "out" / "tables" / "6.9.md").read_text()
+    assert "CREMA-D: absent, see below" in text
+    assert "--data=CREMA-D" in text
+    assert (tmp_path / "out" / "index.html").is_file()
+
+
+# A real training, stopped.
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return noise_pictures(tmp_path_factory.mktemp("set"), train=64, validation=21, test=28)
+
+
+@pytest.fixture
+def command(data: Path, repository: Path) -> list[str]:
+    words = ["6.1", "--small", "--networks", "resnet18", "--epochs=2", f"--data={data}"]
+    return own_process(repository / SCRIPT, *words)
+
+
+def _figures(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((out / "tables").glob("*.csv"))}
+
+
+def _finish(command: list[str], out: Path) -> None:
+    done = subprocess.run(
+        [*command, f"--out={out}"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_kill_costs_nothing_that_was_done_and_changes_no_figure(
+    command: list[str], tmp_path: Path
+) -> None:
+    out, whole = tmp_path / "killed", tmp_path / "whole"
+    first, second = (out / "runs" / f"out-resnet18-E{number}-0" for number in (1, 2))
+    with subprocess.Popen(
+        [*command, f"--out={out}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        end = time.monotonic() + PATIENCE_S
+        # The first training is done, and the second has begun.
+        while not (second / "config.json").exists():
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert (first / "answers.npz").exists()
+    assert not (second / "answers.npz").exists()
+    assert not (out / "index.html").exists()
+    kept = {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.is_file()}
+    # What it was trained with is not even there any more: it can't be done again.
+    shutil.rmtree(first / "checkpoints")
+    _finish(command, out)
+    assert not (first / "checkpoints").exists()
+    for path, written in kept.items():
+        if path.exists():
+            assert path.stat().st_mtime_ns == written, path
+    _finish(command, whole)
+    figures = _figures(out)
+    assert set(figures) == {"6.1.csv", "calibration.csv"}
+    assert figures == _figures(whole)
+    assert (out / "index.html").stat().st_size > 50_000

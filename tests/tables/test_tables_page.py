@@ -1,0 +1,138 @@
+"""The page and the files beside it: whole, alone, and the same each time."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up_study import make_outcome, make_study
+
+from emojax.config import TrainConfig
+from emojax.tables.clip_tables import clip_table, rater_table
+from emojax.tables.clips import CrossValidated
+from emojax.tables.page import draw_clips, draw_study, group_rows, write_tables
+from emojax.tables.pairs import clip_pairs, pairs_table, picture_pairs
+from emojax.tables.pictures import emotion_table, unit_table
+from emojax.tables.table import to_markdown
+
+
+def make_tested(inputs: str, sound: str, name: str = "synthetic", folds: int = 3) -> CrossValidated:
+    answers = [make_outcome(len(inputs) + len(sound), 0.4)]
+    ages = ["23", "27", "29", "31", "35", "39", "44", "no"]
+    groups = {
+        f"P{number:03d}": {"age": age, "sex": "Female" if number < 5 else "Male"}
+        for number, age in enumerate(ages)
+    }
+    return CrossValidated(
+        inputs=inputs,
+        sound=sound,
+        data=Path("data") / f"{name}-{sound or 'log_mel'}",
+        name=name,
+        synthetic=name == "synthetic",
+        config=TrainConfig(model="ar5"),
+        folder=Path("runs"),
+        folds=folds,
+        answers=answers,
+        groups=groups,
+    )
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The same tables and pictures, written twice."""
+    study = make_study()
+    tested = [make_tested("video", ""), make_tested("both", "log_mel")]
+    folders = []
+    for turn in range(2):
+        tables = [
+            pairs_table(picture_pairs(study) + clip_pairs(tested), ["python <tables>"]),
+            emotion_table("6.1", [study], []),
+            unit_table("6.2", [study], []),
+            clip_table(tested, []),
+            rater_table(None, []),
+        ]
+        out = tmp_path_factory.mktemp(f"out{turn}")
+        drawn = draw_study(study) + draw_clips(tested)
+        write_tables(out, "A title", tables, drawn, ["Synthetic people"], ["made by hand"])
+        folders.append(out)
+    return folders
+
+
+def test_every_table_is_there_in_every_form(written: list[Path]) -> None:
+    names = {path.name for path in (written[0] / "tables").iterdir()}
+    assert names == {
+        f"{table}.{form}"
+        for table in ("pairs", "6.1", "6.2", "6.8", "6.9")
+        for form in ("md", "csv", "tex")
+    }
+    pictures = {path.name for path in (written[0] / "figures").iterdir()}
+    for kind in ("losses-e1", "confusions-e2", "people-e1", "units-e1", "roc-e1", "reliability"):
+        assert f"synthetic-{kind}.png" in pictures
+    for path in (written[0] / "figures").iterdir():
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_asks_for_nothing_and_begins_with_the_differences(written: list[Path]) -> None:
+    page = (written[0] / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?://|<script|<link|@import|url\(", page)
+    heads = re.findall(r"<h2>(.*?)</h2>", page)
+    assert heads[0] == "Which network is better? Each pair on the same people"
+    assert [head for head in heads if head.startswith("Table")] == [
+        "Table 6.1: Experiment 1, ResNet-18, emotion accuracy",
+        "Table 6.2: Experiment 1, ResNet-18, action-unit accuracy",
+        "Table 6.8: clips, people left out, emotion accuracy",
+        "Table 6.9: people, who name the emotion that was acted",
+    ]
+    pictures = re.findall(r'<img alt="([^"]+)" src="data:image/png;base64,', page)
+    assert len(pictures) == len(list((written[0] / "figures").iterdir()))
+    assert page.index("Synthetic people") < page.index(heads[0])
+    assert "python &lt;tables&gt;" in page
+
+
+def test_a_second_time_gives_the_same_bytes(written: list[Path]) -> None:
+    first, second = (
+        {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        for out in written
+    )
+    assert len(first) > 25
+    assert first == second
+
+
+def test_clips_with_sound_are_compared_with_those_without() -> None:
+    pairs = clip_pairs([make_tested("video", ""), make_tested("both", "log_mel")])
+    assert [(pair.first, pair.second) for pair in pairs] == [("both log_mel", "video")]
+    # Other people's clips are no pair.
+    assert clip_pairs([make_tested("video", ""), make_tested("both", "log_mel", "crema_d")]) == []
+
+
+def test_a_difference_to_the_thesis_needs_its_data_and_its_rule() -> None:
+    def row(tested: CrossValidated) -> dict:
+        return clip_table([tested], []).rows[0]
+
+    drawn = row(make_tested("both", "log_mel"))
+    assert drawn["published"] == pytest.approx(0.6942)
+    assert drawn["difference"] is None
+    in_folds = row(make_tested("both", "log_mel", "crema_d", folds=3))
+    assert in_folds["difference"] is None
+    one_out = row(make_tested("both", "log_mel", "crema_d", folds=8))
+    assert one_out["difference"] == pytest.approx(one_out["value"] - 0.6942)
+    assert "CREMA-D is absent" in to_markdown(clip_table([make_tested("video", "")], []))
+    assert "--sound=thesis" in to_markdown(clip_table([make_tested("both", "log_mel")], []))
+
+
+def test_groups_are_the_owners_and_no_group_is_a_person() -> None:
+    tested = make_tested("video", "", "crema_d")
+    rows = {row["group"]: row for row in group_rows(tested)}
+    assert {name: row["people"] for name, row in rows.items()} == {
+        "age: 20s": 3,
+        "age: 30s": 3,
+        "sex: Female": 5,
+        "sex: Male": 3,
+    }
+    outcome = tested.answers[0]
+    young = np.isin(outcome.subject, ["P000", "P001", "P002"]) & (outcome.emotion >= 0)
+    assert rows["age: 20s"]["value"] == pytest.approx(outcome.right[young].mean())
+    assert group_rows(dataclasses.replace(tested, groups={})) == []

@@ -1,0 +1,181 @@
+"""Tables 6.1 to 6.7 and the differences: the right figures, and no difference between data sets."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up_study import make_outcome, make_study
+from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+from emojax.config import TrainConfig
+from emojax.tables.calibrated import calibration_table, confidences
+from emojax.tables.pairs import pairs_table, picture_pairs
+from emojax.tables.pictures import emotion_table, perceptron_table, unit_table
+from emojax.tables.published import EMOTION_ACCURACY, NETWORKS, UNIT_ACCURACY
+from emojax.tables.table import to_markdown
+from emojax.tables.trained import PictureStudy, protocol_config, train_command
+
+COMMAND = ["python experiments/tables.py 6.1"]
+
+
+@pytest.fixture(scope="module")
+def study() -> PictureStudy:
+    return make_study()
+
+
+def test_an_emotion_table_has_scikit_learns_figures_beside_the_thesis(study: PictureStudy) -> None:
+    table = emotion_table("6.3", [study], COMMAND)
+    assert [row["data"] for row in table.rows[:5]] == [
+        *(f"synthetic S{number}" for number in (1, 2, 3, 4)),
+        "synthetic all",
+    ]
+    outcome = study.outcomes("inception_v4", "E1")[0]
+    for place, row in enumerate(table.rows[:5]):
+        mine = (
+            (outcome.domain == f"S{place + 1}") if place < 4 else np.ones(len(outcome.path), bool)
+        )
+        mine &= outcome.emotion >= 0
+        truth, said = outcome.emotion[mine], outcome.answered[mine]
+        assert row["value"] == pytest.approx(accuracy_score(truth, said))
+        assert row["recall"] == pytest.approx(
+            recall_score(truth, said, labels=np.unique(truth), average="macro")
+        )
+        assert row["chance"] == pytest.approx(np.bincount(truth).max() / len(truth))
+        low, high = row["interval"]
+        assert low < row["value"] < high
+        assert (row["people"], row["examples"], row["seeds"]) == (8, mine.sum(), 1)
+    published = [row.get("published") for row in table.rows[:4]]
+    wanted = EMOTION_ACCURACY["inception_v4", "E1"]
+    assert published == pytest.approx([figure / 100 for figure in wanted])
+    assert [row["published_on"] for row in table.rows[:4]] == ["FN1", "FN2", "FN3", "FN4"]
+    # Drawn faces are not FotoNation's: no difference anywhere.
+    assert all(row.get("difference") is None for row in table.rows)
+    text = to_markdown(table)
+    assert "Synthetic: drawn people" in text
+    assert "FN1 to FN4 are absent" in text
+    assert "chosen on validation people alone (synthetic, seed 0: 0.400)" in text
+    assert COMMAND[0] in text
+
+
+def test_on_the_same_data_there_is_a_difference() -> None:
+    closed = make_study("fotonation", ("FN1", "FN2", "FN3", "FN4"))
+    table = emotion_table("6.1", [closed], COMMAND)
+    figures = EMOTION_ACCURACY["resnet18", "E1"] + EMOTION_ACCURACY["resnet18", "E2"]
+    named = [row for row in table.rows if "FN" in row["data"]]
+    assert len(named) == 8
+    for row, figure in zip(named, figures, strict=True):
+        assert row["difference"] == pytest.approx(row["value"] - figure / 100)
+    assert "absent" not in to_markdown(table)
+    assert "Synthetic" not in to_markdown(table)
+
+
+def test_without_stand_ins_the_closed_sets_have_rows_of_their_own() -> None:
+    rows = emotion_table("6.1", [make_study("other", ("",))], COMMAND).rows
+    absent = [row for row in rows if "absent" in row["data"]]
+    assert [row["protocol"] for row in absent] == ["E1"] * 4 + ["E2"] * 4
+    wanted = EMOTION_ACCURACY["resnet18", "E1"] + EMOTION_ACCURACY["resnet18", "E2"]
+    assert [row["published"] for row in absent] == pytest.approx([f / 100 for f in wanted])
+    assert all("value" not in row and "difference" not in row for row in absent)
+
+
+def test_a_unit_table_has_scikit_learns_figures(study: PictureStudy) -> None:
+    table = unit_table("6.2", [study], COMMAND)
+    rows = [row for row in table.rows if row["protocol"] == "E2"]
+    outcome = study.outcomes("resnet18", "E2")[0]
+    assert [row["unit"] for row in rows] == [*outcome.units, "mean"]
+    for place, row in enumerate(rows[:-1]):
+        known = outcome.action_units[:, place] >= 0
+        truth = outcome.action_units[known, place]
+        said = outcome.unit_scores[known, place] >= 0.5
+        assert row["value"] == pytest.approx(accuracy_score(truth, said))
+        assert row["f1"] == pytest.approx(f1_score(truth, said))
+        assert (row["examples"], row["support"]) == (known.sum(), truth.sum())
+        assert row["published"] == pytest.approx(UNIT_ACCURACY["resnet18", "E2"][place] / 100)
+        assert row["difference"] is None
+    for figure in ("value", "f1", "chance"):
+        mean = np.mean([row[figure] for row in rows[:-1]])
+        assert rows[-1][figure] == pytest.approx(mean)
+    assert "look shifted one place to the left" in to_markdown(table)
+
+
+def test_the_perceptrons_have_their_own_published_figures(study: PictureStudy) -> None:
+    rows = perceptron_table([study], COMMAND).rows
+    for network in NETWORKS:
+        mine = [row for row in rows if row["network"] == network and "published" in row]
+        wanted = EMOTION_ACCURACY[network, "AU first"]
+        assert [row["published"] for row in mine] == pytest.approx([f / 100 for f in wanted])
+
+
+def test_several_seeds_are_one_figure() -> None:
+    study = make_study(seeds=(0, 1, 2))
+    row = emotion_table("6.1", [study], COMMAND).rows[4]
+    shares = [out.right[out.emotion >= 0].mean() for out in study.outcomes("resnet18", "E1")]
+    assert len(set(shares)) > 1
+    assert row["value"] == pytest.approx(np.mean(shares))
+    assert row["seeds"] == 3
+
+
+def test_each_pair_of_networks_is_compared_under_each_protocol(study: PictureStudy) -> None:
+    table = pairs_table(picture_pairs(study), COMMAND)
+    assert len(table.rows) == 3 * 3 * 3
+    first = table.rows[0]
+    one, other = (study.outcomes(name, "E1")[0] for name in ("resnet18", "inception_v4"))
+    known = one.emotion >= 0
+    gap = one.right[known].mean() - other.right[known].mean()
+    assert first["value"] == pytest.approx(gap)
+    assert first["interval"][0] < gap < first["interval"][1]
+    assert (first["first"], first["second"]) == ("resnet18", "inception_v4")
+    assert first["holm"] >= first["p"]
+    assert "mcnemar" not in first
+    # The networks were made so that each is better than the one before: enough to be told apart.
+    last = next(
+        row
+        for row in table.rows
+        if row["second"] == "inception_resnet" and row["first"] == "resnet18"
+    )
+    assert last["value"] < 0
+    assert last["p"] < 0.05
+
+
+def test_where_people_are_unknown_mcnemar_stands_beside(study: PictureStudy) -> None:
+    runs = {
+        key: [
+            dataclasses.replace(one, test=dataclasses.replace(one.test, subject=one.test.path))
+            for one in trained
+        ]
+        for key, trained in study.runs.items()
+    }
+    alone = dataclasses.replace(study, runs=runs)
+    row = pairs_table(picture_pairs(alone), COMMAND).rows[0]
+    assert row["people"] is None
+    assert 0 < row["mcnemar"] <= 1
+    assert "p, McNemar" in to_markdown(pairs_table(picture_pairs(alone), COMMAND))
+
+
+def test_calibration_is_chosen_on_validation_people_only(study: PictureStudy) -> None:
+    trained = study.runs["resnet18", "E1"][0]
+    before = confidences(trained)
+    assert before.temperature != 1
+    other = dataclasses.replace(trained, validation=make_outcome(77, 5.0))
+    assert confidences(other).temperature != before.temperature
+    assert confidences(dataclasses.replace(trained, test=make_outcome(78))).temperature == (
+        before.temperature
+    )
+    np.testing.assert_array_equal(confidences(other).right, before.right)
+    rows = calibration_table([study], COMMAND).rows
+    assert [row["network"] for row in rows] == list(NETWORKS)
+    assert all(0 < row["after"] < 1 for row in rows)
+
+
+def test_a_command_says_what_differs_from_the_preset() -> None:
+    base = TrainConfig(model="resnet18", epochs=8)
+    e2 = protocol_config(dataclasses.replace(base, blocks=(1, 1, 1, 1)), "E2", 3)
+    assert train_command(e2, base, Path("data/x")) == (
+        "python experiments/train.py --model=resnet18 --data=data/x "
+        "--outputs=without_neutral --blocks 1 1 1 1 --seed=3"
+    )
+    first = protocol_config(base, "AU first", 0)
+    assert (first.model, first.extractor) == ("ar4", "resnet18")
