@@ -108,7 +108,6 @@ def test_pictures_and_page_are_there(trained):
     assert (folder / "history.csv").read_text().count("\n") == 5
 
 
-@pytest.mark.slow
 def test_nothing_compiles_after_the_first_epoch_and_its_evaluation(shards, tmp_path, monkeypatch):
     compiled_at: list[float] = []
     first_epoch_at: list[float] = []
