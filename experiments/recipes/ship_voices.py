@@ -145,12 +145,9 @@ def write_card(
         "## Other recordings",
         "",
         *_paragraph(
-            "On RAVDESS it is hardly better than chance: it calls most of those voices anger. What "
-            "it learned is how CREMA-D's actors sound in CREMA-D's room. Tried, and no help: a "
-            "floor at -50 dB, with shifts, levels and tilted spectra in training (0.26 there, 0.57 "
-            "on a fold of CREMA-D); cutting the silence off and adding noise 50 dB below the peak "
-            "helps some (0.37 on a third of the recordings). Do not use it on recordings of "
-            "another kind as it is; fine-tune it on some of them: `train.py --init=voices`."
+            "Look at the right column above before using it on recordings of another kind. What "
+            "it learned is how CREMA-D's actors sound in CREMA-D's room; elsewhere fine-tune it on "
+            "some recordings first: `train.py --init=voices`."
         ),
         *_paragraph(
             "It was trained on spectrograms that others had made of the recordings. Of "
