@@ -47,7 +47,7 @@ from emojax.tables.calibrated import calibration_table
 from emojax.tables.clip_tables import VOTES, clip_table, rater_table
 from emojax.tables.clips import CrossValidated, same_clips, study_clips
 from emojax.tables.costs import cost_table, shapes_of
-from emojax.tables.cross import ONE_SET, Crossed, Home, cross, cross_table
+from emojax.tables.cross import ONE_SET, Home, cross, cross_table
 from emojax.tables.modalities import NETWORKS as MODALITY_NETWORKS
 from emojax.tables.modalities import Ablation, ablate, modality_pairs, modality_table
 from emojax.tables.page import draw_clips, draw_modalities, draw_study, write_tables
@@ -77,7 +77,8 @@ SMALL_CLIPS = SetSize(
 )  # fmt: skip
 # Other people, in the studio alone: where a network of one drawn set is taken to another.
 STUDIO = SetSize(domains=("S1",))
-SMALL_STUDIO = SetSize(train=16, validation=6, test=16, pictures=6, domains=("S1",))
+# As many pictures to train on as the other set has, or the two differ in more than the domain.
+SMALL_STUDIO = SetSize(train=16, validation=6, test=8, pictures=16, domains=("S1",))
 STUDIO_NETWORKS = ("resnet18",)
 SMALL_BLOCKS = {
     "resnet18": (1, 1, 1, 1),
@@ -265,8 +266,9 @@ def _cross_all(
     given: Given,
     options: TablesOptions,
     presets: dict[str, TrainConfig],
-) -> tuple[list[Crossed], list[str]]:
-    """Return what `cross` shows, and what has to be said of it."""
+    whole: str,
+) -> Table:
+    """Return the table `cross`."""
     runs, seeds = options.out / "runs", options.seeds
 
     def train(data: Path, networks: Sequence[str]) -> Home:
@@ -291,7 +293,15 @@ def _cross_all(
             f"{given.studio.name}: other drawn people, in the studio (S1) alone; there "
             f"{', '.join(STUDIO_NETWORKS)} was trained too."
         )
-    return crossed, notes if crossed or notes else [ONE_SET]
+    commands = [
+        train_command(run.config, PRESETS[network], home.data)
+        for home in (*pictures, *clips)
+        for network, trainings in home.networks.items()
+        for run in trainings
+    ]
+    if max(len(pictures), len(clips)) < 2:
+        notes.append(ONE_SET)
+    return cross_table(crossed, notes, [whole, *commands])
 
 
 def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
@@ -323,7 +333,7 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
         if _can_train(data) or "cross" not in wanted
     ]
     tested, ablations = _study_all_clips(wanted, given, options, presets)
-    crossed = _cross_all(studies, given, options, presets) if "cross" in wanted else ([], [])
+    crossed = _cross_all(studies, given, options, presets, whole) if "cross" in wanted else None
     tables = _all_tables(
         wanted, studies, tested, ablations, crossed, given, options, presets, whole
     )
@@ -369,7 +379,7 @@ def _all_tables(
     studies: Sequence[PictureStudy],
     tested: Sequence[CrossValidated],
     ablations: Sequence[Ablation],
-    crossed: tuple[list[Crossed], list[str]],
+    crossed: Table | None,
     given: Given,
     options: TablesOptions,
     presets: dict[str, TrainConfig],
@@ -400,7 +410,7 @@ def _all_tables(
         elif number == "6.9":
             tables.append(rater_table(given.votes, [whole]))
         elif number == "cross":
-            tables.append(cross_table(*crossed, of(*(f"{name} E1" for name in options.networks))))
+            tables += [crossed] if crossed else []
         elif number == "modalities":
             tables.append(modality_table(ablations, [whole]))
         elif studies:
