@@ -1,7 +1,7 @@
 // Clip mode: a video with sound, by a network that takes 20 frames and their sound at once.
 
+import { ask } from "./ask.js";
 import { find, make } from "./dom.js";
-import { ask } from "./pictures.js";
 import { drawTimeline } from "./timeline.js";
 import { say } from "./strings.js";
 
@@ -87,7 +87,7 @@ export function startClips(models) {
     try {
       for (const side of wanted) {
         tell(say.sideReading(side, file.name));
-        const answer = await (await ask(file, file.name, models.choice(), "json", side)).json();
+        const answer = await (await ask(file, file.name, models.choice(), "json", { only: side })).json();
         if (mine !== asked) return;
         addSide(side, answer.rows, about);
         if (side === "both" && about.hears) await showSpectrogram(file, mine);

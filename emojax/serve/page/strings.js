@@ -71,6 +71,22 @@ export const say = {
   noAnswer: "no answer from the server",
   toClipboard: "pasted.png",
 
+  heat: "Where the network looks",
+  heatOutput: "Output",
+  heatHighest: "highest emotion",
+  heatHighestUnit: "highest unit",
+  heatShow: "Show",
+  heatShowIn: (name) => `Show where the network looks in ${name}`,
+  pausedFrame: "the paused frame",
+  heatReading: "Covering one place after the other …",
+  heatOf: (name) => `The faces of ${name}, what the network goes by in orange`,
+  heatFace: (id, output, whole, least) =>
+    whole - least < 0.02
+      ? `Face ${id} from the left: ${output} ${whole.toFixed(2)}; no one place lowers it by 0.02 or more`
+      : `Face ${id} from the left: ${output} ${whole.toFixed(2)}; ${least.toFixed(2)} with the framed square covered`,
+  heatSave: "Save this PNG",
+  heatSaveNamed: (name) => `Save where the network looks in ${name} as PNG`,
+
   chooseClip: "Choose a clip",
   clipIdle: "Choose a short video with sound.",
   pictureModel: "This model looks at single faces. Choose one for clips above.",
