@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import Browsers, Watched
+from certificates import make_certificate
 from drawn_video import HEIGHT, WIDTH, draw_people, write_y4m
 from playwright.sync_api import sync_playwright
 from serving import Serving, serving
@@ -179,6 +180,27 @@ def test_a_camera_that_is_refused_or_missing(app: Serving, browsers: Browsers, c
             watched.page.click("#camera")
             watched.wait_for_words(words)
             assert watched.page.is_enabled("#camera")
+
+
+def test_another_machine_s_camera_needs_https(browsers: Browsers, camera, tmp_path: Path) -> None:
+    with (
+        serving("--host", "0.0.0.0") as plain,
+        browsers.browse(plain, camera(1), elsewhere=True) as watched,
+    ):
+        watched.wait_for_words("no camera to a page of another machine without https")
+        assert "--certificate and --key" in watched.page.inner_text("#video-said")
+        assert "go to the machine that serves" in watched.page.inner_text("footer")
+        watched.page.click("#camera")
+        watched.wait_for_words("no camera to a page of another machine without https")
+        assert watched.results() == []
+    made = make_certificate(tmp_path)
+    with (
+        serving("--host", "0.0.0.0", *made.words, trusts=made.trusts) as secure,
+        browsers.browse(secure, camera(1), elsewhere=True) as watched,
+    ):
+        watched.page.click("#camera")
+        watched.wait_for_results(5)
+        assert {row[5] for result in watched.results() for row in result["rows"]} == {"1"}
 
 
 def test_models_and_precisions_change_while_it_runs_and_reload_keeps_the_mode(

@@ -28,7 +28,7 @@ export const say = {
   refused: "The camera was refused. Allow it in the browser's address bar and start it again, or open a video.",
   noCamera: "There is no camera. Plug one in and start it again, or open a video.",
   cameraBusy: "The camera can't be opened: another program may be using it.",
-  needsHttps: "A browser gives no camera to a page of another machine without https. Open a video instead.",
+  needsHttps: "A browser gives no camera to a page of another machine without https. Open a video instead, or let the server be started with --certificate and --key.",
   cameraGone: "The camera is gone. Plug it in and start it again.",
   cantPlay: (name) => `${name}: this browser can't play it. Save every frame as CSV still works.`,
   ended: "The video is over.",

@@ -256,7 +256,8 @@ export function startVideo(models) {
     setTimeout(() => { if (source.ended) { stop(); tell(say.ended); } }, 500);
   });
   view.setAttribute("aria-label", say.view);
-  tell(say.idle);
+  // Better known before the button is pressed.
+  tell(window.isSecureContext ? say.idle : say.needsHttps);
 
   return {
     change() {
