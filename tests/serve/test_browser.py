@@ -379,6 +379,16 @@ def test_a_video_file_plays_and_all_its_frames_can_be_saved(
         assert text == (out / "predictions.csv").read_text().replace(str(film), "film.mp4")
 
 
+# Of each canvas the first row's colour from left to right, as far from its ground as it is.
+ROW_OF_A_TIMELINE = """all => all.map(canvas => {
+  const left = 0.35 * canvas.width, pen = canvas.getContext("2d");
+  const y = Math.round(0.5 * parseFloat(getComputedStyle(document.documentElement).fontSize));
+  const line = pen.getImageData(left, y, canvas.width - left - 4, 1).data;
+  return Array.from({length: line.length / 4}, (_, x) => line[4 * x + 1] - line[4 * x]);
+})"""
+NO_FILM = {"name": "no.mp4", "mimeType": "video/mp4"}
+
+
 def test_a_clip_is_shown_by_frames_and_sound_together_and_alone(
     browsers: Browsers, tmp_path: Path
 ) -> None:
@@ -418,6 +428,21 @@ def test_a_clip_is_shown_by_frames_and_sound_together_and_alone(
         assert titles == ["Frames and sound", "Frames alone", "Sound alone"]
         assert all("on average" in one.inner_text() for one in page.locator(".sides article").all())
         assert page.eval_on_selector("#heard img", "picture => picture.naturalHeight") == 64
+        # An answer lasts until the next one: the rows have no gaps.
+        strengths = page.eval_on_selector_all(".sides canvas", ROW_OF_A_TIMELINE)
+        for row in strengths:
+            assert min(row) > 0.5 * max(row) > 0
+        assert page.is_hidden("#clip-unplayable")
+        page.set_input_files("#clip-input", sound)
+        page.wait_for_selector("#clip-video.heard")
+        page.wait_for_selector(".sides article:nth-child(3)")
+        assert page.inner_text('[data-side="frames"] .verdict') == "nothing to go by"
+        assert page.locator('[data-side="sound"] canvas').count() == 1
+        page.set_input_files("#clip-input", {**NO_FILM, "buffer": b"no film"})
+        page.wait_for_selector("#clip-unplayable:not([hidden])")
+        page.wait_for_selector("#clip-said:has-text('no.mp4: ')")
+        assert all("400" in line for line in watched.console)
+        watched.console.clear()
         page.select_option("#model", "faces")
         page.wait_for_selector("#clip-said:has-text('single faces')")
 

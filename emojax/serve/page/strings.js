@@ -95,6 +95,8 @@ export const say = {
   sideReading: (side, name) => `${name}: ${say.side[side].toLowerCase()} …`,
   sideMean: (name, value) => `mostly ${name}, ${value.toFixed(2)} on average`,
   sideNothing: "nothing to go by",
+  heard: "The sound",
+  unplayable: "This browser can't play the clip. It is read all the same.",
   spectrogram: "What the network hears: high tones on top, from the beginning to the end",
   seconds: (seconds) => `${seconds.toFixed(1)} s`,
   videoRows: (frames) => `${frames} frames`,
