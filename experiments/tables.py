@@ -2,15 +2,15 @@
 
 Tables 6.1 to 6.6 are three networks on pictures (emotions and action units, experiments E1 and
 E2), 6.7 reads action units first, 6.8 is clips with and without sound, 6.9 what people make of
-CREMA-D, `times` what networks cost. Without --data, people are drawn: the figures then say
-nothing about real faces, and every table says so. A run that is done is kept: the same command
-goes on where it was stopped, and gives the same figures.
+CREMA-D, `voices` networks and people who only listen, `times` what networks cost. Without --data,
+people are drawn: the figures then say nothing about real faces, and every table says so. A run
+that is done is kept: the same command goes on where it was stopped, and gives the same figures.
 
 Examples:
   python experiments/tables.py all --small
   python experiments/tables.py 6.1 6.2 --data data/fer2013 --epochs 20
   python experiments/tables.py 6.8 --data data/crema_d data/crema_d-thesis --folds 5
-  python experiments/tables.py 6.9 --data CREMA-D
+  python experiments/tables.py voices 6.9 --data CREMA-D --cross-validated runs/crema_d_voices/folds
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Annotated
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tyro
-from presets import PRESETS
+from presets import PRESETS, VOICES
 
 from emojax.audio import PRESETS as SPECTROGRAMS
 from emojax.cli import run_guarded
@@ -42,7 +42,7 @@ from emojax.spec import InputSpec
 from emojax.tables import published
 from emojax.tables.calibrated import calibration_table
 from emojax.tables.clip_tables import VOTES, clip_table, rater_table
-from emojax.tables.clips import CrossValidated, study_clips
+from emojax.tables.clips import CrossValidated, has_faces, read_cross_validation, study_clips
 from emojax.tables.costs import cost_table, shapes_of
 from emojax.tables.page import draw_clips, draw_study, write_tables
 from emojax.tables.pairs import clip_pairs, pairs_table, picture_pairs
@@ -55,10 +55,11 @@ from emojax.tables.trained import (
     study_pictures,
     train_command,
 )
+from emojax.tables.voices import voice_table
 from emojax.train import StopTraining, sigterm_interrupts
 
 ON_PICTURES = (*published.EMOTION_TABLES, *published.UNIT_TABLES, "6.7", "times")
-NAMES = (*sorted({*ON_PICTURES, "6.8", "6.9"} - {"times"}), "times")
+NAMES = (*sorted({*ON_PICTURES, "6.8", "6.9"} - {"times"}), "voices", "times")
 
 # What --small draws and trains: every part runs, and the figures are poor.
 SMALL_PICTURES = SetSize(train=16, validation=6, test=16, pictures=4)
@@ -80,10 +81,13 @@ class TablesOptions:
     """Which tables, of what data, and how much is trained for them."""
 
     tables: Annotated[tuple[str, ...], tyro.conf.Positional] = ("all",)
-    """6.1 to 6.9, times, or all."""
+    """6.1 to 6.9, voices, times, or all."""
     data: tuple[str, ...] = ()
     """Folders of shards, of pictures or of clips, manifests, and CREMA-D's own folder for its
     votes; what is not given is drawn."""
+    cross_validated: tuple[Path, ...] = ()
+    """Runs that experiments/folds.py or a recipe has finished, on clips or voices: they get their
+    rows as they are."""
     out: Path = Path("runs/tables")
     """Folder for runs, tables and the page."""
     small: bool = False
@@ -93,7 +97,7 @@ class TablesOptions:
     epochs: int | None = None
     """Of every training; unset: each network's own."""
     folds: int | None = None
-    """Of table 6.8, by person; unset: one person is left out at a time."""
+    """Of 6.8 and voices, by person; unset: one person is left out at a time."""
     networks: tuple[str, ...] = published.NETWORKS
     """Fewer of them, where time is short."""
     workers: int = os.cpu_count() or 1
@@ -106,6 +110,9 @@ class Given:
 
     pictures: tuple[Path, ...]
     clips: tuple[Path, ...]
+    """With faces, whether or not they have sound."""
+    voices: tuple[Path, ...]
+    """Sound alone."""
     votes: Path | None
 
 
@@ -148,30 +155,32 @@ def find_given(options: TablesOptions, wanted: Sequence[str]) -> Given:
     Raises:
         UserError: one of them is none that is known.
     """
-    pictures, clips, votes = [], [], None
+    pictures, clips, voices, votes = [], [], [], None
     for name in options.data:
         path = Path(name)
         if (path / VOTES).is_file() or path.name == VOTES.name:
             votes = path
             continue
         found = find_dataset(name, workers=options.workers, sound=SPECTROGRAMS["log_mel"])
-        (pictures if dataset_info(found).max_frames == 1 else clips).append(found)
+        if not has_faces(found):
+            voices.append(found)
+        else:
+            (pictures if dataset_info(found).max_frames == 1 else clips).append(found)
     if not pictures and set(wanted) & set(ON_PICTURES):
         pictures = [_draw_pictures(options)]
     if not clips and "6.8" in wanted:
         clips = [_draw_clips(options, sound) for sound in ("log_mel", "thesis")]
-    return Given(tuple(pictures), tuple(clips), votes)
+    return Given(tuple(pictures), tuple(clips), tuple(voices), votes)
 
 
 def settings(options: TablesOptions) -> dict[str, TrainConfig]:
-    """Return each network's settings."""
-    found = {}
-    for network in (*published.NETWORKS, "ar5"):
-        config = PRESETS[network]
+    """Return each network's settings; `voices` is ar5 without eyes."""
+    found = {name: PRESETS[name] for name in (*published.NETWORKS, "ar5")} | {"voices": VOICES}
+    for network, config in found.items():
         if options.small:
             config = dataclasses.replace(
                 config,
-                epochs=SMALL_CLIP_EPOCHS if network == "ar5" else SMALL_EPOCHS,
+                epochs=SMALL_EPOCHS if network in published.NETWORKS else SMALL_CLIP_EPOCHS,
                 batch_size=16,
                 blocks=SMALL_BLOCKS.get(network, ()),
                 perceptron_epochs=20,
@@ -234,12 +243,14 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
         )
         for data in given.pictures
     ]
-    tested: list[CrossValidated] = []
+    folds = options.folds or (SMALL_FOLDS if options.small else None)
+    tested = [read_cross_validation(folder) for folder in options.cross_validated]
     for data in given.clips if "6.8" in wanted else ():
         # The network that does not listen needs one of several builds of the same clips.
         inputs = ["both"] if any(one.inputs == "video" for one in tested) else ["video", "both"]
-        folds = options.folds or (SMALL_FOLDS if options.small else None)
         tested += study_clips(data, runs, presets["ar5"], inputs, options.seeds, folds)
+    for data in given.voices if "voices" in wanted else ():
+        tested += study_clips(data, runs, presets["voices"], ["sound"], options.seeds, folds)
     tables = _all_tables(wanted, studies, tested, given, options, presets, whole)
     pictures = [picture for study in studies for picture in draw_study(study)]
     pictures += draw_clips(tested)
@@ -307,7 +318,11 @@ def _all_tables(
             names = [f"{name} AU first" for name in published.NETWORKS]
             tables.append(perceptron_table(studies, of(*names)))
         elif number == "6.8":
-            tables.append(clip_table(tested, [whole]))
+            seeing = [one for one in tested if one.inputs != "sound"]
+            tables.append(clip_table(seeing, [whole]))
+        elif number == "voices":
+            listening = [one for one in tested if one.inputs == "sound"]
+            tables.append(voice_table(listening, given.votes, [whole]))
         elif number == "6.9":
             tables.append(rater_table(given.votes, [whole]))
         elif studies:
