@@ -35,13 +35,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-import tyro
+from cooking import run_recipe
 from presets import VOICES
 
 from emojax.archive import read_arrays
 from emojax.audio import PRESETS
-from emojax.cli import run_guarded
-from emojax.compiler import keep_freed_memory
 from emojax.config import TrainConfig
 from emojax.cross_validation import train_folds
 from emojax.data.build import BuildOptions, build_dataset
@@ -56,7 +54,6 @@ from emojax.files import write_json
 from emojax.labels import emotion_names
 from emojax.report import terminal_table
 from emojax.spec import InputSpec
-from emojax.train import StopTraining, sigterm_interrupts
 
 CLIPS, PEOPLE = 7_442, 91
 """What the owner published."""
@@ -242,18 +239,5 @@ def cook(options: RecipeOptions) -> None:
     print(f"next: emojax predict voice.wav --model {artifact}")
 
 
-def main(arguments: list[str]) -> int:
-    """Run the recipe and return the exit status."""
-    keep_freed_memory()
-    options = tyro.cli(RecipeOptions, args=arguments, description=__doc__)
-    try:
-        with sigterm_interrupts():
-            cook(options)
-    except StopTraining as stop:
-        print(f"{stop}: the same command goes on from there", file=sys.stderr)
-        return 128 + stop.number
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(run_guarded("crema_d.py", lambda: main(sys.argv[1:])))
+    sys.exit(run_recipe("crema_d.py", RecipeOptions, cook, __doc__))
