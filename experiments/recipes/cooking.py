@@ -19,7 +19,7 @@ def run_recipe(
     program: str,
     options: type[Options],
     cook: Callable[[Options], None],
-    description: str,
+    description: str | None,
     goes_on: str = "from there",
 ) -> int:
     """Return the exit status of a recipe that does what the command line asks for.
