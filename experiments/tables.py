@@ -183,7 +183,7 @@ def settings(options: TablesOptions) -> dict[str, TrainConfig]:
                 epochs=SMALL_EPOCHS if network in published.NETWORKS else SMALL_CLIP_EPOCHS,
                 batch_size=16,
                 blocks=SMALL_BLOCKS.get(network, ()),
-                perceptron_epochs=20,
+                perceptron_epochs=8,
                 validate_every=2,
             )
         if options.epochs is not None:

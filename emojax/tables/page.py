@@ -24,7 +24,7 @@ img { max-width: min(100%, 62rem); background: #fff; }
 figure { margin: 1rem 0; }
 .notice { border-left: .3rem solid #E69F00; padding: .5rem 1rem; }
 th, td { font-size: .8rem; padding: .25rem .6rem .25rem 0; }
-th { white-space: normal; vertical-align: bottom; }
+th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; }
 th:has(.word), td:has(.word) { text-align: left; }
 @media print {
   :root { --page: #fff; --ink: #000; --soft: #333; --line: #999; --card: #fff; }
