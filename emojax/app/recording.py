@@ -44,7 +44,7 @@ class Recording:
         Raises:
             UserError: the folder can't be written to.
         """
-        prepare_folder(folder, annotate_too=False)
+        prepare_folder(folder)
         self.path = new_name(folder)
         self._video = self.path.with_name(f"{self.path.name}.mp4")
         self._artifact = artifact

@@ -11,8 +11,9 @@ from pathlib import Path
 import cv2
 
 from emojax.errors import UserError
+from emojax.runtime.canvas import Layout
 from emojax.runtime.clip_predictor import ClipPredictor
-from emojax.runtime.drawing import Layout, annotate, make_layout
+from emojax.runtime.drawing import annotate, make_layout
 from emojax.runtime.hiding import FaceHider
 from emojax.runtime.interrupts import uninterrupted, what_waits
 from emojax.runtime.looking import Looking, look_at
@@ -239,8 +240,12 @@ def count_frames(sources: Sequence[Source]) -> int | None:
     return total
 
 
-def prepare_folder(out: Path, annotate_too: bool) -> None:
+def prepare_folder(out: Path, inside: Sequence[str] = ()) -> None:
     """Make the output folder, and make sure that it can be written to.
+
+    Args:
+        out: the folder.
+        inside: names of folders in it that are written to as well.
 
     Raises:
         UserError: a file is in its place or above it, or writing is not allowed.
@@ -248,11 +253,9 @@ def prepare_folder(out: Path, annotate_too: bool) -> None:
     remedy = "choose another --out"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        folders = [out]
-        if annotate_too:
-            folders.append(out / "annotated")
-            folders[-1].mkdir(exist_ok=True)
+        folders = [out, *(out / name for name in inside)]
         for folder in folders:
+            folder.mkdir(exist_ok=True)
             probe = folder / f".writable-{os.getpid()}"
             probe.touch()
             probe.unlink()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
 
+from emojax.audio import stored_spectrogram
 from emojax.runtime import ClipPredictor
 from emojax.serve.refusal import RefusedError
 from emojax.video import read_sound
+
+_FEWEST_COLUMNS, _MOST_COLUMNS = 16, 4096
+"""Of a picture of a sound."""
 
 Side = Literal["both", "frames", "sound"]
 """What of a clip a network is given."""
@@ -49,6 +54,9 @@ class OneSided(ClipPredictor):
 def draw_spectrogram(path: Path, predictor: ClipPredictor, name: str) -> bytes:
     """Return PNG of a whole sound as the network hears a clip: gray, the highest frequency on top.
 
+    A column lasts as long as in the network's own spectrogram, and there are as many as the sound
+    needs: what is too long for one look is not cut, what is shorter has no silence after it.
+
     Args:
         path: a video or a sound.
         predictor: of a network that listens.
@@ -58,11 +66,15 @@ def draw_spectrogram(path: Path, predictor: ClipPredictor, name: str) -> bytes:
         UserError: it can't be read.
         RefusedError: there is no sound in it, or the network does not listen (400).
     """
-    sound = predictor.spec.sound
-    if sound is None:
+    sound, bank = predictor.spec.sound, predictor.settings.bank
+    if sound is None or bank is None:
         raise RefusedError(400, f"{name}: this model does not listen: choose another")
     samples = read_sound(path, sound.sample_rate_hz)
-    heard = None if samples is None else predictor.listen(samples)
-    if heard is None:
+    if samples is None or not samples.size:
         raise RefusedError(400, f"{name}: holds no sound")
+    look_s = sound.duration_s or predictor.settings.window_s
+    columns = round(sound.width * len(samples) / sound.sample_rate_hz / look_s)
+    columns = min(max(columns, _FEWEST_COLUMNS), _MOST_COLUMNS)
+    whole = dataclasses.replace(sound, duration_s=None, width=columns)
+    heard = stored_spectrogram(samples, whole, bank.mel_filters, bank.window)
     return cv2.imencode(".png", heard)[1].tobytes()

@@ -7,10 +7,12 @@ from collections.abc import Generator
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from emojax.picture import decode_picture, picture_kind, picture_size
 from emojax.runtime import Artifact, ClipPredictor, Predictor
 from emojax.runtime.drawing import annotate, make_layout
+from emojax.runtime.heat import FaceHeat, draw_heat, look_for_heat
 from emojax.runtime.looking import Looking, look, look_at
 from emojax.runtime.process import rows_of
 from emojax.runtime.rows import Row, Seen
@@ -35,6 +37,8 @@ class Uploaded:
     """Of a video that broke in the middle: where, and why."""
     copy: bytes | None = None
     """PNG of the annotated copy of a picture, where it is wanted."""
+    heat: list[FaceHeat] | None = None
+    """What covering shows of a picture's faces, where it is wanted."""
 
 
 def kind_of(data: bytes) -> Kind:
@@ -56,6 +60,19 @@ def check_pixels(width: int, height: int, limits: Limits) -> None:
         )
 
 
+def read_bounded(data: bytes, name: str, limits: Limits) -> np.ndarray:
+    """Return a picture, blue, green, red, uint8 [height, width, 3], decoded only if it may be.
+
+    Raises:
+        UserError: it can't be read.
+        RefusedError: it has too many pixels (413).
+    """
+    size = picture_size(data)
+    if size is not None:
+        check_pixels(*size, limits)
+    return decode_picture(data, name)
+
+
 def look_at_picture(
     data: bytes, found: Uploaded, predictor: Predictor, limits: Limits, draw: bool
 ) -> None:
@@ -72,14 +89,32 @@ def look_at_picture(
         UserError: it can't be read.
         RefusedError: it has too many pixels.
     """
-    size = picture_size(data)
-    if size is not None:
-        check_pixels(*size, limits)
-    frame = Frame(Path(found.name), 0, 0.0, decode_picture(data, found.name))
+    frame = Frame(Path(found.name), 0, 0.0, read_bounded(data, found.name, limits))
     for seen in look([frame], predictor, Looking()):
         found.rows += _named(rows_of(seen, predictor), found.name)
         if draw:
             found.copy = draw_copy(seen, predictor.artifact)
+
+
+def find_heat(
+    data: bytes, found: Uploaded, predictor: Predictor, limits: Limits, wanted: str
+) -> Generator[None, None, None]:
+    """Add a copy of a picture that shows where the network looks, some squares at a time.
+
+    Args:
+        data: the file.
+        found: takes it.
+        predictor: finds the faces and runs the network.
+        limits: how large it may be.
+        wanted: an output's name, or `occlusion.HIGHEST`.
+
+    Raises:
+        UserError: it can't be read, or the network has no such output.
+        RefusedError: it has too many pixels.
+    """
+    picture = read_bounded(data, found.name, limits)
+    boxes, found.heat = yield from look_for_heat(picture, predictor, wanted)
+    found.copy = encode_png(draw_heat(picture, boxes, found.heat, predictor))
 
 
 def draw_copy(seen: Seen, artifact: Artifact) -> bytes:
@@ -91,7 +126,12 @@ def draw_copy(seen: Seen, artifact: Artifact) -> bytes:
         *(seen.frame.picture, seen.faces, seen.face_ids),
         *(artifact.spec, artifact.thresholds, layout),
     )
-    return cv2.imencode(".png", copy)[1].tobytes()
+    return encode_png(copy)
+
+
+def encode_png(picture: np.ndarray) -> bytes:
+    """Return a picture as PNG."""
+    return cv2.imencode(".png", picture)[1].tobytes()
 
 
 def look_at_video(

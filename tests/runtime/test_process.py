@@ -111,7 +111,7 @@ def test_frames_are_counted_ahead_for_the_progress_bar(tmp_path):
 
 
 def test_the_output_folder_is_made_and_tried(tmp_path):
-    prepare_folder(tmp_path / "a" / "b", True)
+    prepare_folder(tmp_path / "a" / "b", ["annotated"])
     assert (tmp_path / "a" / "b" / "annotated").is_dir()
     assert list((tmp_path / "a" / "b" / "annotated").iterdir()) == []
 
@@ -129,7 +129,7 @@ def test_output_folders_that_can_not_be(tmp_path):
         (Path("/proc/emojax"), "can't be written to"),
     ]:
         with pytest.raises(UserError, match=found) as caught:
-            prepare_folder(out, True)
+            prepare_folder(out, ["annotated"])
         assert "choose another --out" in str(caught.value)
 
 

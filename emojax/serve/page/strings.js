@@ -28,7 +28,7 @@ export const say = {
   refused: "The camera was refused. Allow it in the browser's address bar and start it again, or open a video.",
   noCamera: "There is no camera. Plug one in and start it again, or open a video.",
   cameraBusy: "The camera can't be opened: another program may be using it.",
-  needsHttps: "A browser gives no camera to a page of another machine without https. Open a video instead.",
+  needsHttps: "A browser gives no camera to a page of another machine without https. Open a video instead, or let the server be started with --certificate and --key.",
   cameraGone: "The camera is gone. Plug it in and start it again.",
   cantPlay: (name) => `${name}: this browser can't play it. Save every frame as CSV still works.`,
   ended: "The video is over.",
@@ -71,6 +71,22 @@ export const say = {
   noAnswer: "no answer from the server",
   toClipboard: "pasted.png",
 
+  heat: "Where the network looks",
+  heatOutput: "Output",
+  heatHighest: "highest emotion",
+  heatHighestUnit: "highest unit",
+  heatShow: "Show",
+  heatShowIn: (name) => `Show where the network looks in ${name}`,
+  pausedFrame: "the paused frame",
+  heatReading: "Covering one place after the other …",
+  heatOf: (name) => `The faces of ${name}, what the network goes by in orange`,
+  heatFace: (id, output, whole, least) =>
+    whole - least < 0.02
+      ? `Face ${id} from the left: ${output} ${whole.toFixed(2)}; no one place lowers it by 0.02 or more`
+      : `Face ${id} from the left: ${output} ${whole.toFixed(2)}; ${least.toFixed(2)} with the framed square covered`,
+  heatSave: "Save this PNG",
+  heatSaveNamed: (name) => `Save where the network looks in ${name} as PNG`,
+
   chooseClip: "Choose a clip",
   clipIdle: "Choose a short video with sound.",
   pictureModel: "This model looks at single faces. Choose one for clips above.",
@@ -79,6 +95,8 @@ export const say = {
   sideReading: (side, name) => `${name}: ${say.side[side].toLowerCase()} …`,
   sideMean: (name, value) => `mostly ${name}, ${value.toFixed(2)} on average`,
   sideNothing: "nothing to go by",
+  heard: "The sound",
+  unplayable: "This browser can't play the clip. It is read all the same.",
   spectrogram: "What the network hears: high tones on top, from the beginning to the end",
   seconds: (seconds) => `${seconds.toFixed(1)} s`,
   videoRows: (frames) => `${frames} frames`,
