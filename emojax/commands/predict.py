@@ -33,7 +33,8 @@ from emojax.runtime.process import (
 )
 from emojax.runtime.quiet import quiet_libraries
 from emojax.runtime.rows import column_types
-from emojax.runtime.sources import Listing, Namer, list_sources
+from emojax.runtime.sound_heat import write_sound_heat
+from emojax.runtime.sources import Listing, Namer, Source, list_sources
 from emojax.runtime.study import StudyFiles
 from emojax.runtime.summary import FileSummary
 from emojax.runtime.tables import Form, Tables
@@ -110,7 +111,8 @@ class PredictOptions:
     heat: Annotated[str | None, tyro.conf.arg(metavar="highest|OUTPUT")] = None
     """Of each picture write heat/NAME.png: where the network looks. A square is moved over each
     face, and what it covers is orange where that lowers an output: AU12, happiness, ..; highest:
-    of each face its highest emotion. About a second a face."""
+    of each face its highest emotion. By a network that listens of each sound and video: where it
+    does. About a second a face or a sound."""
     threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Threads of the processor to use."""
     every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
@@ -166,7 +168,7 @@ def _say_summary(
         print(f"{options.out / 'annotated'}: {copies} {kinds}")
         print(f"{options.out / PAGE}: all of it, to be looked at")
     if options.heat is not None:
-        print(f"{options.out / HEAT}: where the network looks in {_count(looked_into, 'picture')}")
+        print(f"{options.out / HEAT}: what the network goes by in {_count(looked_into, 'file')}")
     if listing.num_skipped:
         number = listing.num_skipped
         verb = "is" if number == 1 else "are"
@@ -204,12 +206,24 @@ def _check_heat(options: PredictOptions, predictor: Predictor | ClipPredictor) -
     if options.heat is None:
         return
     spec = predictor.spec
-    if isinstance(predictor, ClipPredictor):
+    if isinstance(predictor, ClipPredictor) and not predictor.hears:
         raise UserError(f"--heat: {predictor.artifact.folder} looks at clips: leave it out")
     try:
         find_output(options.heat, np.zeros(spec.num_outputs), spec)
     except UserError as error:
         raise UserError(f"--heat: {error}") from None
+
+
+def _write_heat(
+    source: Source, predictor: Predictor | ClipPredictor, wanted: str, to: Path
+) -> bool:
+    """Write where the network looks in a picture or listens in a sound; return whether it does."""
+    if isinstance(predictor, Predictor):
+        if source.kind == "picture":
+            write_heat(source.path, predictor, wanted, to)
+        return source.kind == "picture"
+    write_sound_heat(source.path, predictor, wanted, to)
+    return True
 
 
 def _find_model(options: PredictOptions) -> Path:
@@ -290,10 +304,9 @@ def predict(options: PredictOptions) -> int:
                     neutral=neutral,
                     hide_faces=options.blur_faces,
                 )
-                if options.heat is not None and source.kind == "picture":
-                    assert isinstance(predictor, Predictor)
-                    write_heat(source.path, predictor, options.heat, heat_namer.name(source))
-                    looked_into += 1
+                if options.heat is not None:
+                    to = heat_namer.name_with(source, ".png")
+                    looked_into += _write_heat(source, predictor, options.heat, to)
             except (BrokenVideoError, CameraLostError) as error:
                 _complain(str(error))
                 status = max(status, 1)

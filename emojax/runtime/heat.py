@@ -12,10 +12,8 @@ import numpy as np
 from emojax.face import Detection, crop_rectangle, detect_faces, to_gray
 from emojax.picture import read_picture
 from emojax.runtime.canvas import (
-    INK,
     MARGIN,
     ROW,
-    Layout,
     begin_copy,
     choose_largest,
     draw_boxes,
@@ -23,10 +21,17 @@ from emojax.runtime.canvas import (
     wrap_words,
     write_words,
 )
+from emojax.runtime.heat_colours import (
+    FAINTEST,
+    SCALE_HEIGHT,
+    blend,
+    draw_covered,
+    draw_scale,
+    tell,
+)
 from emojax.runtime.occlusion import (
     HIGHEST,
-    Occlusion,
-    deepest,
+    Heat,
     find_output,
     occlude,
     spread_falls,
@@ -40,23 +45,13 @@ MOST_FACES = 12
 MOST_COLUMNS = 4
 """Faces that are shown large beside the picture, as in the copies with bars."""
 
-# Orange and blue, in blue, green, red: told apart without red-green vision too.
-_FALLS = np.array((0, 105, 235), np.float32)
-_RISES = np.array((215, 120, 20), np.float32)
-_STRONGEST = 0.8
-
-_FAINT_SCALE = 0.05
-# Below this a fall is not worth pointing at: int8 answers come in steps of 1/256.
-_WORTH_TELLING = 0.02
-
 _PANEL_WIDTH = 270
 _CROP_HEIGHT = 280
 _LINES = 4
-_SCALE_HEIGHT = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class FaceHeat:
+class FaceHeat(Heat):
     """What covering shows of one face."""
 
     face_id: int
@@ -65,27 +60,6 @@ class FaceHeat:
     """Where it is."""
     crop: np.ndarray
     """uint8 [height, width], what the network sees."""
-    output: str
-    """Which output is asked about."""
-    place: int
-    """The output's, among action units, then emotions."""
-    occlusion: Occlusion
-    """How far the outputs fall."""
-
-    @property
-    def whole(self) -> float:
-        """The output with nothing covered, 0..1."""
-        return float(self.occlusion.whole[self.place])
-
-    @property
-    def least(self) -> float:
-        """The output with that square covered which costs most, 0..1."""
-        return self.whole - deepest(self.occlusion, self.place)[2]
-
-    @property
-    def rise(self) -> float:
-        """How far covering some other square raises the output; 0: none does."""
-        return max(0.0, -float(self.occlusion.falls[..., self.place].min()))
 
 
 def look_for_heat(
@@ -112,21 +86,8 @@ def look_for_heat(
         crop = predictor.cut(gray, [boxes[number]])[0]
         occlusion = yield from occlude(crop, predictor.predict_crops, round(float(crop.mean())))
         place, output = find_output(wanted, occlusion.whole, spec)
-        found.append(FaceHeat(number, boxes[number], crop, output, place, occlusion))
+        found.append(FaceHeat(output, place, occlusion, number, boxes[number], crop))
     return boxes, found
-
-
-def _blend(picture: np.ndarray, heat: np.ndarray, top: float) -> np.ndarray:
-    """Return a picture under its heat: the stronger it is, the less of the picture.
-
-    Args:
-        picture: uint8 [height, width, 3].
-        heat: float32 [height, width].
-        top: the value of the strongest colour.
-    """
-    strength = np.clip(np.abs(heat) / top, 0, 1)[..., None] * _STRONGEST
-    colour = np.where(heat[..., None] > 0, _FALLS, _RISES)
-    return np.rint(picture * (1 - strength) + colour * strength).astype(np.uint8)
 
 
 def _cover_picture(
@@ -148,18 +109,7 @@ def _cover_picture(
     first_row, first_column = rows.start - upper, columns.start - left
     inside = large[first_row : first_row + part.shape[0], first_column:][:, : part.shape[1]]
     gray = cv2.cvtColor(to_gray(part), cv2.COLOR_GRAY2BGR)
-    view[rows, columns] = _blend(gray, inside, top)
-
-
-def tell(face: FaceHeat) -> list[str]:
-    """Return what a face's heat says, a sentence each."""
-    if face.whole - face.least < _WORTH_TELLING:
-        told = [f"no square lowers it by {_WORTH_TELLING} or more"]
-    else:
-        told = [f"{face.least:.2f} with the framed square covered"]
-    if face.rise >= _WORTH_TELLING:
-        told.append(f"a blue one raises it by up to {face.rise:.2f}")
-    return told
+    view[rows, columns] = blend(gray, inside, top)
 
 
 def _draw_face(
@@ -170,46 +120,16 @@ def _draw_face(
     room = (_PANEL_WIDTH - 2 * MARGIN) * scale
     title = f"face {face.face_id}: {face.output} {face.whole:.2f}"
     write_words(canvas, title, left, upper + 13 * scale, scale)
-    rows, columns = face.crop.shape
-    factor = min(_CROP_HEIGHT * scale / rows, room / columns)
-    size = max(1, round(columns * factor)), max(1, round(rows * factor))
-    crop = cv2.cvtColor(
-        cv2.resize(face.crop, size, interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2BGR
-    )
-    large = cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR)
-    column, row = round(left), round(upper + 1.4 * ROW * scale)
-    part = canvas[row : row + size[1], column : column + size[0]]
-    part[:] = _blend(crop, large, top)
-    if face.whole - face.least >= _WORTH_TELLING:
-        first_row, first_column, _ = deepest(face.occlusion, face.place)
-        corner = round(first_column * factor), round(first_row * factor)
-        side = face.occlusion.side
-        opposite = round((first_column + side) * factor), round((first_row + side) * factor)
-        # A dark line on a light one can be seen on any ground.
-        for colour, thick in (((255, 255, 255), 3), (INK, 1)):
-            cv2.rectangle(part, corner, opposite, colour, max(1, round(thick * scale)))
+    factor = min(_CROP_HEIGHT * scale / face.crop.shape[0], room / face.crop.shape[1])
+    row = round(upper + 1.4 * ROW * scale)
+    foot = draw_covered(canvas[row:, round(left) :], face.crop, face, heat, top, factor, scale)
     lines = [line for words in tell(face) for line in wrap_words(words, room, scale)]
     for number, line in enumerate(lines):
-        write_words(canvas, line, left, row + size[1] + (number + 1) * ROW * scale, scale)
-
-
-def _draw_scale(canvas: np.ndarray, top: float, layout: Layout) -> None:
-    """Draw which colour stands for how much, below the first column."""
-    scale = layout.scale
-    left, width = layout.picture_width + MARGIN * scale, (_PANEL_WIDTH - 2 * MARGIN) * scale
-    upper = _panel_height() * scale - (MARGIN + _SCALE_HEIGHT + ROW) * scale
-    rows, columns = round(_SCALE_HEIGHT * scale), round(width)
-    values = np.broadcast_to(np.linspace(-top, top, columns, dtype=np.float32), (rows, columns))
-    ground = np.full((rows, columns, 3), 128, np.uint8)
-    row, column = round(upper), round(left)
-    canvas[row : row + rows, column : column + columns] = _blend(ground, values, top)
-    below = upper + (_SCALE_HEIGHT + 14) * scale
-    for share, words in ((0.0, f"+{top:.2f}"), (0.47, "0"), (0.83, f"-{top:.2f}")):
-        write_words(canvas, words, left + share * width, below, scale)
+        write_words(canvas, line, left, row + foot + (number + 1) * ROW * scale, scale)
 
 
 def _panel_height() -> int:
-    return 2 * MARGIN + _CROP_HEIGHT + _SCALE_HEIGHT + (3 + _LINES) * ROW
+    return 2 * MARGIN + _CROP_HEIGHT + SCALE_HEIGHT + (2 + _LINES) * ROW
 
 
 def draw_heat(
@@ -227,8 +147,8 @@ def draw_heat(
         Blue, green, red, uint8 [height, width, 3].
     """
     heats = [spread_falls(face.occlusion, face.place) for face in found]
-    # One scale for all faces of a picture; it never grows so fine that noise looks like an answer.
-    top = max([_FAINT_SCALE, *(float(np.abs(heat).max()) for heat in heats)])
+    # One scale for all faces of a picture.
+    top = max([FAINTEST, *(float(np.abs(heat).max()) for heat in heats)])
     note = ""
     if found:
         side = found[0].occlusion.side
@@ -250,7 +170,9 @@ def draw_heat(
         left = layout.picture_width + column * _PANEL_WIDTH * layout.scale
         _draw_face(canvas, found[number], heats[number], top, left, layout.scale)
     if found:
-        _draw_scale(canvas, top, layout)
+        left = layout.picture_width + MARGIN * layout.scale
+        upper = (panel[1] - MARGIN - SCALE_HEIGHT) * layout.scale
+        draw_scale(canvas, top, left, upper, panel[0] * layout.scale, layout.scale)
     else:
         left = layout.picture_width + MARGIN * layout.scale
         write_words(canvas, "no face found", left, (MARGIN + 13) * layout.scale, layout.scale)

@@ -62,7 +62,10 @@ def place_patches(length: int, side: int) -> tuple[int, ...]:
 
 
 def occlude(
-    image: np.ndarray, answer: Callable[[np.ndarray], np.ndarray], fill: int
+    image: np.ndarray,
+    answer: Callable[[np.ndarray], np.ndarray],
+    fill: int,
+    share: float = SHARE,
 ) -> Generator[None, None, Occlusion]:
     """Return how far a network's answer falls, covering a square after the other.
 
@@ -72,10 +75,11 @@ def occlude(
         image: uint8 [height, width].
         answer: of uint8 [n, height, width] the outputs, float32 [n, outputs], 0..1.
         fill: what a square is covered with, 0..255.
+        share: side of the square, as a share of the image's longer side.
     """
     height, width = image.shape
     # A strip, lower than a square is long, would need thousands of tiny ones.
-    side = min(height, width, max(1, round(max(height, width) * SHARE)))
+    side = min(height, width, max(1, round(max(height, width) * share)))
     tops, lefts = place_patches(height, side), place_patches(width, side)
     whole = answer(image[None])[0]
     rows = []
@@ -124,6 +128,33 @@ def deepest(occlusion: Occlusion, place: int) -> tuple[int, int, float]:
     falls = occlusion.falls[..., place]
     row, column = np.unravel_index(int(falls.argmax()), falls.shape)
     return occlusion.tops[row], occlusion.lefts[column], float(falls[row, column])
+
+
+@dataclasses.dataclass(frozen=True)
+class Heat:
+    """What covering shows of one output."""
+
+    output: str
+    """Which output is asked about."""
+    place: int
+    """The output's, among action units, then emotions."""
+    occlusion: Occlusion
+    """How far the outputs fall."""
+
+    @property
+    def whole(self) -> float:
+        """The output with nothing covered, 0..1."""
+        return float(self.occlusion.whole[self.place])
+
+    @property
+    def least(self) -> float:
+        """The output with that square covered which costs most, 0..1."""
+        return self.whole - deepest(self.occlusion, self.place)[2]
+
+    @property
+    def rise(self) -> float:
+        """How far covering some other square raises the output; 0: none does."""
+        return max(0.0, -float(self.occlusion.falls[..., self.place].min()))
 
 
 def find_output(wanted: str, whole: np.ndarray, spec: InputSpec) -> tuple[int, str]:

@@ -137,7 +137,8 @@ def make_application(service: Service, gate: Gate) -> Application:
             Form | None,
             Query(
                 description="unset: what Accept names; png: annotated copy; heat: where the "
-                "network looks in a picture, as PNG, in figures in the header Emojax-Heat"
+                "network looks in a picture or listens in a sound, as PNG; in figures in the "
+                "header Emojax-Heat"
             ),
         ] = None,
         only: Annotated[
@@ -146,8 +147,8 @@ def make_application(service: Service, gate: Gate) -> Application:
         output: str | None = Query(
             None,
             max_length=40,
-            description="of form=heat: an emotion or an action unit such as AU12; unset: of each "
-            "face its highest emotion",
+            description="of form=heat: an emotion or an action unit such as AU12; unset: the "
+            "highest emotion, of each face its own",
         ),
     ) -> Response:
         choice = service.shelf.choose(model, precision)

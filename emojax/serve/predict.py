@@ -14,8 +14,9 @@ from fastapi.responses import JSONResponse, Response
 from emojax.errors import UserError, one_line
 from emojax.runtime import Artifact, ClipPredictor, Predictor
 from emojax.runtime.heat import FaceHeat
-from emojax.runtime.occlusion import HIGHEST
+from emojax.runtime.occlusion import HIGHEST, Heat
 from emojax.runtime.rows import column_types
+from emojax.runtime.sound_heat import SoundHeat
 from emojax.runtime.sources import Kind
 from emojax.runtime.tables import csv_text, plain_row
 from emojax.serve.body import place_for_upload, read_upload
@@ -23,10 +24,9 @@ from emojax.serve.memory_file import memory_file
 from emojax.serve.refusal import RefusedError
 from emojax.serve.service import Service
 from emojax.serve.shelf import Choice
-from emojax.serve.sides import OneSided, Side, draw_spectrogram
+from emojax.serve.sides import OneSided, Side, draw_spectrogram, find_sound_heat
 from emojax.serve.uploaded import (
     Uploaded,
-    check_header,
     find_heat,
     kind_of,
     look_at_picture,
@@ -36,7 +36,7 @@ from emojax.video import BrokenVideoError
 
 Form = Literal["json", "csv", "png", "heat"]
 """Rows as JSON, rows as CSV; PNG: a picture's annotated copy, or a video's spectrogram; heat: PNG
-of a picture that shows where the network looks."""
+of a picture or a sound that shows where the network looks or listens."""
 
 LONGEST_NAME = 200
 """Letters of a file's name that are kept."""
@@ -132,10 +132,8 @@ def check_asked(asked: Asked, kind: Kind, artifact: Artifact, name: str) -> None
     looks = artifact.looks
     if asked.form == "png" and kind == "video" and looks == "picture":
         raise RefusedError(406, f"{name}: an annotated copy is of a picture only")
-    if asked.form == "heat" and (kind == "video" or looks != "picture"):
-        raise RefusedError(
-            406, f"{name}: heat is of a picture only, by a model for pictures: send a frame of it"
-        )
+    if asked.form == "heat" and kind == "video" and looks == "picture":
+        raise RefusedError(406, f"{name}: this model's heat is of pictures only: send a frame")
     if asked.side != "both" and looks == "picture":
         raise RefusedError(400, f"only={asked.side}: this model looks at pictures: leave it out")
     if asked.output is not None and asked.form != "heat":
@@ -151,6 +149,7 @@ async def _look(
     asked: Asked,
 ) -> None:
     limits, client = service.limits, object()
+    wanted = HIGHEST if asked.output is None else asked.output
     if kind_of(data) == "picture":
         if not isinstance(predictor, Predictor):
             raise RefusedError(
@@ -158,7 +157,6 @@ async def _look(
             )
         one: Predictor = predictor
         if asked.form == "heat":
-            wanted = HIGHEST if asked.output is None else asked.output
             await _in_turns(request, service, find_heat(data, found, one, limits, wanted))
             return
         draw = asked.form == "png"
@@ -167,13 +165,15 @@ async def _look(
     with memory_file(data) as path:
         if asked.form == "png" and isinstance(predictor, ClipPredictor):
             hears: ClipPredictor = predictor
-            check_header(path, limits)
             found.copy = await service.pool.run(
-                client, lambda: draw_spectrogram(path, hears, found.name)
+                client, lambda: draw_spectrogram(path, hears, found.name, limits)
             )
             return
+        work = look_at_video(path, found, predictor, limits)
+        if asked.form == "heat" and isinstance(predictor, ClipPredictor):
+            work = find_sound_heat(path, found, predictor, limits, wanted)
         try:
-            await _in_turns(request, service, look_at_video(path, found, predictor, limits))
+            await _in_turns(request, service, work)
         except BrokenVideoError as error:
             found.problem = _said(error, path, found.name)
             if not found.rows:
@@ -206,14 +206,14 @@ def _said(error: Exception, path: Any, name: str) -> str:
     return one_line(str(error).replace(str(path), name))
 
 
-def _told(face: FaceHeat) -> dict[str, Any]:
-    """Return what a face's heat says, for those who can't see it."""
-    return {
-        "face_id": face.face_id,
-        "output": face.output,
-        "whole": round(face.whole, 4),
-        "least": round(face.least, 4),
-    }
+def _told(heat: Heat) -> dict[str, Any]:
+    """Return what heat says, for those who can't see it."""
+    told = {"output": heat.output, "whole": round(heat.whole, 4), "least": round(heat.least, 4)}
+    if isinstance(heat, FaceHeat):
+        return {"face_id": heat.face_id, **told}
+    if isinstance(heat, SoundHeat):
+        return {"window": [round(end_s, 3) for end_s in heat.window_s], **told}
+    return told
 
 
 def _answer(found: Uploaded, service: Service, choice: Choice, form: Form) -> Response:
@@ -225,7 +225,7 @@ def _answer(found: Uploaded, service: Service, choice: Choice, form: Form) -> Re
         name: value.encode("ascii", "backslashreplace").decode() for name, value in headers.items()
     }
     if found.heat is not None:
-        headers["Emojax-Heat"] = json.dumps([_told(face) for face in found.heat])
+        headers["Emojax-Heat"] = json.dumps([_told(one) for one in found.heat])
     if form in ("png", "heat"):
         return Response(found.copy, media_type="image/png", headers=headers)
     if form == "csv":

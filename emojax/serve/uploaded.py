@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import cv2
@@ -12,8 +12,9 @@ import numpy as np
 from emojax.picture import decode_picture, picture_kind, picture_size
 from emojax.runtime import Artifact, ClipPredictor, Predictor
 from emojax.runtime.drawing import annotate, make_layout
-from emojax.runtime.heat import FaceHeat, draw_heat, look_for_heat
+from emojax.runtime.heat import draw_heat, look_for_heat
 from emojax.runtime.looking import Looking, look, look_at
+from emojax.runtime.occlusion import Heat
 from emojax.runtime.process import rows_of
 from emojax.runtime.rows import Row, Seen
 from emojax.runtime.sources import Frame, Kind, Source
@@ -37,8 +38,8 @@ class Uploaded:
     """Of a video that broke in the middle: where, and why."""
     copy: bytes | None = None
     """PNG of the annotated copy of a picture, where it is wanted."""
-    heat: list[FaceHeat] | None = None
-    """What covering shows of a picture's faces, where it is wanted."""
+    heat: Sequence[Heat] | None = None
+    """What covering shows of a picture's faces or of a sound, where it is wanted."""
 
 
 def kind_of(data: bytes) -> Kind:
@@ -113,8 +114,9 @@ def find_heat(
         RefusedError: it has too many pixels.
     """
     picture = read_bounded(data, found.name, limits)
-    boxes, found.heat = yield from look_for_heat(picture, predictor, wanted)
-    found.copy = encode_png(draw_heat(picture, boxes, found.heat, predictor))
+    boxes, faces = yield from look_for_heat(picture, predictor, wanted)
+    found.heat = faces
+    found.copy = encode_png(draw_heat(picture, boxes, faces, predictor))
 
 
 def draw_copy(seen: Seen, artifact: Artifact) -> bytes:
@@ -155,7 +157,7 @@ def look_at_video(
     hears = isinstance(predictor, ClipPredictor) and predictor.hears
     source = Source(path, "sound" if hears and not has_video else "video")
     for seen in look_at(source, predictor, Looking()):
-        _check_length(seen.frame.timestamp_s, limits)
+        check_length(seen.frame.timestamp_s, limits)
         if seen.frame.picture.size:
             check_pixels(seen.frame.picture.shape[1], seen.frame.picture.shape[0], limits)
         found.rows += _named(rows_of(seen, predictor), found.name)
@@ -174,11 +176,16 @@ def check_header(path: Path, limits: Limits) -> bool:
     if has_video:
         info = read_info(path)
         check_pixels(info.width, info.height, limits)
-        _check_length(info.duration_s or 0.0, limits)
+        check_length(info.duration_s or 0.0, limits)
     return has_video
 
 
-def _check_length(seconds: float, limits: Limits) -> None:
+def check_length(seconds: float, limits: Limits) -> None:
+    """Refuse what takes too long.
+
+    Raises:
+        RefusedError: it does (413).
+    """
     if seconds > limits.video_seconds:
         raise RefusedError(
             413, f"{seconds:.0f} s or more, wanted {limits.video_seconds:g} s at most: cut it"

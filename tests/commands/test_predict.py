@@ -325,7 +325,7 @@ def test_heat_shows_where_the_network_looks(predict, face, clip_content, tmp_pat
     clip.write_bytes(clip_content)
     status, said, _ = predict(face, clip, "--heat", "AU26", "--no-annotate")
     assert status == 0
-    assert "where the network looks in 1 picture" in said
+    assert "what the network goes by in 1 file" in said
     assert [path.name for path in (tmp_path / "out" / "heat").iterdir()] == ["face.png"]
     copy = cv2.imread(str(tmp_path / "out" / "heat" / "face.png"))
     picture = cv2.imread(str(face))

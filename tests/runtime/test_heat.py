@@ -5,7 +5,8 @@ from tiny_artifact import NOTICE
 
 import emojax.runtime
 from emojax.face import Detection
-from emojax.runtime.heat import MOST_FACES, FaceHeat, draw_heat, look_for_heat, tell
+from emojax.runtime.heat import MOST_FACES, FaceHeat, draw_heat, look_for_heat
+from emojax.runtime.heat_colours import tell
 from emojax.runtime.occlusion import Occlusion, place_patches, without_pause
 
 TOPS, LEFTS, SIDE = place_patches(98, 28), place_patches(80, 28), 28
@@ -17,7 +18,7 @@ def face_with(falls: np.ndarray, whole: float = 0.8) -> FaceHeat:
     occlusion = Occlusion(
         np.array([whole], np.float32), falls[..., None], TOPS, LEFTS, SIDE, (98, 80)
     )
-    return FaceHeat(0, BOX, np.full((98, 80), 128, np.uint8), "AU12", 0, occlusion)
+    return FaceHeat("AU12", 0, occlusion, 0, BOX, np.full((98, 80), 128, np.uint8))
 
 
 def colours(artifact_folder, face: FaceHeat) -> tuple[np.ndarray, np.ndarray]:

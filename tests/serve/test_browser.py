@@ -427,12 +427,18 @@ def test_a_clip_is_shown_by_frames_and_sound_together_and_alone(
         titles = page.eval_on_selector_all(".sides h3", "all => all.map(one => one.textContent)")
         assert titles == ["Frames and sound", "Frames alone", "Sound alone"]
         assert all("on average" in one.inner_text() for one in page.locator(".sides article").all())
-        assert page.eval_on_selector("#heard img", "picture => picture.naturalHeight") == 64
+        assert page.eval_on_selector("#heard > img", "picture => picture.naturalHeight") == 64
         # An answer lasts until the next one: the rows have no gaps.
         strengths = page.eval_on_selector_all(".sides canvas", ROW_OF_A_TIMELINE)
         for row in strengths:
             assert min(row) > 0.5 * max(row) > 0
         assert page.is_hidden("#clip-unplayable")
+        page.click("#heard summary")
+        page.click("#heard .looks button")
+        page.wait_for_selector("#heard .heat img")
+        assert "by the sound alone: " in page.inner_text("#heard figcaption")
+        found = Axe().run(page).response["violations"]
+        assert [one for one in found if one["impact"] in ("serious", "critical")] == []
         page.set_input_files("#clip-input", sound)
         page.wait_for_selector("#clip-video.heard")
         page.wait_for_selector(".sides article:nth-child(3)")

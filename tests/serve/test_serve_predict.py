@@ -174,7 +174,7 @@ def test_heat_of_nobody_is_the_picture(server: Serving) -> None:
 
 def test_heat_that_can_not_be_had(server: Serving, film: Path, astronaut_png: bytes) -> None:
     for body, query, status, words in (
-        (film.read_bytes(), {"form": "heat"}, 406, "send a frame of it"),
+        (film.read_bytes(), {"form": "heat"}, 406, "send a frame"),
         (astronaut_png, {"form": "heat", "output": "joy"}, 400, "use highest, neutral, happiness"),
         (astronaut_png, {"form": "heat", "output": "AU12"}, 400, "no output 'AU12'"),
         (astronaut_png, {"form": "png", "output": "fear"}, 400, "form=heat"),

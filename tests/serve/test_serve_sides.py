@@ -8,6 +8,7 @@ import pytest
 
 from emojax.data.synthetic.files import write_wav
 from emojax.runtime import ClipPredictor, load_artifact
+from emojax.serve.limits import Limits
 from emojax.serve.refusal import RefusedError
 from emojax.serve.sides import OneSided, draw_spectrogram
 from emojax.shipped import find_model
@@ -31,9 +32,8 @@ def record(path: Path, seconds: float) -> Path:
 
 
 def drawn(path: Path, voices: ClipPredictor) -> np.ndarray:
-    picture = cv2.imdecode(
-        np.frombuffer(draw_spectrogram(path, voices, path.name), np.uint8), cv2.IMREAD_GRAYSCALE
-    )
+    content = np.frombuffer(draw_spectrogram(path, voices, path.name, Limits()), np.uint8)
+    picture = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)
     assert picture is not None
     return picture
 
@@ -60,6 +60,14 @@ def test_of_one_look_the_drawing_is_what_the_network_hears(
     heard = voices.listen(samples)
     assert heard is not None
     assert np.abs(drawn(path, voices).astype(int) - heard).max() <= 1
+
+
+def test_a_sound_that_is_too_long_is_not_read_to_its_end(
+    voices: ClipPredictor, tmp_path: Path
+) -> None:
+    with pytest.raises(RefusedError, match="wanted 2 s at most") as refused:
+        draw_spectrogram(record(tmp_path / "a.wav", 4.0), voices, "a.wav", Limits(video_seconds=2))
+    assert refused.value.status == 413
 
 
 def test_a_side_that_is_not_there_is_refused(voices: ClipPredictor) -> None:

@@ -2,6 +2,7 @@
 
 import { ask } from "./ask.js";
 import { find, make } from "./dom.js";
+import { makeHeat } from "./heat.js";
 import { drawTimeline } from "./timeline.js";
 import { say } from "./strings.js";
 
@@ -78,7 +79,8 @@ export function startClips(models) {
     const picture = make("img");
     picture.src = URL.createObjectURL(await answer.blob());
     picture.alt = say.spectrogram;
-    heard.replaceChildren(make("h3", "", say.heard), picture, make("small", "faint", say.spectrogram));
+    heard.replaceChildren(make("h3", "", say.heard), picture, make("small", "faint", say.spectrogram),
+      makeHeat(models, file.name, () => [file, file.name], say.heatListens).element);
   }
 
   async function look(file) {

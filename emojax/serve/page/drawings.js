@@ -134,7 +134,7 @@ function drawFace({ brow, eye, wing, lips, chin }) {
   const { corner, upper, lower, openTop, openBottom } = lips;
   const bow = (middle) => rounded(corner, middle);
   return {
-    skull: "M0 8C24 8 36 22 36 42",
+    skull: "M0,8C24,8 36,22 36,42",
     jaw: `M36 42C36 ${chin - 26} 20 ${chin} 0 ${chin}`,
     iris: `M${EYE[0] - 4} ${EYE[1]}a4 ${Math.min(4, eye.upper)} 0 1 1 8 0a4 ${Math.min(4, eye.lower)} 0 1 1 -8 0`,
     brow: through(brow.inner, brow.arch, brow.outer),

@@ -4,13 +4,17 @@ import { ask } from "./ask.js";
 import { button, fill, make, save } from "./dom.js";
 import { say } from "./strings.js";
 
+// Below this the server frames nothing either.
+const WORTH_TELLING = 0.02;
+
 const nameOf = (output) => say.emotionNames[output] ?? (say.units[output] ? `${output} ${say.units[output][0]}` : output);
 
 /**
  * Return controls that ask about a picture, and the answer below them.
- * `where` names the picture in words, `given` returns it as [file, name].
+ * `where` names the picture in words, `given` returns it as [file, name], `words` are those of
+ * what it is: a picture with faces, or a sound.
  */
-export function makeHeat(models, where, given) {
+export function makeHeat(models, where, given, words = say.heatLooks) {
   const about = models.about(models.choice().model);
   const list = make("select");
   fill(list, [
@@ -20,10 +24,10 @@ export function makeHeat(models, where, given) {
   const said = make("p", "said");
   said.setAttribute("role", "status");
   const answer = make("figure", "heat");
-  const show = button(say.heatShow, look, say.heatShowIn(where));
+  const show = button(say.heatShow, look, words.showIn(where));
   const label = make("label", "field", say.heatOutput, list);
   const element = make("details", "looks", "",
-    make("summary", "", say.heat), make("div", "tools", "", label, show), said, answer);
+    make("summary", "", words.title), make("div", "tools", "", label, show), said, answer);
   let asked = 0;
 
   async function look() {
@@ -48,11 +52,14 @@ export function makeHeat(models, where, given) {
     if (!faces.length) return;
     const picture = make("img");
     picture.src = URL.createObjectURL(content);
-    picture.alt = say.heatOf(where);
+    picture.alt = words.of(where);
     picture.addEventListener("load", () => URL.revokeObjectURL(picture.src));
-    const lines = faces.map(({ face_id, output, whole, least }) =>
-      make("p", "", say.heatFace(face_id, nameOf(output), whole, least)));
-    const keep = button(say.heatSave, () => save(`${called.replace(/\.[^.]*$/, "")}_heat.png`, content), say.heatSaveNamed(where));
+    const lines = faces.map((one) => {
+      const [whole, least] = [one.whole, one.least].map((value) => value.toFixed(2));
+      const fell = one.whole - one.least < WORTH_TELLING ? say.heatNowhere(WORTH_TELLING) : say.heatFell(least);
+      return make("p", "", `${words.part(one)}: ${nameOf(one.output)} ${whole}; ${fell}`);
+    });
+    const keep = button(say.heatSave, () => save(`${called.replace(/\.[^.]*$/, "")}_heat.png`, content), words.saveNamed(where));
     answer.replaceChildren(picture, make("figcaption", "", "", ...lines, keep));
   }
 

@@ -71,21 +71,29 @@ export const say = {
   noAnswer: "no answer from the server",
   toClipboard: "pasted.png",
 
-  heat: "Where the network looks",
   heatOutput: "Output",
   heatHighest: "highest emotion",
   heatHighestUnit: "highest unit",
   heatShow: "Show",
-  heatShowIn: (name) => `Show where the network looks in ${name}`,
   pausedFrame: "the paused frame",
   heatReading: "Covering one place after the other …",
-  heatOf: (name) => `The faces of ${name}, what the network goes by in orange`,
-  heatFace: (id, output, whole, least) =>
-    whole - least < 0.02
-      ? `Face ${id} from the left: ${output} ${whole.toFixed(2)}; no one place lowers it by 0.02 or more`
-      : `Face ${id} from the left: ${output} ${whole.toFixed(2)}; ${least.toFixed(2)} with the framed square covered`,
+  heatFell: (least) => `${least} with the framed square covered`,
+  heatNowhere: (least) => `no one place lowers it by ${least} or more`,
   heatSave: "Save this PNG",
-  heatSaveNamed: (name) => `Save where the network looks in ${name} as PNG`,
+  heatLooks: {
+    title: "Where the network looks",
+    showIn: (name) => `Show where the network looks in ${name}`,
+    of: (name) => `The faces of ${name}, what the network goes by in orange`,
+    part: ({ face_id }) => `Face ${face_id} from the left`,
+    saveNamed: (name) => `Save where the network looks in ${name} as PNG`,
+  },
+  heatListens: {
+    title: "Where the network listens",
+    showIn: (name) => `Show where the network listens in ${name}`,
+    of: (name) => `The spectrogram of ${name}, what the network goes by in orange`,
+    part: ({ window: [begin, end] }) => `From ${begin.toFixed(1)} s to ${end.toFixed(1)} s, by the sound alone`,
+    saveNamed: (name) => `Save where the network listens in ${name} as PNG`,
+  },
 
   chooseClip: "Choose a clip",
   clipIdle: "Choose a short video with sound.",
