@@ -44,6 +44,7 @@ from emojax.tables.calibrated import calibration_table
 from emojax.tables.clip_tables import VOTES, clip_table, rater_table
 from emojax.tables.clips import CrossValidated, has_faces, read_cross_validation, study_clips
 from emojax.tables.costs import cost_table, shapes_of
+from emojax.tables.explained import contributions_table
 from emojax.tables.page import draw_clips, draw_study, write_tables
 from emojax.tables.pairs import clip_pairs, pairs_table, picture_pairs
 from emojax.tables.pictures import emotion_table, perceptron_table, unit_table
@@ -317,6 +318,8 @@ def _all_tables(
         elif number == "6.7":
             names = [f"{name} AU first" for name in published.NETWORKS]
             tables.append(perceptron_table(studies, of(*names)))
+            if explained := contributions_table(studies, of(*names)):
+                tables.append(explained)
         elif number == "6.8":
             seeing = [one for one in tested if one.inputs != "sound"]
             tables.append(clip_table(seeing, [whole]))

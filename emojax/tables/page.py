@@ -13,6 +13,7 @@ from emojax.significance import accuracy, estimate
 from emojax.tables import drawings, published
 from emojax.tables.calibrated import confidences
 from emojax.tables.clips import CrossValidated
+from emojax.tables.explained import draw_explained
 from emojax.tables.outcome import Outcome
 from emojax.tables.pictures import unit_rows
 from emojax.tables.table import WRITERS, Table, to_html
@@ -103,6 +104,8 @@ def draw_study(study: PictureStudy) -> list[Drawing]:
                 "The diagonal is chance.",
                 drawings.draw_roc(outcomes),
             )
+    for name, title, caption, content in draw_explained(study):
+        add(name, title, caption, content)
     known = {
         network: confidences(study.runs[network, "E1"][0]) for network in _first_seed(study, "E1")
     }
