@@ -143,6 +143,11 @@ def average_recall(counts: Float[np.ndarray, "*sums classes classes"]) -> np.nda
     return emotion_figures(counts)["unweighted_average_recall"]
 
 
+def emotion_f1(counts: Float[np.ndarray, "*sums classes classes"]) -> np.ndarray:
+    """Return the mean F1 of the emotions that occur or are answered."""
+    return emotion_figures(counts)["macro_f1"]
+
+
 def unit_accuracies(counts: Float[np.ndarray, "*sums units 2 2"]) -> np.ndarray:
     """Return the share of right answers of each action unit, NaN where it has no label."""
     return accuracy(counts)

@@ -18,6 +18,7 @@ from emojax.significance import accuracy, average_recall, estimate
 from emojax.tables import published
 from emojax.tables.clip_tables import VOTES, count_votes
 from emojax.tables.clips import CrossValidated
+from emojax.tables.outcome import stack_counts
 from emojax.tables.pictures import chance, figure_row
 from emojax.tables.table import Column, Table
 
@@ -43,8 +44,8 @@ def _count_parameters(tested: CrossValidated) -> int:
 
 
 def _network_row(tested: CrossValidated, data: str) -> dict[str, Any]:
-    figures = figure_row(tested.answers, "emotion", average_recall)
-    right = figure_row(tested.answers, "emotion", accuracy)
+    counts = stack_counts(tested.answers, "emotion")
+    figures, right = figure_row(counts, average_recall), figure_row(counts, accuracy)
     people = figures["people"]
     known = published.VOICE_RECALL.get(data)
     row = {
