@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import struct
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from emojax.runtime.looking import Looking, look
 from emojax.runtime.process import rows_of
 from emojax.runtime.sources import Frame
 from emojax.runtime.tables import csv_cells
+from emojax.serve.service import FILES_AT_ONCE
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +182,33 @@ def test_a_full_house_that_leaves_at_once_leaves_nothing_behind(server: Serving,
         with server.stream() as stream:
             stream.send(frame_message(0, 0.0, jpegs[0]))
             assert next_message(stream, "result")["dropped"] == 0
+
+
+def test_heat_leaves_streams_their_turns(server: Serving) -> None:
+    """As many pictures as are worked on at once are looked into, and nobody waits for their end."""
+    crowd = cv2.imencode(".png", list(draw_people(3, 8))[4])[1].tobytes()
+    took_s: list[float] = []
+
+    def look() -> None:
+        began_s = time.monotonic()
+        answer = server.predict(crowd, form="heat")
+        assert len(json.loads(answer.headers["emojax-heat"])) == 3
+        took_s.append(time.monotonic() - began_s)
+
+    wall = cv2.imencode(".jpg", np.full((120, 160), 90, np.uint8))[1].tobytes()
+    lookers = [threading.Thread(target=look) for _ in range(FILES_AT_ONCE)]
+    with server.stream() as stream:
+        next_message(stream, "model")
+        for looker in lookers:
+            looker.start()
+        answered_s, number = [time.monotonic()], 0
+        while any(looker.is_alive() for looker in lookers):
+            stream.send(frame_message(number, number / 10, wall))
+            next_message(stream, "result")
+            answered_s.append(time.monotonic())
+            number += 1
+    assert len(took_s) == FILES_AT_ONCE
+    assert np.diff(answered_s).max() < min(took_s) / 6
 
 
 def test_clients_get_equal_shares(server: Serving, jpegs) -> None:
