@@ -54,6 +54,9 @@ ONE_SET = (
 )
 
 
+_ABSENT = ({"network": "all", "home": "a second data set: absent, see below"},)
+
+
 @dataclasses.dataclass(frozen=True)
 class Home:
     """A data set, and the networks that were trained on it."""
@@ -260,7 +263,7 @@ def cross_rows(crossed: Crossed) -> list[dict[str, Any]]:
             "value": value.value,
             "interval": value.interval,
             "at_home": estimate(at_home, figure).value,
-            "chance": float(figure(constant_counts(counts[0].sum(axis=0), kind))),
+            "chance": float(figure(constant_counts(counts[0].sum(axis=0), kind)[None])[0]),
             "names": len(answers[0].emotions if kind == "emotion" else answers[0].units),
             "people": value.people,
             "examples": value.examples,
@@ -310,7 +313,7 @@ def cross_table(crossed: Sequence[Crossed], notes: Sequence[str], commands: Sequ
             Column("examples", "examples", "count"),
             Column("seeds", "seeds", "count"),
         ),
-        rows=tuple(row for one in crossed for row in cross_rows(one)),
+        rows=tuple(row for one in crossed for row in cross_rows(one)) or _ABSENT,
         notes=(
             *notes,
             "Over the emotions and action units that both sets have labels for: pictures of other "
