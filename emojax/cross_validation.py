@@ -32,7 +32,7 @@ from emojax.data.shards import FaceArrays, dataset_info, load_whole
 from emojax.data.splits import Fold, leave_one_subject_out
 from emojax.errors import UserError
 from emojax.evaluate import Predictions, score
-from emojax.experiment import build_network, drop_nan, load_network, start_variables
+from emojax.experiment import build_network, drop_nan, load_network, sides_of, start_variables
 from emojax.files import write_json
 from emojax.finite import name_examples
 from emojax.lanes import Training
@@ -117,6 +117,7 @@ def train_folds(
         stack_size=stack_size,
         what="folds",
         trained=trained,
+        modalities=sides_of(config, spec),
     )
     _fold_table(whole, spec, rows).to_csv(folder / "folds.csv", index=False)
 
@@ -225,6 +226,21 @@ def fold_order(
     return np.resize(order, (steps, batch_size)).astype(np.int32)
 
 
+def everybodys(tested: np.ndarray, answers: Sequence[Predictions]) -> Predictions:
+    """Return the folds' answers in the data set's order: a person's were all given in one fold.
+
+    Args:
+        tested: the examples, fold after fold.
+        answers: of each fold.
+    """
+    order = np.argsort(tested, kind="stable")
+    return Predictions(
+        np.concatenate([answer.action_units for answer in answers])[order],
+        np.concatenate([answer.emotions for answer in answers])[order],
+        statistics.fmean(answer.loss for answer in answers),
+    )
+
+
 def _put_together(
     config: TrainConfig,
     spec: InputSpec,
@@ -234,15 +250,18 @@ def _put_together(
 ) -> dict[str, Any]:
     """Return the figures over everybody; each person's scores are those of their own fold."""
     tested = np.concatenate([row.tested for row in rows])
-    answers = [row.answers for row in rows]
-    # Back into the data set's order: a person's examples were scored in one fold.
-    order = np.argsort(tested, kind="stable")
-    everybody = Predictions(
-        np.concatenate([answer.action_units for answer in answers])[order],
-        np.concatenate([answer.emotions for answer in answers])[order],
-        statistics.fmean(answer.loss for answer in answers),
-    )
     seconds = [row.seconds for row in rows]
+    mine = select(whole, _mask(whole, tested))
+    figures = score(mine, everybodys(tested, [row.answers for row in rows]), spec)
+    # A run of before they were asked for has no answers to one side alone.
+    sides = [side for side in sides_of(config, spec) if all(side in row.alone for row in rows)]
+    if sides:
+        figures["modalities"] = {
+            side: score(mine, everybodys(tested, [row.alone[side] for row in rows]), spec)[
+                "overall"
+            ]
+            for side in sides
+        }
     return {
         "model": config.model,
         "config": config.to_dict(),
@@ -252,7 +271,7 @@ def _put_together(
         "compilations": [row.compilations for row in rows],
         "cost_over_median": sum(seconds) / (len(seconds) * statistics.median(seconds)),
         "stacking": dataclasses.asdict(stacking) if stacking else None,
-        "test": score(select(whole, _mask(whole, tested)), everybody, spec),
+        "test": figures,
     }
 
 

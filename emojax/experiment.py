@@ -492,16 +492,19 @@ def finish_run(
     return results
 
 
+def sides_of(config: TrainConfig, spec: InputSpec) -> tuple[Modality, ...]:
+    """Return the sides of a clip that a network can be asked of alone; none where it has one."""
+    return ("video", "sound") if spec.sound is not None and config.video_features != 0 else ()
+
+
 def score_modalities(
     arrays: FaceArrays, predict: Predictor, variables: Any, config: TrainConfig, spec: InputSpec
 ) -> dict[str, Any]:
     """Return all figures of a split; of a network with two branches also those of either alone."""
     figures = score(arrays, predict(variables, arrays), spec)
-    if spec.sound is not None and config.video_features != 0:
-        alone: tuple[Modality, ...] = ("video", "sound")
+    if sides := sides_of(config, spec):
         figures["modalities"] = {
-            modality: score(arrays, predict(variables, arrays, modality), spec)["overall"]
-            for modality in alone
+            side: score(arrays, predict(variables, arrays, side), spec)["overall"] for side in sides
         }
     return figures
 

@@ -20,7 +20,7 @@ from jax.sharding import Mesh, PartitionSpec
 from emojax.compiler import compiler_options
 from emojax.config import TrainConfig
 from emojax.data.resident import Resident, middle_frames, take_batch
-from emojax.evaluate import Predictions, make_answer, to_predictions
+from emojax.evaluate import Modality, Predictions, make_answer, to_predictions
 from emojax.experiment import variables_of
 from emojax.models import looks_at
 from emojax.sharding import DATA_AXIS, make_mesh, replicated, split_batch
@@ -77,7 +77,8 @@ class Lanes:
     epoch: Callable[..., tuple[TrainState, Metrics]]
     """All updates of `order`, from an epoch's first; same arguments. Donates the state."""
     answer: Callable[..., Any]
-    """`(state, resident, index)` to the answers of `evaluate.make_answer`."""
+    """`(state, resident, index, given)` to the answers of `evaluate.make_answer`; `given`, 1 or
+    0 each: whether frames and sound are looked at."""
 
     @property
     def count(self) -> int:
@@ -126,7 +127,11 @@ class Lanes:
             yield state, metrics["loss"], 1
 
     def predict(
-        self, state: TrainState, resident: Resident, examples: Sequence[np.ndarray]
+        self,
+        state: TrainState,
+        resident: Resident,
+        examples: Sequence[np.ndarray],
+        modality: Modality = "both",
     ) -> list[Predictions]:
         """Return each lane's answers.
 
@@ -134,14 +139,16 @@ class Lanes:
             state: after training.
             resident: all examples, on every device.
             examples: which of them each lane answers.
+            modality: what of a clip is given.
         """
+        given = np.array([modality != "sound", modality != "video"], np.float32)
         parts = []
         for first in range(0, max(map(len, examples)), self.predicted):
             places = np.arange(first, first + self.predicted)
             # A lane that has fewer repeats its last; what is surplus is cut off below.
             chosen = [mine[np.minimum(places, len(mine) - 1)] for mine in examples]
             index = self.place(np.stack(chosen).astype(np.int32))
-            parts.append(self.answer(state, resident, index))
+            parts.append(self.answer(state, resident, index, given))
         whole = [np.concatenate([np.asarray(part[k]) for part in parts], axis=1) for k in range(3)]
         scores, loss, weight = whole
         return [
@@ -198,9 +205,11 @@ def make_lanes(
             lambda carried, index: train_step(carried, resident, index, key, rate), state, order
         )
 
-    def answer(state: TrainState, resident: Resident, index: jax.Array) -> Any:
+    def answer(state: TrainState, resident: Resident, index: jax.Array, given: jax.Array) -> Any:
         frames = middle_frames(resident.num_frames[index], spec.frames)
-        return answer_batch(variables_of(state), take_batch(resident, index, frames, spec))
+        batch = take_batch(resident, index, frames, spec)
+        seen, heard = batch.has_frames * given[0], batch.has_sound * given[1]
+        return answer_batch(variables_of(state), batch._replace(has_frames=seen, has_sound=heard))
 
     compiled = functools.partial(
         jax.jit, out_shardings=split_batch(mesh), compiler_options=compiler_options()
@@ -219,7 +228,7 @@ def make_lanes(
         start=lambda seeds: begin(seeds, taken),
         step=compiled(_on_lanes(one_step, update, mesh, width), donate_argnums=0),
         epoch=compiled(_on_lanes(whole_epoch, update, mesh, width), donate_argnums=0),
-        answer=compiled(_on_lanes(answer, (True, False, True), mesh, width)),
+        answer=compiled(_on_lanes(answer, (True, False, True, False), mesh, width)),
     )
 
 

@@ -26,7 +26,7 @@ from emojax.config import TrainConfig
 from emojax.data.resident import Resident, select
 from emojax.data.shards import FaceArrays
 from emojax.errors import UserError
-from emojax.evaluate import Predictions, score
+from emojax.evaluate import Modality, Predictions, score
 from emojax.lanes import Lanes, Training, make_lanes
 from emojax.spec import InputSpec
 from emojax.stacking import Stacked, Stacking, settle_stacking
@@ -53,6 +53,8 @@ class Finished:
     """Its share of the time that it took together with those that it ran beside."""
     compilations: int
     """Programs that were compiled in that time."""
+    alone: Mapping[str, Predictions] = dataclasses.field(default_factory=dict)
+    """To the same examples, given one side of them; of a network that was asked for them."""
 
 
 class Compilations:
@@ -86,6 +88,7 @@ def train_all(
     stack_size: int = 8,
     what: str = "runs",
     trained: Mapping[str, Any] | None = None,
+    modalities: Sequence[Modality] = (),
 ) -> tuple[list[Finished], Stacking | None]:
     """Return all trainings, having done those that have no file yet, and how they were stacked.
 
@@ -101,6 +104,7 @@ def train_all(
         stack_size: how many at most.
         what: they are called, on the progress bar.
         trained: variables that all of them start from, by collection and top name; None: fresh.
+        modalities: sides of which each network, trained on both, is also asked alone.
 
     Raises:
         UserError: a file in the folder is of another training, or there are several processes.
@@ -136,9 +140,8 @@ def train_all(
                 left, make, resident, _stacking_file(folder), stacked, stack_size
             )
             print(f"{len(left)} {what} to train, {stacking.why}", flush=True)
-            _train_left(
-                left, config, make(stacking.width), resident, paths, stopping, compiled, what
-            )
+            lanes = make(stacking.width)
+            _train_left(left, config, lanes, resident, paths, stopping, compiled, what, modalities)
     finished = [load_training(paths[training.name], training) for training in trainings]
     return [row for row in finished if row is not None], stacking
 
@@ -152,6 +155,7 @@ def _train_left(
     stopping: Sequence[int],
     compiled: Compilations,
     what: str,
+    modalities: Sequence[Modality],
 ) -> None:
     steps = config.epochs * lanes.steps_per_epoch
     with tqdm(
@@ -172,9 +176,11 @@ def _train_left(
             state, losses = _train_group(lanes, resident, group, config, stopping, on_steps)
             filled = [group[min(lane, len(group) - 1)].tested for lane in range(lanes.count)]
             answers = lanes.predict(state, resident, filled)
+            alone = {name: lanes.predict(state, resident, filled, name) for name in modalities}
             # What a group leaves for the next one to wait for (files) counts there.
             now, done = time.monotonic(), compiled.count
-            for training, mine, answer in zip(group, losses, answers, strict=False):
+            for lane, (training, mine) in enumerate(zip(group, losses, strict=False)):
+                answer = answers[lane]
                 bad = np.flatnonzero(~np.isfinite(mine))
                 finished = Finished(
                     about=training.about,
@@ -186,6 +192,7 @@ def _train_left(
                     else _diverged_in_the_end(answer, steps),
                     seconds=(now - marked) / len(group),
                     compilations=done - before,
+                    alone={name: each[lane] for name, each in alone.items()},
                 )
                 save_training(paths[training.name], finished)
             marked, before = now, done
@@ -236,6 +243,11 @@ def _train_group(
 def save_training(path: Path, finished: Finished) -> None:
     """Write a training that is done; the file is there whole or not at all."""
     fields = ("about", "diverged_at", "seconds", "compilations")
+    alone = {
+        f"{name}/{part}": value
+        for name, answers in finished.alone.items()
+        for part, value in answers._asdict().items()
+    }
     aside = path.with_suffix(".part")
     with aside.open("wb") as file:
         np.savez(
@@ -246,6 +258,7 @@ def save_training(path: Path, finished: Finished) -> None:
             emotions=finished.answers.emotions,
             loss=np.float64(finished.answers.loss),
             training_loss=np.float64(finished.loss),
+            **alone,
         )
         file.flush()
         os.fsync(file.fileno())
@@ -264,11 +277,23 @@ def load_training(path: Path, training: Training) -> Finished | None:
         fields = json.loads(str(kept["about"]))
         answers = Predictions(kept["action_units"], kept["emotions"], float(kept["loss"]))
         loss, tested = float(kept["training_loss"]), kept["tested"]
+        alone = read_alone(kept)
     if fields["about"] != training.about or not np.array_equal(tested, training.tested):
         raise UserError(
             f"{path}: is the training {fields['about']}, wanted {training.about}: remove it"
         )
-    return Finished(**fields, tested=tested, answers=answers, loss=loss)
+    return Finished(**fields, tested=tested, answers=answers, loss=loss, alone=alone)
+
+
+def read_alone(kept: Mapping[str, np.ndarray]) -> dict[str, Predictions]:
+    """Return the answers to one side alone, out of the arrays of a training's file."""
+    return {
+        side: Predictions(
+            kept[f"{side}/action_units"], kept[f"{side}/emotions"], float(kept[f"{side}/loss"])
+        )
+        for side in ("video", "sound")
+        if f"{side}/loss" in kept
+    }
 
 
 def row_figures(whole: FaceArrays, examples: np.ndarray, row: Finished, spec: InputSpec) -> Any:

@@ -2,15 +2,19 @@
 
 Tables 6.1 to 6.6 are three networks on pictures (emotions and action units, experiments E1 and
 E2), 6.7 reads action units first, 6.8 is clips with and without sound, 6.9 what people make of
-CREMA-D, `times` what networks cost. Without --data, people are drawn: the figures then say
-nothing about real faces, and every table says so. A run that is done is kept: the same command
-goes on where it was stopped, and gives the same figures.
+CREMA-D. Beyond the thesis: `cross` tests the networks of one data set on another, `modalities`
+masks sound and video of one network and fuses two, `voices` holds networks that only listen
+against people who only listened, `times` is what networks cost. Without --data, people are drawn:
+the figures then say nothing about real faces, and every table says so. A run that is done is kept:
+the same command goes on where it was stopped, and gives the same figures.
 
 Examples:
   python experiments/tables.py all --small
   python experiments/tables.py 6.1 6.2 --data data/fer2013 --epochs 20
   python experiments/tables.py 6.8 --data data/crema_d data/crema_d-thesis --folds 5
-  python experiments/tables.py 6.9 --data CREMA-D
+  python experiments/tables.py modalities --data data/crema_d --folds 5
+  python experiments/tables.py cross --data data/fer2013 data/ck_plus
+  python experiments/tables.py voices 6.9 --data CREMA-D --cross-validated runs/crema_d_voices/folds
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from typing import Annotated
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tyro
-from presets import PRESETS
+from presets import PRESETS, VOICES
 
 from emojax.audio import PRESETS as SPECTROGRAMS
 from emojax.cli import run_guarded
@@ -42,12 +46,21 @@ from emojax.spec import InputSpec
 from emojax.tables import published
 from emojax.tables.calibrated import calibration_table
 from emojax.tables.clip_tables import VOTES, clip_table, rater_table
-from emojax.tables.clips import CrossValidated, study_clips
+from emojax.tables.clips import (
+    CrossValidated,
+    has_faces,
+    read_cross_validation,
+    same_clips,
+    study_clips,
+)
 from emojax.tables.costs import cost_table, shapes_of
+from emojax.tables.cross import ONE_SET, Crossed, Home, cross, cross_table
 from emojax.tables.explained import contributions_table
-from emojax.tables.page import draw_clips, draw_study, write_tables
+from emojax.tables.modalities import NETWORKS as MODALITY_NETWORKS
+from emojax.tables.modalities import Ablation, ablate, modality_pairs, modality_table
+from emojax.tables.page import draw_clips, draw_modalities, draw_study, write_tables
 from emojax.tables.pairs import clip_pairs, pairs_table, picture_pairs
-from emojax.tables.pictures import emotion_table, perceptron_table, unit_table
+from emojax.tables.pictures import SYNTHETIC, emotion_table, perceptron_table, unit_table
 from emojax.tables.table import Table
 from emojax.tables.trained import (
     PictureStudy,
@@ -55,11 +68,15 @@ from emojax.tables.trained import (
     protocol_config,
     study_pictures,
     train_command,
+    train_each,
 )
+from emojax.tables.voices import voice_table
 from emojax.train import StopTraining, sigterm_interrupts
 
-ON_PICTURES = (*published.EMOTION_TABLES, *published.UNIT_TABLES, "6.7", "times")
-NAMES = (*sorted({*ON_PICTURES, "6.8", "6.9"} - {"times"}), "times")
+ON_PICTURES = (*published.EMOTION_TABLES, *published.UNIT_TABLES, "6.7", "cross", "times")
+ON_CLIPS = ("6.8", "modalities")
+BEYOND = ("cross", "modalities", "voices", "times")
+NAMES = (*sorted({*ON_PICTURES, *ON_CLIPS, "6.9"} - {*BEYOND}), *BEYOND)
 
 # What --small draws and trains: every part runs, and the figures are poor.
 SMALL_PICTURES = SetSize(train=16, validation=6, test=16, pictures=4)
@@ -67,6 +84,10 @@ SMALL_CLIPS = SetSize(
     train=9, validation=1, test=2, pictures=0, clips=6, frames_per_second=12,
     clip_emotions="crema6",
 )  # fmt: skip
+# Other people, in the studio alone: where a network of one drawn set is taken to another.
+STUDIO = SetSize(domains=("S1",))
+SMALL_STUDIO = SetSize(train=16, validation=6, test=16, pictures=6, domains=("S1",))
+STUDIO_NETWORKS = ("resnet18",)
 SMALL_BLOCKS = {
     "resnet18": (1, 1, 1, 1),
     "inception_v4": (1, 1, 1),
@@ -81,10 +102,13 @@ class TablesOptions:
     """Which tables, of what data, and how much is trained for them."""
 
     tables: Annotated[tuple[str, ...], tyro.conf.Positional] = ("all",)
-    """6.1 to 6.9, times, or all."""
+    """6.1 to 6.9, cross, modalities, voices, times, or all."""
     data: tuple[str, ...] = ()
     """Folders of shards, of pictures or of clips, manifests, and CREMA-D's own folder for its
     votes; what is not given is drawn."""
+    cross_validated: tuple[Path, ...] = ()
+    """Runs that experiments/folds.py or a recipe has finished, on clips or voices: they get their
+    rows as they are."""
     out: Path = Path("runs/tables")
     """Folder for runs, tables and the page."""
     small: bool = False
@@ -94,7 +118,7 @@ class TablesOptions:
     epochs: int | None = None
     """Of every training; unset: each network's own."""
     folds: int | None = None
-    """Of table 6.8, by person; unset: one person is left out at a time."""
+    """Of clips and voices, by person; unset: one person is left out at a time."""
     networks: tuple[str, ...] = published.NETWORKS
     """Fewer of them, where time is short."""
     workers: int = os.cpu_count() or 1
@@ -107,7 +131,12 @@ class Given:
 
     pictures: tuple[Path, ...]
     clips: tuple[Path, ...]
+    """With faces, whether or not they have sound."""
+    voices: tuple[Path, ...]
+    """Sound alone."""
     votes: Path | None
+    studio: Path | None
+    """Drawn for `cross` alone, where no pictures were given."""
 
 
 def wanted_tables(names: Sequence[str]) -> tuple[str, ...]:
@@ -127,6 +156,12 @@ def _draw_pictures(options: TablesOptions) -> Path:
         return find_dataset("synthetic", workers=options.workers)
     build = BuildOptions(workers=options.workers, size=SMALL_PICTURES)
     return build_dataset("synthetic", out=Path("data/synthetic-tables"), options=build)
+
+
+def _draw_studio(options: TablesOptions) -> Path:
+    size, name = (SMALL_STUDIO, "synthetic-tables") if options.small else (STUDIO, "synthetic")
+    build = BuildOptions(workers=options.workers, size=size, seed=1)
+    return build_dataset("synthetic", out=Path("data") / f"{name}-studio", options=build)
 
 
 def _draw_clips(options: TablesOptions, sound: str) -> Path:
@@ -149,33 +184,38 @@ def find_given(options: TablesOptions, wanted: Sequence[str]) -> Given:
     Raises:
         UserError: one of them is none that is known.
     """
-    pictures, clips, votes = [], [], None
+    pictures, clips, voices, votes = [], [], [], None
     for name in options.data:
         path = Path(name)
         if (path / VOTES).is_file() or path.name == VOTES.name:
             votes = path
             continue
         found = find_dataset(name, workers=options.workers, sound=SPECTROGRAMS["log_mel"])
-        (pictures if dataset_info(found).max_frames == 1 else clips).append(found)
+        if not has_faces(found):
+            voices.append(found)
+        else:
+            (pictures if dataset_info(found).max_frames == 1 else clips).append(found)
+    studio = None
     if not pictures and set(wanted) & set(ON_PICTURES):
         pictures = [_draw_pictures(options)]
-    if not clips and "6.8" in wanted:
-        clips = [_draw_clips(options, sound) for sound in ("log_mel", "thesis")]
-    return Given(tuple(pictures), tuple(clips), votes)
+        studio = _draw_studio(options) if "cross" in wanted else None
+    if not clips and set(wanted) & set(ON_CLIPS):
+        sounds = ("log_mel", "thesis") if "6.8" in wanted else ("log_mel",)
+        clips = [_draw_clips(options, sound) for sound in sounds]
+    return Given(tuple(pictures), tuple(clips), tuple(voices), votes, studio)
 
 
 def settings(options: TablesOptions) -> dict[str, TrainConfig]:
-    """Return each network's settings."""
-    found = {}
-    for network in (*published.NETWORKS, "ar5"):
-        config = PRESETS[network]
+    """Return each network's settings; `voices` is ar5 without eyes."""
+    found = {name: PRESETS[name] for name in (*published.NETWORKS, "ar5")} | {"voices": VOICES}
+    for network, config in found.items():
         if options.small:
             config = dataclasses.replace(
                 config,
-                epochs=SMALL_CLIP_EPOCHS if network == "ar5" else SMALL_EPOCHS,
+                epochs=SMALL_EPOCHS if network in published.NETWORKS else SMALL_CLIP_EPOCHS,
                 batch_size=16,
                 blocks=SMALL_BLOCKS.get(network, ()),
-                perceptron_epochs=20,
+                perceptron_epochs=8,
                 validate_every=2,
             )
         if options.epochs is not None:
@@ -191,7 +231,7 @@ def _protocols(wanted: Sequence[str], data: Path) -> list[tuple[str, str]]:
         for number, network in tables.items():
             if number in wanted:
                 pairs += [(network, "E1")] + [(network, "E2")] * has_neutral(data)
-    if "times" in wanted:
+    if {"cross", "times"} & {*wanted}:
         pairs += [(network, "E1") for network in published.NETWORKS]
     if "6.7" in wanted and dataset_info(data).input_spec.action_units:
         pairs += [(network, "AU first") for network in published.NETWORKS]
@@ -207,6 +247,72 @@ def _picture_commands(study: PictureStudy, presets: dict[str, TrainConfig]) -> d
             command = train_command(config, PRESETS[config.model], study.data)
             found.setdefault(f"{network} {protocol}", []).append(command)
     return found
+
+
+def _can_train(data: Path) -> bool:
+    examples = dataset_info(data).num_examples
+    return bool(examples["train"] and examples["validation"])
+
+
+def _study_all_clips(
+    wanted: Sequence[str], given: Given, options: TablesOptions, presets: dict[str, TrainConfig]
+) -> tuple[list[CrossValidated], list[Ablation]]:
+    """Return what 6.8 and `voices` show, and what `modalities` shows."""
+    tested = [read_cross_validation(folder) for folder in options.cross_validated]
+    ablations: list[Ablation] = []
+    folds = options.folds or (SMALL_FOLDS if options.small else None)
+    for builds in same_clips(given.clips) if {*ON_CLIPS} & {*wanted} else ():
+        for number, data in enumerate(builds if "6.8" in wanted else builds[:1]):
+            # The network that does not listen needs one of several builds of the same clips.
+            inputs = ["both"] if number else ["video", "both"]
+            if number == 0 and "modalities" in wanted:
+                inputs = list(MODALITY_NETWORKS)
+            done = study_clips(
+                data, options.out / "runs", presets["ar5"], inputs, options.seeds, folds
+            )
+            if "6.8" in wanted:
+                tested += [one for one in done if one.inputs in ("video", "both")]
+            if number == 0 and "modalities" in wanted:
+                ablations.append(ablate(done))
+    for data in given.voices if "voices" in wanted else ():
+        tested += study_clips(
+            data, options.out / "runs", presets["voices"], ["sound"], options.seeds, folds
+        )
+    return tested, ablations
+
+
+def _cross_all(
+    studies: Sequence[PictureStudy],
+    given: Given,
+    options: TablesOptions,
+    presets: dict[str, TrainConfig],
+) -> tuple[list[Crossed], list[str]]:
+    """Return what `cross` shows, and what has to be said of it."""
+    runs, seeds = options.out / "runs", options.seeds
+
+    def train(data: Path, networks: Sequence[str]) -> Home:
+        wanted = [(network, "E1") for network in networks] if _can_train(data) else []
+        done = train_each(data, runs, presets, wanted, seeds)
+        return Home(data, {network: found for (network, _), found in done.items()})
+
+    pictures = [train(data, options.networks) for data in given.pictures]
+    if given.studio:
+        chosen = [name for name in STUDIO_NETWORKS if name in options.networks]
+        pictures.append(train(given.studio, chosen))
+    builds = same_clips(given.clips)
+    clips = [train(data, ["ar5"]) for data, *_ in builds] if len(builds) > 1 else []
+    crossed, notes = [], []
+    for homes in (pictures, clips):
+        found, said = cross(homes)
+        crossed, notes = crossed + found, notes + said
+    if any(study.synthetic for study in studies):
+        notes.insert(0, SYNTHETIC)
+    if given.studio:
+        notes.append(
+            f"{given.studio.name}: other drawn people, in the studio (S1) alone; there "
+            f"{', '.join(STUDIO_NETWORKS)} was trained too."
+        )
+    return crossed, notes if crossed or notes else [ONE_SET]
 
 
 def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
@@ -225,6 +331,7 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
     given = find_given(options, wanted)
     runs = options.out / "runs"
     whole = f"python experiments/tables.py {shlex.join(arguments)}".strip()
+    # Who has nobody to train on is tested on alone, by the networks of another set.
     studies = [
         study_pictures(
             data,
@@ -234,16 +341,15 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
             options.seeds,
         )
         for data in given.pictures
+        if _can_train(data) or "cross" not in wanted
     ]
-    tested: list[CrossValidated] = []
-    for data in given.clips if "6.8" in wanted else ():
-        # The network that does not listen needs one of several builds of the same clips.
-        inputs = ["both"] if any(one.inputs == "video" for one in tested) else ["video", "both"]
-        folds = options.folds or (SMALL_FOLDS if options.small else None)
-        tested += study_clips(data, runs, presets["ar5"], inputs, options.seeds, folds)
-    tables = _all_tables(wanted, studies, tested, given, options, presets, whole)
+    tested, ablations = _study_all_clips(wanted, given, options, presets)
+    crossed = _cross_all(studies, given, options, presets) if "cross" in wanted else ([], [])
+    tables = _all_tables(
+        wanted, studies, tested, ablations, crossed, given, options, presets, whole
+    )
     pictures = [picture for study in studies for picture in draw_study(study)]
-    pictures += draw_clips(tested)
+    pictures += [*draw_clips(tested), *map(draw_modalities, ablations)]
     where = provenance()
     packages = ", ".join(f"{name} {version}" for name, version in where["packages"].items())
     return write_tables(
@@ -251,7 +357,7 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
         "Tables of emotion and action-unit recognition",
         tables,
         pictures,
-        _notices(studies, tested, options),
+        _notices([*studies, *tested, *ablations], options),
         (
             whole,
             f"emojax {where['emojax']}, commit {where['commit'] or 'unknown'}, Python "
@@ -263,10 +369,10 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
 
 
 def _notices(
-    studies: Sequence[PictureStudy], tested: Sequence[CrossValidated], options: TablesOptions
+    shown: Sequence[PictureStudy | CrossValidated | Ablation], options: TablesOptions
 ) -> list[str]:
     notices = []
-    if any(one.synthetic for one in (*studies, *tested)):
+    if any(one.synthetic for one in shown):
         notices.append(
             "Synthetic people: the figures say how well drawings are read, nothing about real "
             "faces or voices."
@@ -283,6 +389,8 @@ def _all_tables(
     wanted: Sequence[str],
     studies: Sequence[PictureStudy],
     tested: Sequence[CrossValidated],
+    ablations: Sequence[Ablation],
+    crossed: tuple[list[Crossed], list[str]],
     given: Given,
     options: TablesOptions,
     presets: dict[str, TrainConfig],
@@ -296,7 +404,8 @@ def _all_tables(
     def of(*names: str) -> list[str]:
         return [whole, *(word for name in names for word in commands.get(name, ()))]
 
-    pairs = [pair for study in studies for pair in picture_pairs(study)] + clip_pairs(tested)
+    pairs = [pair for study in studies for pair in picture_pairs(study)]
+    pairs += [*clip_pairs(tested), *modality_pairs(ablations)]
     tables = [pairs_table(pairs, [whole])] if pairs else []
     for number in wanted:
         network = (published.EMOTION_TABLES | published.UNIT_TABLES).get(number)
@@ -310,9 +419,17 @@ def _all_tables(
             if explained := contributions_table(studies, of(*names)):
                 tables.append(explained)
         elif number == "6.8":
-            tables.append(clip_table(tested, [whole]))
+            seeing = [one for one in tested if one.inputs != "sound"]
+            tables.append(clip_table(seeing, [whole]))
+        elif number == "voices":
+            listening = [one for one in tested if one.inputs == "sound"]
+            tables.append(voice_table(listening, given.votes, [whole]))
         elif number == "6.9":
             tables.append(rater_table(given.votes, [whole]))
+        elif number == "cross":
+            tables.append(cross_table(*crossed, of(*(f"{name} E1" for name in options.networks))))
+        elif number == "modalities":
+            tables.append(modality_table(ablations, [whole]))
         elif studies:
             spec = dataset_info(studies[0].data).input_spec
             deeper = shapes_of(PRESETS["resnet18"], DEEPER)

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from emojax.errors import UserError
 from emojax.models.convolution import max_pool
@@ -27,22 +27,18 @@ from emojax.models.normalisation import BatchNorm
 from emojax.models.resnet import BasicBlock
 
 SoundBranch = Literal["plain", "residual"]
-"""How the sound is looked at: `Branch`, or `ResidualBranch`."""
+"""How the sound is looked at: `PlainBranch`, or `ResidualBranch`."""
 
 
 class Branch(nn.Module):
-    """Stages of 3 x 3 convolutions, each ended by 2 x 2 max pooling; then a feature vector."""
+    """A side of a clip as a feature vector: what the ways of looking at one share."""
 
     widths: Sequence[int]
     """Channels of each stage."""
-    depth: int
-    """Convolutions in a stage."""
-    first_stride: int
-    """Of the first convolution, which is 5 x 5 where it has a stride."""
     num_features: int
     """Length of the feature vector."""
     activation: Activation
-    """After every normalisation and after the feature vector's layer."""
+    """After normalisations, and after the feature vector's layer."""
     norm_momentum: float
     """Share of the running statistics that a step keeps."""
     dtype: jnp.dtype
@@ -59,6 +55,40 @@ class Branch(nn.Module):
         """Return features; zeros, whatever x holds, where it is not given."""
         here = given > 0
         x = jnp.where(here[:, None, None, None], x, 0).astype(self.dtype)
+        # What is masked must not reach the others through the statistics either.
+        x = self.look(x, here, train)
+        x = nn.Dense(
+            self.num_features, dtype=self.dtype, kernel_init=he_normal, name="fully_connected"
+        )(x)
+        x = activate(x, self.activation, "fully_connected_prelu")
+        return jnp.where(here[:, None], x, 0)
+
+    def look(
+        self,
+        x: Float[Array, "batch height width channels"],
+        counts: Bool[Array, " batch"],
+        train: bool,
+    ) -> Float[Array, "batch seen"]:
+        """Return what is seen, before the feature vector's layer.
+
+        Args:
+            x: zeros where it is not given.
+            counts: examples that count in the batch's statistics.
+            train: statistics come from the batch.
+        """
+        raise NotImplementedError
+
+
+class PlainBranch(Branch):
+    """Stages of 3 x 3 convolutions, each ended by 2 x 2 max pooling."""
+
+    depth: int = 1
+    """Convolutions in a stage."""
+    first_stride: int = 1
+    """Of the first convolution, which is 5 x 5 where it has a stride."""
+
+    def look(self, x: Any, counts: Any, train: bool) -> Any:
+        """Return the last stage's pixels, side by side."""
         unit = conv_norm_unit(
             train=train,
             activation=self.activation,
@@ -66,8 +96,7 @@ class Branch(nn.Module):
             momentum=self.norm_momentum,
             epsilon=1e-5,
             dtype=self.dtype,
-            # What is masked must not reach the others through the statistics either.
-            mask=here,
+            mask=counts,
         )
         for stage, width in enumerate(self.widths, start=1):
             for number in range(1, self.depth + 1):
@@ -75,41 +104,18 @@ class Branch(nn.Module):
                 kernel, stride = ((5, 5), self.first_stride) if strided else ((3, 3), 1)
                 x = unit(width, kernel, stride, name=f"stage{stage}_conv{number}")(x)
             x = max_pool(x, (2, 2), (2, 2))
-        x = nn.Dense(
-            self.num_features, dtype=self.dtype, kernel_init=he_normal, name="fully_connected"
-        )(x.reshape(x.shape[0], -1))
-        x = activate(x, self.activation, "fully_connected_prelu")
-        return jnp.where(here[:, None], x, 0)
+        return x.reshape(x.shape[0], -1)
 
 
-class ResidualBranch(nn.Module):
+class ResidualBranch(Branch):
     """A stem of a quarter of the sides, residual blocks, and each channel's mean and maximum.
 
-    When in a sentence something is heard does not count, so that less can be learned by heart.
+    The widths are the stem's and each block's; all blocks but the first halve the sides. When in a
+    sentence something is heard does not count, so that less can be learned by heart.
     """
 
-    widths: Sequence[int]
-    """Channels of the stem and of each block; all blocks but the first halve the sides."""
-    num_features: int
-    """Length of the feature vector."""
-    activation: Activation
-    """After every normalisation but those before a sum, after sums and the feature vector."""
-    norm_momentum: float
-    """Share of the running statistics that a step keeps."""
-    dtype: jnp.dtype
-    """Compute type."""
-
-    @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "batch height width channels"],
-        given: Float[Array, " batch"],
-        *,
-        train: bool,
-    ) -> Float[Array, "batch features"]:
-        """Return features; zeros, whatever x holds, where it is not given."""
-        here = given > 0
-        x = jnp.where(here[:, None, None, None], x, 0).astype(self.dtype)
+    def look(self, x: Any, counts: Any, train: bool) -> Any:
+        """Return each channel's mean, then each one's maximum."""
         conv = functools.partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal)
         norm = functools.partial(
             BatchNorm,
@@ -117,7 +123,7 @@ class ResidualBranch(nn.Module):
             momentum=self.norm_momentum,
             epsilon=1e-5,
             dtype=self.dtype,
-            mask=here,
+            mask=counts,
         )
         x = conv(self.widths[0], (5, 5), (2, 2), padding=2, name="stem_conv")(x)
         x = activate(norm(name="stem_norm")(x), self.activation, "stem_prelu")
@@ -131,12 +137,7 @@ class ResidualBranch(nn.Module):
                 norm=norm,
                 name=f"block{number}",
             )(x)
-        x = jnp.concatenate([x.mean(axis=(1, 2)), x.max(axis=(1, 2))], axis=-1)
-        x = nn.Dense(
-            self.num_features, dtype=self.dtype, kernel_init=he_normal, name="fully_connected"
-        )(x)
-        x = activate(x, self.activation, "fully_connected_prelu")
-        return jnp.where(here[:, None], x, 0)
+        return jnp.concatenate([x.mean(axis=(1, 2)), x.max(axis=(1, 2))], axis=-1)
 
 
 class AR5(nn.Module):
@@ -199,18 +200,22 @@ class AR5(nn.Module):
             images = jnp.moveaxis(clip.frames, 1, -1)
             smallest = 2 ** (len(self.video_widths) + 1)
             check_input_size("ar5", images, (smallest, smallest))
-            video = Branch(self.video_widths, 2, 2, self.video_features, **shared, name="video")
+            video = PlainBranch(
+                self.video_widths,
+                self.video_features,
+                **shared,
+                depth=2,
+                first_stride=2,
+                name="video",
+            )
             features.append(video(images, clip.has_frames, train=train))
         if self.sound_features:
             residual = self.sound_branch == "residual"
             widths = self.sound_widths or ((16, 32, 64, 128) if residual else (16, 32, 64, 64))
             smallest = 2 ** len(widths)
             check_input_size("ar5's sound branch", clip.spectrograms, (smallest, smallest))
-            sound = (
-                ResidualBranch(widths, self.sound_features, **shared, name="sound")
-                if residual
-                else Branch(widths, 1, 1, self.sound_features, **shared, name="sound")
-            )
+            branch = ResidualBranch if residual else PlainBranch
+            sound = branch(widths, self.sound_features, **shared, name="sound")
             features.append(sound(clip.spectrograms, clip.has_sound, train=train))
         x = jnp.concatenate(features, axis=-1)
         joined = x.astype(jnp.float32)

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from emojax.audio import PRESETS
 from emojax.data.crema_d_votes import RATED, ClipVotes, parse_clip_name, read_votes
 from emojax.labels import MODALITIES
-from emojax.significance import Figure, accuracy, average_recall, estimate
 from emojax.tables import published
 from emojax.tables.clips import CrossValidated
-from emojax.tables.pictures import beside_published, chance, figure_row
+from emojax.tables.outcome import stack_counts
+from emojax.tables.pictures import UAR_COLUMNS, beside_published, chance, emotion_row
 from emojax.tables.table import Column, Table
 
 ABSENT_CLIPS = (
@@ -47,18 +46,15 @@ def clip_table(tested: Sequence[CrossValidated], commands: Sequence[str]) -> Tab
     """
     rows: list[dict[str, Any]] = []
     for one in tested:
-        figures = figure_row(one.answers, "emotion", accuracy)
-        recall = figure_row(one.answers, "emotion", average_recall)
-        on = "crema_d" if one.name == "crema_d" and one.folds == recall["people"] else ""
+        figures = emotion_row(stack_counts(one.answers, "emotion"))
+        on = "crema_d" if one.name == "crema_d" and one.folds == figures["people"] else ""
         rows.append(
             {
                 "network": _WHAT[one.inputs],
                 "sound": one.sound,
                 "data": one.name,
-                "rule": f"{one.folds} folds" if one.folds != recall["people"] else "leave one out",
+                "rule": f"{one.folds} folds" if one.folds != figures["people"] else "leave one out",
                 **figures,
-                "recall": recall["value"],
-                "recall_interval": recall["interval"],
                 "chance": chance(one.answers[0]),
                 **_beside(one, on, figures["value"]),
             }
@@ -93,8 +89,7 @@ def clip_table(tested: Sequence[CrossValidated], commands: Sequence[str]) -> Tab
             Column("rule", "people"),
             Column("value", "accuracy, %", "percent"),
             Column("interval", "95% interval", "interval"),
-            Column("recall", "UAR, %", "percent"),
-            Column("recall_interval", "95% interval", "interval"),
+            *UAR_COLUMNS,
             Column("chance", "chance, %", "percent"),
             Column("people", "people", "count"),
             Column("examples", "clips", "count"),
@@ -156,12 +151,7 @@ def _rater_rows(source: Path) -> list[dict[str, Any]]:
             counts, actors, total = count_votes(mine, majority)
             if not total:
                 continue
-
-            def over_actors(figure: Figure, counts: np.ndarray = counts) -> dict[str, Any]:
-                found = estimate(counts[None], figure)
-                return {"value": found.value, "interval": found.interval}
-
-            figures, recall = over_actors(accuracy), over_actors(average_recall)
+            figures = emotion_row(counts[None])
             theirs = None if majority else published.HUMAN_ACCURACY[modality]
             rows.append(
                 {
@@ -169,8 +159,6 @@ def _rater_rows(source: Path) -> list[dict[str, Any]]:
                     "rater": name,
                     "data": "CREMA-D",
                     **figures,
-                    "recall": recall["value"],
-                    "recall_interval": recall["interval"],
                     "people": len(actors),
                     "clips": sum(any(row.counts) for row in mine),
                     "votes": sum(sum(row.counts) for row in mine),
@@ -210,8 +198,7 @@ def rater_table(source: Path | None, commands: Sequence[str]) -> Table:
             Column("data", "data"),
             Column("value", "accuracy, %", "percent"),
             Column("interval", "95% interval", "interval"),
-            Column("recall", "UAR, %", "percent"),
-            Column("recall_interval", "95% interval", "interval"),
+            *UAR_COLUMNS,
             Column("people", "actors", "count"),
             Column("clips", "clips", "count"),
             Column("votes", "votes", "count"),
@@ -228,8 +215,3 @@ def rater_table(source: Path | None, commands: Sequence[str]) -> Table:
         ),
         commands=tuple(commands),
     )
-
-
-def known_sounds() -> tuple[str, ...]:
-    """Return the spectrograms that table 6.8 has rows for."""
-    return tuple(name for name in PRESETS if name in ("log_mel", "thesis"))

@@ -1,4 +1,4 @@
-"""Trainings on clips for table 6.8: everybody tested by a network that never saw them."""
+"""Trainings on clips: everybody tested by a network that never saw them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,31 @@ import numpy as np
 
 from emojax.audio import PRESETS
 from emojax.config import TrainConfig, network_spec
-from emojax.cross_validation import train_folds
+from emojax.cross_validation import everybodys, train_folds
 from emojax.data.folds import make_folds
 from emojax.data.resident import keep_labels, select
 from emojax.data.shards import PEOPLE_FILE, DatasetInfo, dataset_info, load_whole
+from emojax.errors import UserError
 from emojax.evaluate import Predictions
 from emojax.files import write_json
+from emojax.run import load_run
 from emojax.spec import read_json
 from emojax.tables.outcome import Outcome, load_outcomes, make_outcome, save_outcomes
 from emojax.tables.trained import ANSWERS
+from emojax.trainings import read_alone
 
 INPUTS: dict[str, dict[str, Any]] = {
     "video": {"sound_features": 0, "modality_dropout": 0.0},
     "sound": {"video_features": 0, "modality_dropout": 0.0},
     "both": {"modality_dropout": 0.0},
+    "both_one_head": {"modality_dropout": 0.0, "auxiliary_weight": 0.0},
+    "both_dropout": {"modality_dropout": 0.3},
 }
-"""Settings by which a network for clips has the branches that it is given something for."""
+"""Settings by which networks for clips differ: the branches that they have; whether each branch
+has a head of its own in training, beside the common one; whether clips lose a side in training."""
+
+EVERYBODY = "everybody"
+"""In a file of answers: those to whole clips, beside those to `video` or `sound` alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +52,21 @@ class CrossValidated:
     synthetic: bool
     config: TrainConfig
     folder: Path
-    folds: int
+    seeds: tuple[int, ...]
+    tested: tuple[tuple[str, ...], ...]
+    """Who is tested in each fold."""
     answers: list[Outcome]
     """Of everybody, for each seed."""
+    alone: dict[str, list[Outcome]]
+    """Given `video` or `sound` of each clip that has it, the other side masked; empty where the
+    network has one branch, or was trained before that was asked."""
     groups: dict[str, dict[str, str]]
     """What the owner says of each person, by name; empty where nothing is known."""
+
+    @property
+    def folds(self) -> int:
+        """How many."""
+        return len(self.tested)
 
 
 def sound_of(info: DatasetInfo) -> str:
@@ -58,22 +77,36 @@ def sound_of(info: DatasetInfo) -> str:
     return next(known, "other")
 
 
-def _read_folds(folder: Path, config: TrainConfig, data: Path) -> Outcome:
-    """Return everybody's answers out of the files of a cross-validation that is done."""
+def _read_folds(folder: Path, config: TrainConfig, data: Path) -> dict[str, Outcome]:
+    """Return the answers to all clips, and to a side alone where that was asked.
+
+    Args:
+        folder: of a cross-validation that is done.
+        config: its settings.
+        data: folder of the shards.
+    """
     info = dataset_info(data)
     spec = network_spec(config, info.input_spec)
     whole = keep_labels(load_whole(data), spec, info.input_spec.emotions)
-    columns: dict[str, list[np.ndarray]] = {"tested": [], "action_units": [], "emotions": []}
+    tested: list[np.ndarray] = []
+    answers: dict[str, list[Predictions]] = {}
     for path in sorted((folder / "folds").glob("*.npz")):
         with np.load(path, allow_pickle=False) as kept:
-            for name, parts in columns.items():
-                parts.append(kept[name])
-    tested, units, emotions = (np.concatenate(parts) for parts in columns.values())
-    order = np.argsort(tested, kind="stable")
+            tested.append(kept["tested"])
+            whole_clips = Predictions(kept["action_units"], kept["emotions"], float("nan"))
+            for given, answer in {EVERYBODY: whole_clips, **read_alone(kept)}.items():
+                answers.setdefault(given, []).append(answer)
+    order = np.concatenate(tested)
     mask = np.zeros(len(whole.emotion), bool)
-    mask[tested] = True
-    answers = Predictions(units[order], emotions[order], float("nan"))
-    return make_outcome(select(whole, mask), answers, spec)
+    mask[order] = True
+    mine = select(whole, mask)
+    there = {"video": mine.num_frames > 0, "sound": mine.has_sound > 0}
+    found = {}
+    for given, parts in answers.items():
+        if len(parts) == len(tested):
+            outcome = make_outcome(mine, everybodys(order, parts), spec)
+            found[given] = outcome.select(there[given]) if given in there else outcome
+    return found
 
 
 def _settle_folds(runs: Path, data: Path, k: int | None) -> Path:
@@ -107,7 +140,8 @@ def study_clips(
     folds = read_json(folds_file)
     found = []
     for inputs in wanted:
-        answers, config, folder = [], base, runs
+        config, folder = base, runs
+        answers: dict[str, list[Outcome]] = {}
         for seed in seeds:
             config = dataclasses.replace(base, seed=seed, **INPUTS[inputs])
             folder = runs / f"{data.name}-{base.model}-{inputs}-{seed}"
@@ -121,9 +155,10 @@ def study_clips(
                 print(f"{base.model}, {inputs}, seed {seed}, on {data}", flush=True)
                 # Which way is faster is measured, and a measurement would decide about rounding.
                 train_folds(config, folder, data, folds_file, stacked="no")
-                kept = {"everybody": _read_folds(folder, config, data)}
+                kept = _read_folds(folder, config, data)
                 save_outcomes(folder / ANSWERS, kept, about)
-            answers.append(kept["everybody"])
+            for given, outcome in kept.items():
+                answers.setdefault(given, []).append(outcome)
         found.append(
             CrossValidated(
                 inputs=inputs,
@@ -133,12 +168,75 @@ def study_clips(
                 synthetic=info.name == "synthetic",
                 config=config,
                 folder=folder,
-                folds=len(folds["folds"]),
-                answers=answers,
+                seeds=tuple(seeds),
+                tested=tuple(tuple(fold["test"]) for fold in folds["folds"]),
+                answers=answers.pop(EVERYBODY),
+                # A seed that was trained before it was asked for leaves all of them out.
+                alone={given: one for given, one in answers.items() if len(one) == len(seeds)},
                 groups=read_groups(data),
             )
         )
     return found
+
+
+def read_cross_validation(folder: Path) -> CrossValidated:
+    """Return a cross-validation that `experiments/folds.py` or a recipe has finished.
+
+    Args:
+        folder: of the run; its shards have to be where it found them.
+
+    Raises:
+        UserError: no such run there, its shards are gone, or folds are missing.
+    """
+    config, _, data = load_run(folder)
+    if not (folder / "folds").is_dir():
+        raise UserError(f"{folder}: a run, but no cross-validation: give one of folds.py's")
+    folds = read_json(folder / "folds.json")["folds"]
+    done = len(list((folder / "folds").glob("*.npz")))
+    if done != len(folds):
+        raise UserError(
+            f"{folder}: {done} of {len(folds)} folds are trained: start its command again first"
+        )
+    info, kept = dataset_info(data), _read_folds(folder, config, data)
+    silent, blind = config.sound_features == 0, config.video_features == 0
+    return CrossValidated(
+        inputs="video" if silent else "sound" if blind else "both",
+        sound="" if silent else sound_of(info),
+        data=data,
+        name=info.name,
+        synthetic=info.name == "synthetic",
+        config=config,
+        folder=folder,
+        seeds=(config.seed,),
+        tested=tuple(tuple(fold["test"]) for fold in folds),
+        answers=[kept.pop(EVERYBODY)],
+        alone={given: [outcome] for given, outcome in kept.items()},
+        groups=read_groups(data),
+    )
+
+
+def has_faces(data: Path) -> bool:
+    """Return whether any example of a set shows a face: else there is only sound."""
+    return dataset_info(data).report["frames_with_face"] > 0
+
+
+def same_clips(data: Sequence[Path]) -> list[list[Path]]:
+    """Return folders of shards, those that are builds of the same clips together.
+
+    They have one owner and the same people, and differ in how the sound is seen; emojax's own
+    spectrogram comes first.
+    """
+    found: dict[Any, list[Path]] = {}
+    for folder in data:
+        info = dataset_info(folder)
+        people = frozenset(
+            who for split in info.report["splits"].values() for who in split["people"]
+        )
+        found.setdefault((info.name, people), []).append(folder)
+    return [
+        sorted(builds, key=lambda folder: sound_of(dataset_info(folder)) != "log_mel")
+        for builds in found.values()
+    ]
 
 
 def read_groups(data: Path) -> dict[str, dict[str, str]]:

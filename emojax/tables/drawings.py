@@ -15,7 +15,7 @@ from emojax.calibration import BINS
 from emojax.labels import UNKNOWN
 from emojax.plots import BLUE, GRAY, GREEN, ORANGE
 from emojax.significance import accuracy
-from emojax.tables.outcome import Outcome
+from emojax.tables.outcome import Outcome, stack_counts
 from emojax.tables.trained import Trained
 
 # Each network has a colour, a line, a marker and a hatch: any one of them tells it.
@@ -42,22 +42,26 @@ def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw_losses(runs: Sequence[Trained]) -> bytes:
-    """Return loss curves: a panel a training, solid on its own pictures, dashed on validation."""
+def draw_losses(runs: Mapping[str, Sequence[Trained]]) -> bytes:
+    """Return loss curves: a panel a network, solid on its own pictures, dashed on validation.
+
+    Args:
+        runs: of each network, a training for each seed: a line each, thin where there are several.
+    """
     canvas = Canvas(figsize=(3.4 * len(runs), 3.0))
     panels = np.atleast_1d(canvas.subplots(1, len(runs), sharey=True))
-    for axes, run in zip(panels, runs, strict=True):
-        epochs = [row["epoch"] for row in run.history]
-        axes.plot(epochs, [row["loss"] for row in run.history], "-o", color=BLUE, label="training")
-        seen = [row for row in run.history if row.get("validation_loss") is not None]
-        axes.plot(
-            [row["epoch"] for row in seen],
-            [row["validation_loss"] for row in seen],
-            "--s",
-            color=ORANGE,
-            label="validation",
-        )
-        axes.set(xlabel="epoch", title=run.network)
+    for axes, (network, seeds) in zip(panels, runs.items(), strict=True):
+        thin: dict[str, Any] = {"lw": 0.8, "ms": 2} if len(seeds) > 1 else {}
+        for place, run in enumerate(seeds):
+            for key, line, colour, name in (
+                ("loss", "-o", BLUE, "training"),
+                ("validation_loss", "--s", ORANGE, "validation"),
+            ):
+                seen = [row for row in run.history if row.get(key) is not None]
+                epochs, losses = ([row[of] for row in seen] for of in ("epoch", key))
+                label = name if place == 0 else None
+                axes.plot(epochs, losses, line, color=colour, label=label, **thin)
+        axes.set(xlabel="epoch", title=network)
         axes.xaxis.get_major_locator().set_params(integer=True)
         _plain(axes)
     panels[0].set(ylabel="loss", ylim=(0, 1.05 * panels[0].get_ylim()[1]))
@@ -65,12 +69,16 @@ def draw_losses(runs: Sequence[Trained]) -> bytes:
     return _png(canvas)
 
 
-def draw_confusions(outcomes: Mapping[str, Outcome]) -> bytes:
-    """Return confusion matrices side by side: shares of each true emotion, in percent."""
+def draw_confusions(outcomes: Mapping[str, Sequence[Outcome]]) -> bytes:
+    """Return confusion matrices side by side: shares of each true emotion, in percent.
+
+    Args:
+        outcomes: of each network, one for each seed; their counts are added up.
+    """
     canvas = Canvas(figsize=(4.3 * len(outcomes), 4.2))
     panels = np.atleast_1d(canvas.subplots(1, len(outcomes)))
-    for axes, (name, outcome) in zip(panels, outcomes.items(), strict=True):
-        counts = outcome.emotion_counts().sum(axis=0)
+    for axes, (name, seeds) in zip(panels, outcomes.items(), strict=True):
+        counts = stack_counts(seeds, "emotion").sum(axis=(0, 1))
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for row, column in np.ndindex(*shares.shape):
@@ -83,9 +91,9 @@ def draw_confusions(outcomes: Mapping[str, Outcome]) -> bytes:
                 fontsize=8,
                 color="white" if shares[row, column] > 0.5 else "black",
             )
-        places = range(len(outcome.emotions))
-        axes.set_xticks(places, outcome.emotions, rotation=40, ha="right")
-        axes.set_yticks(places, outcome.emotions if axes is panels[0] else [""] * len(places))
+        names = seeds[0].emotions
+        axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
+        axes.set_yticks(range(len(names)), names if axes is panels[0] else [""] * len(names))
         axes.set(xlabel="answered", title=name)
     panels[0].set_ylabel("true")
     return _png(canvas)
@@ -161,13 +169,17 @@ def draw_roc(outcomes: Mapping[str, Outcome]) -> bytes:
     return _png(canvas)
 
 
-def draw_people(outcomes: Mapping[str, Outcome]) -> bytes:
-    """Return how differently people are read: a point a person, sorted; a bar at the median."""
+def draw_people(outcomes: Mapping[str, Sequence[Outcome]]) -> bytes:
+    """Return how differently people are read: a point a person; a bar at the median.
+
+    Args:
+        outcomes: of each network, one for each seed; a person's answers are put together.
+    """
     canvas = Canvas(figsize=(8, 0.9 + 0.55 * len(outcomes)))
     axes = canvas.subplots()
     rng = np.random.default_rng(0)
-    for place, outcome in enumerate(outcomes.values()):
-        shares = accuracy(outcome.emotion_counts())
+    for place, seeds in enumerate(outcomes.values()):
+        shares = accuracy(stack_counts(seeds, "emotion").sum(axis=0))
         shares = shares[np.isfinite(shares)]
         colour, _, marker, _ = _look(place)
         aside = rng.uniform(-0.22, 0.22, len(shares))

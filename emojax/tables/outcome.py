@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -85,6 +85,59 @@ def make_outcome(arrays: FaceArrays, answers: Predictions, spec: InputSpec) -> O
         path=np.array(arrays.paths, str),
         emotions=spec.emotions,
         units=spec.action_units,
+    )
+
+
+def renumber(index: np.ndarray, named: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """Return indices of names as those of the same names in another order; -1 where it has none.
+
+    Args:
+        index: int, into `named`, -1 unknown.
+        named: what they are indices of.
+        wanted: what they shall be indices of.
+    """
+    places = [wanted.index(name) if name in wanted else UNKNOWN for name in named]
+    # Unknown is -1: the last.
+    return np.array([*places, UNKNOWN])[index]
+
+
+def restrict(outcome: Outcome, emotions: Sequence[str], units: Sequence[str]) -> Outcome:
+    """Return an outcome as one of fewer names: others are unknown, and answers are among these.
+
+    Args:
+        outcome: of emotions and action units, all of these among them.
+        emotions: in the order that is wanted.
+        units: in the order that is wanted.
+    """
+    scores = [outcome.emotions.index(name) for name in emotions]
+    columns = [outcome.units.index(name) for name in units]
+    return dataclasses.replace(
+        outcome,
+        emotion=renumber(outcome.emotion, outcome.emotions, emotions),
+        emotion_scores=outcome.emotion_scores[:, scores],
+        action_units=outcome.action_units[:, columns],
+        unit_scores=outcome.unit_scores[:, columns],
+        emotions=tuple(emotions),
+        units=tuple(units),
+    )
+
+
+def labelled(outcome: Outcome, kind: Literal["emotion", "units"]) -> Outcome:
+    """Return the examples whose emotion, or any of whose action units, is known."""
+    if kind == "emotion":
+        return outcome.select(outcome.emotion != UNKNOWN)
+    return outcome.select((outcome.action_units != UNKNOWN).any(axis=1))
+
+
+def stack_counts(outcomes: Sequence[Outcome], kind: Literal["emotion", "units"]) -> np.ndarray:
+    """Return each person's confusion matrices, [seeds, people, ...].
+
+    Args:
+        outcomes: of the same examples, one for each seed.
+        kind: whose they are: [e, e] of the emotions, or [u, 2, 2] of the action units.
+    """
+    return np.stack(
+        [out.emotion_counts() if kind == "emotion" else out.unit_counts() for out in outcomes]
     )
 
 

@@ -14,6 +14,7 @@ from emojax.tables import drawings, published
 from emojax.tables.calibrated import confidences
 from emojax.tables.clips import CrossValidated
 from emojax.tables.explained import draw_explained
+from emojax.tables.modalities import Ablation, modality_rows
 from emojax.tables.outcome import Outcome
 from emojax.tables.pictures import unit_rows
 from emojax.tables.table import WRITERS, Table, to_html
@@ -25,7 +26,7 @@ img { max-width: min(100%, 62rem); background: #fff; }
 figure { margin: 1rem 0; }
 .notice { border-left: .3rem solid #E69F00; padding: .5rem 1rem; }
 th, td { font-size: .8rem; padding: .25rem .6rem .25rem 0; }
-th { white-space: normal; vertical-align: bottom; }
+th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; }
 th:has(.word), td:has(.word) { text-align: left; }
 @media print {
   :root { --page: #fff; --ink: #000; --soft: #333; --line: #999; --card: #fff; }
@@ -51,79 +52,90 @@ class Drawing(NamedTuple):
     """PNG."""
 
 
-def _first_seed(study: PictureStudy, protocol: str) -> dict[str, Outcome]:
+def _each_seed(study: PictureStudy, protocol: str) -> dict[str, list[Outcome]]:
     return {
-        network: study.outcomes(network, protocol)[0]
+        network: study.outcomes(network, protocol)
         for network in published.NETWORKS
         if study.outcomes(network, protocol)
     }
 
 
+def _of_seeds(seeds: Sequence[int], how: str) -> str:
+    """Return the words of a caption that say which seeds are shown; none where there is one."""
+    return f" Seeds {', '.join(map(str, seeds))}: {how}." if len(seeds) > 1 else ""
+
+
 def draw_study(study: PictureStudy) -> list[Drawing]:
-    """Return the pictures of a set of pictures; of several seeds the first."""
+    """Return the pictures of a set of pictures; each says what it shows of several seeds."""
     found: list[Drawing] = []
 
     def add(name: str, title: str, caption: str, content: bytes) -> None:
         file = f"{study.data.name}-{name}".replace(" ", "_").lower()
-        found.append(Drawing(file, f"{title}, {study.name}", caption, content))
+        found.append(Drawing(file, f"{title}, {study.name}", caption.strip(), content))
 
     for protocol in PROTOCOLS:
-        outcomes = _first_seed(study, protocol)
+        outcomes = _each_seed(study, protocol)
         if not outcomes:
             continue
-        runs = [study.runs[network, protocol][0] for network in outcomes]
+        runs = {network: study.runs[network, protocol] for network in outcomes}
+        seeds = [run.config.seed for run in next(iter(runs.values()))]
+        first = {network: each[0] for network, each in outcomes.items()}
+        only_first = _of_seeds(seeds, "the first one is shown")
+        extractor = "Of AU first: the perceptron's, its extractor held still."
         add(
             f"losses-{protocol}",
             f"Loss by epoch, {protocol}",
-            "Of AU first: the perceptron's, its extractor held still." * (protocol == "AU first"),
+            extractor * (protocol == "AU first") + _of_seeds(seeds, "a line each"),
             drawings.draw_losses(runs),
         )
         add(
             f"confusions-{protocol}",
             f"Emotions taken for one another, {protocol}",
-            "Percent of each true emotion; darker is more.",
+            "Percent of each true emotion; darker is more."
+            + _of_seeds(seeds, "their answers are added up"),
             drawings.draw_confusions(outcomes),
         )
         add(
             f"people-{protocol}",
             f"From person to person, {protocol}",
-            "A point a person; an average hides for whom a network fails.",
+            "A point a person; an average hides for whom a network fails."
+            + _of_seeds(seeds, "their answers are put together"),
             drawings.draw_people(outcomes),
         )
-        if protocol != "E2" and all(outcome.units for outcome in outcomes.values()):
-            rows = {name: unit_rows([out], out.units) for name, out in outcomes.items()}
+        if protocol != "E2" and all(outcome.units for outcome in first.values()):
+            rows = {network: unit_rows(each, each[0].units) for network, each in outcomes.items()}
             add(
                 f"units-{protocol}",
                 f"Action units, {protocol}",
-                "F1 at a threshold of 0.5, lines: 95% intervals over people.",
+                "F1 at a threshold of 0.5, lines: 95% intervals over people."
+                + _of_seeds(seeds, "their mean"),
                 drawings.draw_units(rows),
             )
             add(
                 f"roc-{protocol}",
                 f"ROC curves of the action units, {protocol}",
-                "The diagonal is chance.",
-                drawings.draw_roc(outcomes),
+                f"The diagonal is chance.{only_first}",
+                drawings.draw_roc(first),
+            )
+        if protocol == "E1":
+            known = {network: confidences(each[0]) for network, each in runs.items()}
+            add(
+                "reliability",
+                "Confidence against share of right answers, E1",
+                "Larger points hold more faces. On the diagonal, confidence means what it says."
+                f"{only_first}",
+                drawings.draw_reliability(
+                    {
+                        network: (
+                            ("as it is", conf.before, conf.right),
+                            (f"temperature {conf.temperature:.2f}", conf.after, conf.right),
+                        )
+                        for network, conf in known.items()
+                    }
+                ),
             )
     for name, title, caption, content in draw_explained(study):
         add(name, title, caption, content)
-    known = {
-        network: confidences(study.runs[network, "E1"][0]) for network in _first_seed(study, "E1")
-    }
-    if known:
-        add(
-            "reliability",
-            "Confidence against share of right answers, E1",
-            "Larger points hold more faces. On the diagonal, confidence means what it says.",
-            drawings.draw_reliability(
-                {
-                    network: (
-                        ("as it is", conf.before, conf.right),
-                        (f"temperature {conf.temperature:.2f}", conf.after, conf.right),
-                    )
-                    for network, conf in known.items()
-                }
-            ),
-        )
     return found
 
 
@@ -158,20 +170,23 @@ def draw_clips(tested: Sequence[CrossValidated]) -> list[Drawing]:
     found: list[Drawing] = []
     for data in dict.fromkeys(one.data for one in tested):
         mine = [one for one in tested if one.data == data]
-        outcomes = {f"{one.inputs} {one.sound}".strip(): one.answers[0] for one in mine}
+        outcomes = {f"{one.inputs} {one.sound}".strip(): one.answers for one in mine}
+        seeds = mine[0].seeds
         title = f"clips of {mine[0].name}" + f", {mine[0].sound}" * bool(mine[0].sound)
         called = data.name.lower()
         found += [
             Drawing(
                 f"{called}-confusions",
                 f"Emotions taken for one another, {title}",
-                "Percent of each true emotion; darker is more.",
+                "Percent of each true emotion; darker is more."
+                + _of_seeds(seeds, "their answers are added up"),
                 drawings.draw_confusions(outcomes),
             ),
             Drawing(
                 f"{called}-people",
                 f"From person to person, {title}",
-                "A point a person, tested by a network that never saw them.",
+                "A point a person, tested by a network that never saw them."
+                + _of_seeds(seeds, "their answers are put together"),
                 drawings.draw_people(outcomes),
             ),
         ]
@@ -181,11 +196,23 @@ def draw_clips(tested: Sequence[CrossValidated]) -> list[Drawing]:
                     Drawing(
                         f"{called}-groups-{one.inputs}",
                         f"By group of people, {one.inputs}, {title}",
-                        f"Groups of {FEWEST} people and more, in the owner's words.",
+                        f"Groups of {FEWEST} people and more, in the owner's words."
+                        + _of_seeds(seeds, "their mean"),
                         drawings.draw_groups(rows),
                     )
                 )
     return found
+
+
+def draw_modalities(ablation: Ablation) -> Drawing:
+    """Return the picture of what each network made of the sides that it was given."""
+    rows = [row | {"group": row["short"]} for row in modality_rows(ablation)]
+    return Drawing(
+        f"{ablation.data.name.lower()}-modalities",
+        f"Modalities, clips of {ablation.name}, {ablation.sound}",
+        "Lines: 95% intervals over people." + _of_seeds(ablation.seeds, "their mean"),
+        drawings.draw_groups(rows),
+    )
 
 
 def write_tables(

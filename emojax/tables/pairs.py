@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,11 +21,11 @@ from emojax.significance import (
     unit_f1,
 )
 from emojax.tables.clips import CrossValidated
-from emojax.tables.outcome import Outcome, common_examples
+from emojax.tables.outcome import Outcome, common_examples, stack_counts
 from emojax.tables.table import Column, Table
 from emojax.tables.trained import PROTOCOLS, PictureStudy
 
-FIGURES: dict[str, tuple[str, Figure]] = {
+FIGURES: dict[str, tuple[Literal["emotion", "units"], Figure]] = {
     "emotion accuracy": ("emotion", accuracy),
     "emotion UAR": ("emotion", average_recall),
     "AU macro F1": ("units", mean_of_units(unit_f1)),
@@ -86,11 +86,7 @@ def _compare(pair: Pair, name: str) -> dict[str, Any] | None:
         return None
     if kind == "emotion" and not (first[0].emotion != UNKNOWN).any():
         return None
-    counts = [
-        np.stack([o.emotion_counts() if kind == "emotion" else o.unit_counts() for o in side])
-        for side in pair.outcomes
-    ]
-    found = compare(counts[0], counts[1], figure)
+    found = compare(stack_counts(first, kind), stack_counts(second, kind), figure)
     row = {
         "data": pair.data,
         "what": pair.what,

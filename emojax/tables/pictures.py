@@ -18,7 +18,7 @@ from emojax.significance import (
     unit_f1,
 )
 from emojax.tables import published
-from emojax.tables.outcome import Outcome
+from emojax.tables.outcome import Outcome, stack_counts
 from emojax.tables.table import Column, Table
 from emojax.tables.trained import PictureStudy
 
@@ -43,25 +43,39 @@ _ENDS = (
 )
 
 
-def figure_row(outcomes: Sequence[Outcome], kind: str, figure: Figure) -> dict[str, Any]:
+def figure_row(counts: np.ndarray, figure: Figure) -> dict[str, Any]:
     """Return value, interval, people, examples and seeds of a figure.
 
     Args:
-        outcomes: of the same examples, one for each seed.
-        kind: `emotion` or `units`, the counts that the figure is of.
+        counts: [seeds, people, ...], of `outcome.stack_counts`.
         figure: of summed counts.
     """
-    counts = np.stack(
-        [out.emotion_counts() if kind == "emotion" else out.unit_counts() for out in outcomes]
-    )
     found = estimate(counts, figure)
     return {
         "value": found.value,
         "interval": found.interval,
         "people": found.people,
         "examples": found.examples,
-        "seeds": len(outcomes),
+        "seeds": len(counts),
     }
+
+
+def emotion_row(counts: np.ndarray) -> dict[str, Any]:
+    """Return what `figure_row` does of the accuracy, and the average recall beside it.
+
+    Args:
+        counts: [seeds, people, emotions, emotions].
+    """
+    recall = estimate(counts, average_recall)
+    row = figure_row(counts, accuracy)
+    return row | {"recall": recall.value, "recall_interval": recall.interval}
+
+
+UAR_COLUMNS = (
+    Column("recall", "UAR, %", "percent"),
+    Column("recall_interval", "95% interval", "interval"),
+)
+"""Of `emotion_row`, beside the accuracy."""
 
 
 def chance(outcome: Outcome) -> float:
@@ -104,17 +118,16 @@ def _emotion_rows(study: PictureStudy, network: str, protocol: str) -> list[dict
         mine = [outcome.of_domain(domain) for outcome in outcomes]
         if not (mine[0].emotion != UNKNOWN).any():
             continue
-        figures = figure_row(mine, "emotion", accuracy)
-        pixels = study.pixels.of_domain(domain)
+        figures = emotion_row(stack_counts(mine, "emotion"))
+        pixels = stack_counts([study.pixels.of_domain(domain)], "emotion")
         rows.append(
             {
                 "protocol": protocol,
                 "network": network,
                 "data": f"{study.name} {domain or 'all'}",
                 **figures,
-                "recall": figure_row(mine, "emotion", average_recall)["value"],
                 "chance": chance(mine[0]),
-                "pixels": figure_row([pixels], "emotion", accuracy)["value"],
+                "pixels": figure_row(pixels, accuracy)["value"],
                 **_published_emotion(network, protocol, domain, figures["value"]),
             }
         )
@@ -213,7 +226,7 @@ def _emotion_columns() -> tuple[Column, ...]:
         Column("data", "data"),
         Column("value", "accuracy, %", "percent"),
         Column("interval", "95% interval", "interval"),
-        Column("recall", "UAR, %", "percent"),
+        *UAR_COLUMNS,
         Column("chance", "chance, %", "percent"),
         Column("pixels", "pixels, %", "percent"),
         *_ENDS,
@@ -248,18 +261,18 @@ def perceptron_table(studies: Sequence[PictureStudy], commands: Sequence[str]) -
 
 def unit_rows(outcomes: Sequence[Outcome], units: Sequence[str]) -> list[dict[str, Any]]:
     """Return accuracy and F1 of each action unit that has labels, and of their mean at the end."""
-    rows = []
+    rows, counts = [], stack_counts(outcomes, "units")
     for place, unit in enumerate(units):
 
         def pick(figure: Figure, place: int = place) -> Figure:
             return lambda counts: figure(counts)[..., place]
 
-        figures = figure_row(outcomes, "units", pick(unit_accuracies))
+        figures = figure_row(counts, pick(unit_accuracies))
         label = outcomes[0].action_units[:, place]
         known = label[label != UNKNOWN]
         if not known.size:
             continue
-        f1 = figure_row(outcomes, "units", pick(unit_f1))
+        f1 = figure_row(counts, pick(unit_f1))
         share = float(known.mean())
         rows.append(
             {
@@ -272,8 +285,8 @@ def unit_rows(outcomes: Sequence[Outcome], units: Sequence[str]) -> list[dict[st
                 "chance": max(share, 1 - share),
             }
         )
-    whole = figure_row(outcomes, "units", mean_of_units(unit_accuracies))
-    f1 = figure_row(outcomes, "units", mean_of_units(unit_f1))
+    whole = figure_row(counts, mean_of_units(unit_accuracies))
+    f1 = figure_row(counts, mean_of_units(unit_f1))
     mean = {"unit": "mean", **whole, "f1": f1["value"], "f1_interval": f1["interval"]}
     return [*rows, mean | {"chance": float(np.mean([row["chance"] for row in rows]))}]
 

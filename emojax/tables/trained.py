@@ -196,6 +196,33 @@ def _answer_pixels(info: DatasetInfo, folder: Path) -> Outcome:
     return outcome
 
 
+def train_each(
+    data: Path,
+    runs: Path,
+    presets: Mapping[str, TrainConfig],
+    wanted: Sequence[tuple[str, str]],
+    seeds: Sequence[int],
+) -> dict[tuple[str, str], list[Trained]]:
+    """Return a data set's networks by network and protocol, having trained what was not yet.
+
+    Args:
+        data: folder of the shards.
+        runs: folder of all runs.
+        presets: settings of each network, and of `ar4` without an extractor.
+        wanted: networks and protocols.
+        seeds: of the trainings.
+    """
+    todo = [(network, protocol, seed) for network, protocol in wanted for seed in seeds]
+    found: dict[tuple[str, str], list[Trained]] = {}
+    for number, (network, protocol, seed) in enumerate(todo, 1):
+        print(f"[{number}/{len(todo)}] {network}, {protocol}, seed {seed}, on {data}", flush=True)
+        config = protocol_config(presets[network], protocol, seed)
+        name = f"{data.name}-{network}-{protocol.replace(' ', '_')}-{seed}"
+        trained = read_trained(network, protocol, config, runs / name, data)
+        found.setdefault((network, protocol), []).append(trained)
+    return found
+
+
 def study_pictures(
     data: Path,
     runs: Path,
@@ -205,22 +232,10 @@ def study_pictures(
 ) -> PictureStudy:
     """Return a set of pictures' study, having trained what was not trained yet.
 
-    Args:
-        data: folder of the shards.
-        runs: folder of all runs.
-        presets: settings of each network, and of `ar4` without an extractor.
-        wanted: networks and protocols.
-        seeds: of the trainings.
+    The arguments are those of `train_each`.
     """
     info = dataset_info(data)
-    todo = [(network, protocol, seed) for network, protocol in wanted for seed in seeds]
-    found: dict[tuple[str, str], list[Trained]] = {}
-    for number, (network, protocol, seed) in enumerate(todo, 1):
-        print(f"[{number}/{len(todo)}] {network}, {protocol}, seed {seed}, on {data}", flush=True)
-        config = protocol_config(presets[network], protocol, seed)
-        name = f"{data.name}-{network}-{protocol.replace(' ', '_')}-{seed}"
-        trained = read_trained(network, protocol, config, runs / name, data)
-        found.setdefault((network, protocol), []).append(trained)
+    found = train_each(data, runs, presets, wanted, seeds)
     pixels = _answer_pixels(info, runs / f"{data.name}-pixels")
     return PictureStudy(data, info.name, info.name == "synthetic", found, pixels)
 

@@ -160,6 +160,28 @@ def test_who_leaves_in_the_middle_frees_the_place(server: Serving, jpegs) -> Non
         time.sleep(0.05)
 
 
+def test_a_full_house_that_leaves_at_once_leaves_nothing_behind(server: Serving, jpegs) -> None:
+    """With frames under way and waiting: places, turns and predictors are free again."""
+    for rudely in (False, True):
+        with contextlib.suppress(ConnectionClosed), contextlib.ExitStack() as stack:
+            streams = [stack.enter_context(server.stream()) for _ in range(8)]
+            for number in range(6):
+                for stream in streams:
+                    stream.send(frame_message(number, number / 10, jpegs[number]))
+            assert server.taken() == 8
+            for stream in streams:
+                next_message(stream, "result")
+                if rudely:
+                    stream.socket.shutdown(socket.SHUT_RDWR)
+        deadline_s = time.monotonic() + 10
+        while server.taken():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        with server.stream() as stream:
+            stream.send(frame_message(0, 0.0, jpegs[0]))
+            assert next_message(stream, "result")["dropped"] == 0
+
+
 def test_clients_get_equal_shares(server: Serving, jpegs) -> None:
     """One that sends more than is taken gets no more than three that send one by one."""
     small = cv2.imencode(".jpg", cv2.imdecode(np.frombuffer(jpegs[0], np.uint8), 1)[::4, ::4])[1]

@@ -14,8 +14,9 @@ from emojax.data.folds import load_folds
 from emojax.data.resident import keep_labels
 from emojax.data.shards import dataset_info, load_whole
 from emojax.errors import UserError
+from emojax.experiment import sides_of
 from emojax.tables import clips
-from emojax.tables.clips import study_clips
+from emojax.tables.clips import same_clips, study_clips
 
 BASE = TrainConfig(model="ar5", outputs="emotions", emotion_activation="softmax")
 
@@ -42,11 +43,20 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
         people = [everybody.subjects[index] for index in everybody.subject]
         for number, fold in enumerate(load_folds(file, people)):
             tested = np.flatnonzero(np.isin(names, fold.test))
+            alone = {}
+            for shift, side in enumerate(sides_of(config, spec), 1):
+                # Of one side alone it takes each emotion for one of the next.
+                alone[f"{side}/action_units"] = np.zeros((len(tested), 0), np.float32)
+                alone[f"{side}/loss"] = np.float64(0)
+                alone[f"{side}/emotions"] = np.eye(7, dtype=np.float32)[
+                    (whole.emotion[tested] + shift) % 7
+                ]
             np.savez(
                 folder / "folds" / f"{number:04d}.npz",
                 tested=tested,
                 action_units=np.zeros((len(tested), 0), np.float32),
                 emotions=np.eye(7, dtype=np.float32)[whole.emotion[tested]],
+                **alone,
             )
 
     monkeypatch.setattr(clips, "train_folds", answer)
@@ -66,6 +76,37 @@ def test_each_answer_is_that_of_its_own_clip(
         assert len(outcome.path) == count
         np.testing.assert_array_equal(outcome.answered, outcome.emotion)
         assert len(np.unique(outcome.subject)) == count
+    assert video.alone == {}
+    # A clip that lacks the side is not asked about: every fourth has no face.
+    for shift, (side, count) in enumerate({"video": 12, "sound": 17}.items(), 1):
+        (outcome,) = both.alone[side]
+        assert len(outcome.path) == count
+        np.testing.assert_array_equal(outcome.answered, (outcome.emotion + shift) % 7)
+    # Nobody is in two folds, and everybody is in one.
+    assert sorted(who for fold in both.tested for who in fold) == sorted(
+        f"P{number}" for number in range(17)
+    )
+
+
+def test_builds_of_the_same_clips_are_told_from_others(data: Path, tmp_path: Path) -> None:
+    other = noise_clips(tmp_path, count=5)
+    again = tmp_path / "again"
+    again.symlink_to(data)
+    assert same_clips([data, other, again]) == [[data, again], [other]]
+
+
+def test_answers_of_before_a_side_was_asked_for_are_used(
+    data: Path, asked: list[TrainConfig], tmp_path: Path
+) -> None:
+    (new,) = study_clips(data, tmp_path, BASE, ["both"], (0,), 3)
+    path = new.folder / "answers.npz"
+    with np.load(path, allow_pickle=False) as kept:
+        old = {name: kept[name] for name in kept.files if not name.startswith(("video/", "sound/"))}
+    np.savez(path, **old)  # pyright: ignore[reportArgumentType]
+    (found,) = study_clips(data, tmp_path, BASE, ["both"], (0,), 3)
+    assert len(asked) == 1
+    assert found.alone == {}
+    np.testing.assert_array_equal(found.answers[0].answered, new.answers[0].answered)
 
 
 def test_what_is_done_is_not_done_again(
@@ -77,6 +118,9 @@ def test_what_is_done_is_not_done_again(
     assert first[0].folds == 17
     for one, other in zip(first[0].answers, again[0].answers, strict=True):
         np.testing.assert_array_equal(one.emotion_scores, other.emotion_scores)
+    for side in ("video", "sound"):
+        for one, other in zip(first[0].alone[side], again[0].alone[side], strict=True):
+            np.testing.assert_array_equal(one.emotion_scores, other.emotion_scores)
     with pytest.raises(UserError, match="of other settings or other data"):
         study_clips(
             data,

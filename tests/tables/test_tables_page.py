@@ -34,8 +34,10 @@ def make_tested(inputs: str, sound: str, name: str = "synthetic", folds: int = 3
         synthetic=name == "synthetic",
         config=TrainConfig(model="ar5"),
         folder=Path("runs"),
-        folds=folds,
+        seeds=(0,),
+        tested=tuple((f"P{number:03d}",) for number in range(folds)),
         answers=answers,
+        alone={},
         groups=groups,
     )
 

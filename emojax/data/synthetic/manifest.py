@@ -61,6 +61,9 @@ class SetSize:
     """Of the clips."""
     clip_emotions: Literal["seven", "crema6"] = "seven"
     """Emotions that the clips take turns in."""
+    domains: tuple[str, ...] = DOMAINS
+    """What surrounds the drawings: S1 studio, S2 hard light, S3 pose and camera, S4 near
+    infrared with noise."""
 
     def __post_init__(self) -> None:
         """Refuse an empty or negative size."""
@@ -70,6 +73,8 @@ class SetSize:
         if not 5 <= self.frames_per_second <= 120:
             raise UserError(f"frames_per_second={self.frames_per_second}: wanted 5..120")
         emotion_names(self.clip_emotions)
+        if not self.domains or not set(self.domains) <= set(DOMAINS):
+            raise UserError(f"domains={self.domains!r}: use some of {', '.join(DOMAINS)}")
         if self.people == 0:
             raise UserError("a set without people: ask for at least one")
 
@@ -119,7 +124,7 @@ def _write_clip(out: Path, seed: int, size: SetSize, index: int, item: int) -> d
     if len(emotions) % 2 == 0:
         # Six emotions and four domains, both in turns, would always meet the same way.
         turn += turn // len(emotions)
-    domain = DOMAINS[turn % len(DOMAINS)]
+    domain = size.domains[turn % len(size.domains)]
     expression = sample_emotion(rng, emotion)
     rate = size.frames_per_second
     shortest, longest = (round(seconds * rate) for seconds in CLIP_SECONDS)
@@ -146,8 +151,8 @@ def _write_person(out: Path, seed: int, size: SetSize, index: int) -> list[dict[
     person = make_person(seed, index)
     folder = make_folder(out / "pictures" / person.name)
     rows = []
-    for item in range(len(DOMAINS) * size.pictures):
-        domain, number = DOMAINS[item // size.pictures], item % size.pictures
+    for item in range(len(size.domains) * size.pictures):
+        domain, number = size.domains[item // size.pictures], item % size.pictures
         rng = np.random.default_rng([seed, 3, index, item])
         expression = expression_of(seed, index, item)
         picture = render(person, expression.intensities, make_scene(rng, domain), rng)
@@ -175,7 +180,7 @@ def write_manifest(
     """Write pictures and clips and return the path of their `manifest.csv`.
 
     The same seed and size give the same pictures, whatever the number of
-    workers. People are disjoint over the splits; each shows in all four domains.
+    workers. People are disjoint over the splits; each shows in all domains of the size.
 
     Args:
         out: folder to write into; made where it is missing.
