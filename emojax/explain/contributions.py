@@ -149,7 +149,7 @@ def permutation_importance(
         shows = emotion[:, None] == np.arange(scores.shape[1])
         count = shows.sum(axis=0)
         recall = (right[:, None] & shows).sum(axis=0) / np.where(count > 0, count, np.nan)
-        return np.concatenate([[right.mean()], recall])
+        return np.concatenate([[right.mean() if len(right) else np.nan], recall])
 
     whole = figures(units)
     lost = []
