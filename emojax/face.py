@@ -29,6 +29,7 @@ __all__ = [
     "HaarDetector",
     "crop_face",
     "crop_ready",
+    "crop_rectangle",
     "detect_faces",
     "largest",
     "make_detector",
@@ -260,6 +261,18 @@ def _resize(crop: np.ndarray, spec: InputSpec) -> np.ndarray:
     return cv2.equalizeHist(resized) if spec.equalise else resized
 
 
+def crop_rectangle(box: Detection, spec: InputSpec) -> tuple[int, int, int, int]:
+    """Return what a crop shows of its frame: left, top, width and height, in pixels.
+
+    It may reach beyond the frame. Arguments are those of `crop_face`.
+    """
+    height = max(1, round(box.h * spec.crop_scale))
+    width = max(1, round(height * spec.width / spec.height))
+    top = round(box.y + box.h / 2 - height / 2)
+    left = round(box.x + box.w / 2 - width / 2)
+    return left, top, width, height
+
+
 def crop_face(gray: np.ndarray, box: Detection, spec: InputSpec) -> np.ndarray:
     """Return the network's view of one face.
 
@@ -279,10 +292,7 @@ def crop_face(gray: np.ndarray, box: Detection, spec: InputSpec) -> np.ndarray:
         UserError: the box does not touch the frame.
     """
     rows, columns = gray.shape
-    height = max(1, round(box.h * spec.crop_scale))
-    width = max(1, round(height * spec.width / spec.height))
-    top = round(box.y + box.h / 2 - height / 2)
-    left = round(box.x + box.w / 2 - width / 2)
+    left, top, width, height = crop_rectangle(box, spec)
     inside = gray[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
     if inside.size == 0:
         raise UserError(f"{box} lies outside the frame of {columns} x {rows} pixels")

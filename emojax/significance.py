@@ -216,7 +216,9 @@ def bootstrap_p(differences: Float[np.ndarray, " replicates"], people: int) -> f
     """Return the two-sided p of no difference, from replicates of a difference.
 
     The share of replicates on the rarer side of 0, those at 0 on both sides, and one added above
-    and below (no number of replicates shows that p is 0); as far out as in `interval`.
+    and below; as far out as in `interval`. Where 0 lies beyond all replicates their share says
+    only that p is small, and a table's many comparisons need to know how small: there 0 lies as
+    many standard deviations out as a normal distribution's tail says, if that is further.
 
     Args:
         differences: in each draw of people.
@@ -226,8 +228,11 @@ def bootstrap_p(differences: Float[np.ndarray, " replicates"], people: int) -> f
     if people < 2 or not defined.size:
         return math.nan
     rarer = min((defined <= 0).sum(), (defined >= 0).sum())
-    share = min(0.5, (rarer + 1) / (len(defined) + 1))
-    return float(2 * t.sf(norm.isf(share) / _stretch(people), people - 1))
+    far = norm.isf(min(0.5, (rarer + 1) / (len(defined) + 1)))
+    # A network that is as much better for everybody has no deviation, and no tail either.
+    if not rarer and (deviation := defined.std()) > 1e-12 * abs(defined).max():
+        far = max(far, abs(defined.mean()) / deviation)
+    return float(2 * t.sf(far / _stretch(people), people - 1))
 
 
 def _over_draws(

@@ -143,7 +143,10 @@ def _video_stream(container: Any, source: str) -> Any:
         if not stream.disposition & Disposition.attached_pic
     ]
     if not streams:
-        raise UserError(f"{source}: holds no video stream: give a video or a picture")
+        raise UserError(
+            f"{source}: holds no video stream: give a video or a picture; a voice alone is for "
+            "--model voices"
+        )
     return streams[0]
 
 

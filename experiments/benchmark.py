@@ -42,11 +42,12 @@ COMMANDS = {
     "scale": "the same training on 1, 2, 4 ... devices",
     "infer": "prediction against PyTorch's",
     "lite": "the exported network on one thread of a CPU against ONNX Runtime",
+    "frames": "from a video's frame to its row on one core, against the package fer",
     "video": "emojax predict on a very long video: does its memory stay flat?",
     "serve": "emojax serve with one client and with eight: their shares, waits, its memory",
     "build": "building a data set against a bare loop that decodes and detects",
 }
-SUITE = tuple(name for name in COMMANDS if name not in ("build", "serve", "video"))
+SUITE = tuple(name for name in COMMANDS if name not in ("build", "frames", "serve", "video"))
 """What `all` runs: training and prediction."""
 
 

@@ -3,9 +3,10 @@
 Tables 6.1 to 6.6 are three networks on pictures (emotions and action units, experiments E1 and
 E2), 6.7 reads action units first, 6.8 is clips with and without sound, 6.9 what people make of
 CREMA-D. Beyond the thesis: `cross` tests the networks of one data set on another, `modalities`
-masks sound and video of one network and fuses two, `times` is what networks cost. Without --data,
-people are drawn: the figures then say nothing about real faces, and every table says so. A run that
-is done is kept: the same command goes on where it was stopped, and gives the same figures.
+masks sound and video of one network and fuses two, `voices` holds networks that only listen
+against people who only listened, `times` is what networks cost. Without --data, people are drawn:
+the figures then say nothing about real faces, and every table says so. A run that is done is kept:
+the same command goes on where it was stopped, and gives the same figures.
 
 Examples:
   python experiments/tables.py all --small
@@ -13,7 +14,7 @@ Examples:
   python experiments/tables.py 6.8 --data data/crema_d data/crema_d-thesis --folds 5
   python experiments/tables.py modalities --data data/crema_d --folds 5
   python experiments/tables.py cross --data data/fer2013 data/ck_plus
-  python experiments/tables.py 6.9 --data CREMA-D
+  python experiments/tables.py voices 6.9 --data CREMA-D --cross-validated runs/crema_d_voices/folds
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Annotated
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tyro
-from presets import PRESETS
+from presets import PRESETS, VOICES
 
 from emojax.audio import PRESETS as SPECTROGRAMS
 from emojax.cli import run_guarded
@@ -45,9 +46,16 @@ from emojax.spec import InputSpec
 from emojax.tables import published
 from emojax.tables.calibrated import calibration_table
 from emojax.tables.clip_tables import VOTES, clip_table, rater_table
-from emojax.tables.clips import CrossValidated, same_clips, study_clips
+from emojax.tables.clips import (
+    CrossValidated,
+    has_faces,
+    read_cross_validation,
+    same_clips,
+    study_clips,
+)
 from emojax.tables.costs import cost_table, shapes_of
 from emojax.tables.cross import ONE_SET, Home, cross, cross_table
+from emojax.tables.explained import contributions_table
 from emojax.tables.modalities import NETWORKS as MODALITY_NETWORKS
 from emojax.tables.modalities import Ablation, ablate, modality_pairs, modality_table
 from emojax.tables.page import draw_clips, draw_modalities, draw_study, write_tables
@@ -62,11 +70,12 @@ from emojax.tables.trained import (
     train_command,
     train_each,
 )
+from emojax.tables.voices import voice_table
 from emojax.train import StopTraining, sigterm_interrupts
 
 ON_PICTURES = (*published.EMOTION_TABLES, *published.UNIT_TABLES, "6.7", "cross", "times")
 ON_CLIPS = ("6.8", "modalities")
-BEYOND = ("cross", "modalities", "times")
+BEYOND = ("cross", "modalities", "voices", "times")
 NAMES = (*sorted({*ON_PICTURES, *ON_CLIPS, "6.9"} - {*BEYOND}), *BEYOND)
 
 # What --small draws and trains: every part runs, and the figures are poor.
@@ -94,10 +103,13 @@ class TablesOptions:
     """Which tables, of what data, and how much is trained for them."""
 
     tables: Annotated[tuple[str, ...], tyro.conf.Positional] = ("all",)
-    """6.1 to 6.9, cross, modalities, times, or all."""
+    """6.1 to 6.9, cross, modalities, voices, times, or all."""
     data: tuple[str, ...] = ()
     """Folders of shards, of pictures or of clips, manifests, and CREMA-D's own folder for its
     votes; what is not given is drawn."""
+    cross_validated: tuple[Path, ...] = ()
+    """Runs that experiments/folds.py or a recipe has finished, on clips or voices: they get their
+    rows as they are."""
     out: Path = Path("runs/tables")
     """Folder for runs, tables and the page."""
     small: bool = False
@@ -107,7 +119,7 @@ class TablesOptions:
     epochs: int | None = None
     """Of every training; unset: each network's own."""
     folds: int | None = None
-    """Of clips, by person; unset: one person is left out at a time."""
+    """Of clips and voices, by person; unset: one person is left out at a time."""
     networks: tuple[str, ...] = published.NETWORKS
     """Fewer of them, where time is short."""
     workers: int = os.cpu_count() or 1
@@ -120,6 +132,9 @@ class Given:
 
     pictures: tuple[Path, ...]
     clips: tuple[Path, ...]
+    """With faces, whether or not they have sound."""
+    voices: tuple[Path, ...]
+    """Sound alone."""
     votes: Path | None
     studio: Path | None
     """Drawn for `cross` alone, where no pictures were given."""
@@ -170,14 +185,17 @@ def find_given(options: TablesOptions, wanted: Sequence[str]) -> Given:
     Raises:
         UserError: one of them is none that is known.
     """
-    pictures, clips, votes = [], [], None
+    pictures, clips, voices, votes = [], [], [], None
     for name in options.data:
         path = Path(name)
         if (path / VOTES).is_file() or path.name == VOTES.name:
             votes = path
             continue
         found = find_dataset(name, workers=options.workers, sound=SPECTROGRAMS["log_mel"])
-        (pictures if dataset_info(found).max_frames == 1 else clips).append(found)
+        if not has_faces(found):
+            voices.append(found)
+        else:
+            (pictures if dataset_info(found).max_frames == 1 else clips).append(found)
     studio = None
     if not pictures and set(wanted) & set(ON_PICTURES):
         pictures = [_draw_pictures(options)]
@@ -185,21 +203,20 @@ def find_given(options: TablesOptions, wanted: Sequence[str]) -> Given:
     if not clips and set(wanted) & set(ON_CLIPS):
         sounds = ("log_mel", "thesis") if "6.8" in wanted else ("log_mel",)
         clips = [_draw_clips(options, sound) for sound in sounds]
-    return Given(tuple(pictures), tuple(clips), votes, studio)
+    return Given(tuple(pictures), tuple(clips), tuple(voices), votes, studio)
 
 
 def settings(options: TablesOptions) -> dict[str, TrainConfig]:
-    """Return each network's settings."""
-    found = {}
-    for network in (*published.NETWORKS, "ar5"):
-        config = PRESETS[network]
+    """Return each network's settings; `voices` is ar5 without eyes."""
+    found = {name: PRESETS[name] for name in (*published.NETWORKS, "ar5")} | {"voices": VOICES}
+    for network, config in found.items():
         if options.small:
             config = dataclasses.replace(
                 config,
-                epochs=SMALL_CLIP_EPOCHS if network == "ar5" else SMALL_EPOCHS,
+                epochs=SMALL_EPOCHS if network in published.NETWORKS else SMALL_CLIP_EPOCHS,
                 batch_size=16,
                 blocks=SMALL_BLOCKS.get(network, ()),
-                perceptron_epochs=20,
+                perceptron_epochs=8,
                 validate_every=2,
             )
         if options.epochs is not None:
@@ -241,8 +258,8 @@ def _can_train(data: Path) -> bool:
 def _study_all_clips(
     wanted: Sequence[str], given: Given, options: TablesOptions, presets: dict[str, TrainConfig]
 ) -> tuple[list[CrossValidated], list[Ablation]]:
-    """Return what table 6.8 shows, and what `modalities` shows."""
-    tested: list[CrossValidated] = []
+    """Return what 6.8 and `voices` show, and what `modalities` shows."""
+    tested = [read_cross_validation(folder) for folder in options.cross_validated]
     ablations: list[Ablation] = []
     folds = options.folds or (SMALL_FOLDS if options.small else None)
     for builds in same_clips(given.clips) if {*ON_CLIPS} & {*wanted} else ():
@@ -258,6 +275,10 @@ def _study_all_clips(
                 tested += [one for one in done if one.inputs in ("video", "both")]
             if number == 0 and "modalities" in wanted:
                 ablations.append(ablate(done))
+    for data in given.voices if "voices" in wanted else ():
+        tested += study_clips(
+            data, options.out / "runs", presets["voices"], ["sound"], options.seeds, folds
+        )
     return tested, ablations
 
 
@@ -405,8 +426,14 @@ def _all_tables(
         elif number == "6.7":
             names = [f"{name} AU first" for name in published.NETWORKS]
             tables.append(perceptron_table(studies, of(*names)))
+            if explained := contributions_table(studies, of(*names)):
+                tables.append(explained)
         elif number == "6.8":
-            tables.append(clip_table(tested, [whole]))
+            seeing = [one for one in tested if one.inputs != "sound"]
+            tables.append(clip_table(seeing, [whole]))
+        elif number == "voices":
+            listening = [one for one in tested if one.inputs == "sound"]
+            tables.append(voice_table(listening, given.votes, [whole]))
         elif number == "6.9":
             tables.append(rater_table(given.votes, [whole]))
         elif number == "cross":

@@ -62,8 +62,8 @@ class Command:
             env=os.environ
             | {
                 "JAX_COMPILATION_CACHE_DIR": str(self.cache),
-                "JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS": "0",
-                "JAX_PERSISTENT_COMPILATION_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+                "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
             },
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -95,13 +95,18 @@ LAYERS: dict[str, Layer] = {
         sees="vocabulary signal model_file compiler models data training evaluation export",
         packages="numpy jax flax pandas tqdm",
     ),
+    "explain": Layer(
+        "explain.*",
+        sees="vocabulary signal model_file compiler models data training evaluation experiment",
+        packages="numpy cv2 jax jaxtyping flax matplotlib",
+    ),
     "tables": Layer(
         "tables.*",
         sees=(
             "vocabulary signal model_file compiler models data training inventory evaluation "
-            "export experiment"
+            "export experiment explain"
         ),
-        packages="numpy jax scipy sklearn matplotlib",
+        packages="numpy jax jaxtyping scipy sklearn matplotlib",
     ),
     # Use, beside all that: it starts from the signal again and needs no training package.
     "runtime": Layer(

@@ -130,7 +130,7 @@ def test_memory_of_the_last_tenth_stands_against_the_first(load: Any) -> None:
         summarise(readings[:9], 9)
 
 
-@pytest.mark.parametrize("name", [*SUITE, "build", "serve", "video", "all"])
+@pytest.mark.parametrize("name", [*SUITE, "build", "frames", "serve", "video", "all"])
 def test_each_sub_command_explains_itself(
     load: Any, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,6 +160,31 @@ def test_a_mistake_is_named(
     # In a box, its lines broken anywhere.
     said = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert message in said
+
+
+def test_frames_of_all_rounds_but_the_first_are_put_together(
+    load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames, asked = load("benchmarks.frames"), []
+
+    def ask(command: list[Any], name: str) -> None:
+        asked.append(name)
+        turn = float(len(asked))
+        if name == "fer":
+            Path(command[-1]).write_text(json.dumps([turn, turn]))
+            return
+        every = {"milliseconds": {"whole": {"all": [turn, 3 * turn]}}}
+        Path(command[-1]).write_text(json.dumps({"core": 0, "detect_every_10": every}))
+
+    monkeypatch.setattr(frames, "_ask", ask)
+    options = frames.FramesOptions(rounds=2, video=Path("a.mp4"), fer=Path("python"))
+    ours, theirs = frames.measure(options)["table"]
+    assert asked == ["emojax bench", "fer"] * 3
+    # The third and the fifth call; the fourth and the sixth.
+    assert ours["way"] == "emojax, searches 1 in 10"
+    assert (ours["frames"], ours["median ms"]) == (4, 7.0)
+    assert ours["frames/s"] == pytest.approx(4000 / (3 + 9 + 5 + 15))
+    assert (theirs["frames"], theirs["median ms"]) == (4, 5.0)
 
 
 def test_another_sub_command_is_refused(load: Any) -> None:

@@ -17,7 +17,8 @@ from emojax.app.screen import Screen, Wish
 from emojax.camera import open_camera
 from emojax.face import to_gray
 from emojax.following import FaceFollower
-from emojax.runtime.drawing import Layout, annotate, make_layout, write_state
+from emojax.runtime.canvas import Layout
+from emojax.runtime.drawing import annotate, make_layout, write_state
 from emojax.runtime.looking import Looking
 from emojax.runtime.predictor import Predictor
 from emojax.runtime.tracking import FaceTracker, Smoother

@@ -12,7 +12,6 @@ import queue
 import secrets
 import threading
 import urllib.parse
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -110,12 +109,7 @@ class PageScreen:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -45,7 +44,7 @@ class Recording:
         Raises:
             UserError: the folder can't be written to.
         """
-        prepare_folder(folder, annotate_too=False)
+        prepare_folder(folder)
         self.path = new_name(folder)
         self._video = self.path.with_name(f"{self.path.name}.mp4")
         self._artifact = artifact
@@ -100,10 +99,5 @@ class Recording:
     def __enter__(self) -> Recording:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._files.close()

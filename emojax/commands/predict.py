@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import cv2
+import numpy as np
 import tqdm
 import tyro
 
 from emojax.camera import CameraLostError
 from emojax.errors import UserError, one_line
 from emojax.runtime.artifact import Artifact, check_window
+from emojax.runtime.clip_predictor import ClipPredictor
 from emojax.runtime.gallery import PAGE, Gallery
+from emojax.runtime.heat import write_heat
 from emojax.runtime.interrupts import uninterrupted
 from emojax.runtime.looking import Looking
 from emojax.runtime.neutral import Neutral, difference_types, parse_seconds
+from emojax.runtime.occlusion import find_output
+from emojax.runtime.predictor import Predictor
 from emojax.runtime.process import (
     Tally,
     count_frames,
@@ -28,7 +33,8 @@ from emojax.runtime.process import (
 )
 from emojax.runtime.quiet import quiet_libraries
 from emojax.runtime.rows import column_types
-from emojax.runtime.sources import Listing, Namer, list_sources
+from emojax.runtime.sound_heat import write_sound_heat
+from emojax.runtime.sources import Listing, Namer, Source, list_sources
 from emojax.runtime.study import StudyFiles
 from emojax.runtime.summary import FileSummary
 from emojax.runtime.tables import Form, Tables
@@ -36,6 +42,9 @@ from emojax.shipped import DEFAULT, VOICES, find_model
 from emojax.video import BrokenVideoError
 
 PROGRAM = "emojax predict"
+
+HEAT = "heat"
+"""Folder of the pictures that show where the network looks."""
 
 DESCRIPTION = """Find the faces in pictures and videos, and write what the network says about them.
 
@@ -50,6 +59,7 @@ face is a row with success=0. All replace what an earlier run left under the sam
   emojax predict holiday/ talk.mp4 --model artifact --out results
   emojax predict lecture.mkv --model artifact --no-annotate --every 5
   emojax predict talk.mp4 --model artifact --detect-every 10 --smooth 0.3
+  emojax predict photo.jpg --heat happiness            (where the network looks: OUT/heat/)
   emojax predict 0 --model artifact --seconds 60       (the first camera; or until Ctrl-C)
 
 A network for clips (ar3, ar5) looks at a window of a video at a time and, where it listens, hears
@@ -98,6 +108,11 @@ class PredictOptions:
     prototype are missing, and which belong to other emotions."""
     elan: bool = False
     """Write elan/NAME.eaf for each video: its episodes as tiers for the annotation editor ELAN."""
+    heat: Annotated[str | None, tyro.conf.arg(metavar="highest|OUTPUT")] = None
+    """Of each picture write heat/NAME.png: where the network looks. A square is moved over each
+    face, and what it covers is orange where that lowers an output: AU12, happiness, ..; highest:
+    of each face its highest emotion. By a network that listens of each sound and video: where it
+    does. About a second a face or a sound."""
     threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Threads of the processor to use."""
     every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
@@ -128,7 +143,9 @@ def _complain(message: str) -> None:
     tqdm.tqdm.write(f"{PROGRAM}: error: {one_line(message)}", file=sys.stderr)
 
 
-def _say_summary(options: PredictOptions, listing: Listing, tallies: list[Tally]) -> None:
+def _say_summary(
+    options: PredictOptions, listing: Listing, tallies: list[Tally], looked_into: int
+) -> None:
     frames = sum(tally.frames for tally in tallies)
     faces = sum(tally.faces for tally in tallies)
     without = sum(tally.without_face for tally in tallies)
@@ -150,6 +167,8 @@ def _say_summary(options: PredictOptions, listing: Listing, tallies: list[Tally]
         kinds = "annotated copies" if copies != 1 else "annotated copy"
         print(f"{options.out / 'annotated'}: {copies} {kinds}")
         print(f"{options.out / PAGE}: all of it, to be looked at")
+    if options.heat is not None:
+        print(f"{options.out / HEAT}: what the network goes by in {_count(looked_into, 'file')}")
     if listing.num_skipped:
         number = listing.num_skipped
         verb = "is" if number == 1 else "are"
@@ -176,6 +195,35 @@ def _looking(options: PredictOptions, artifact: Artifact) -> Looking:
     step_s = min(artifact.clip.step_s, window_s) if options.step is None else options.step
     check_window(window_s, step_s, "--window and --step")
     return dataclasses.replace(looking, window_s=window_s, step_s=step_s)
+
+
+def _check_heat(options: PredictOptions, predictor: Predictor | ClipPredictor) -> None:
+    """Refuse heat of what the network does not answer, before any work.
+
+    Raises:
+        UserError: it looks at clips, or has no such output.
+    """
+    if options.heat is None:
+        return
+    spec = predictor.spec
+    if isinstance(predictor, ClipPredictor) and not predictor.hears:
+        raise UserError(f"--heat: {predictor.artifact.folder} looks at clips: leave it out")
+    try:
+        find_output(options.heat, np.zeros(spec.num_outputs), spec)
+    except UserError as error:
+        raise UserError(f"--heat: {error}") from None
+
+
+def _write_heat(
+    source: Source, predictor: Predictor | ClipPredictor, wanted: str, to: Path
+) -> bool:
+    """Write where the network looks in a picture or listens in a sound; return whether it does."""
+    if isinstance(predictor, Predictor):
+        if source.kind == "picture":
+            write_heat(source.path, predictor, wanted, to)
+        return source.kind == "picture"
+    write_sound_heat(source.path, predictor, wanted, to)
+    return True
 
 
 def _find_model(options: PredictOptions) -> Path:
@@ -207,12 +255,15 @@ def predict(options: PredictOptions) -> int:
         raise UserError(f"--seconds {options.seconds}: wanted seconds above 0")
     if options.blur_faces and not options.annotate:
         raise UserError("--blur-faces: --no-annotate leaves no copies to blur: give one of the two")
+    if options.heat is not None and options.blur_faces:
+        raise UserError("--heat: its pictures show faces, and --blur-faces hides them: give one")
     seconds = None if options.neutral is None else parse_seconds(options.neutral)
     forms: tuple[Form, ...] = ("csv", *dict.fromkeys(options.also))
     cv2.setNumThreads(options.threads)
     artifact = load_artifact(_find_model(options), options.precision)
     predictor = make_predictor(artifact, options.threads)
     looking = _looking(options, artifact)
+    _check_heat(options, predictor)
     columns, neutral = column_types(artifact.spec), None
     if options.neutral is not None:
         columns |= difference_types(artifact.spec)
@@ -228,9 +279,11 @@ def predict(options: PredictOptions) -> int:
     status = 2 if listing.mistakes else 0
     if not listing.sources:
         return status
-    prepare_folder(options.out, options.annotate)
-    namer = Namer(options.out / "annotated")
+    inside = {"annotated": options.annotate, HEAT: options.heat is not None}
+    prepare_folder(options.out, [name for name, wanted in inside.items() if wanted])
+    namer, heat_namer = Namer(options.out / "annotated"), Namer(options.out / HEAT)
     tallies: list[Tally] = []
+    looked_into = 0
     with (
         Gallery(
             options.out, predictor.spec, predictor.artifact.notice, options.annotate
@@ -251,6 +304,9 @@ def predict(options: PredictOptions) -> int:
                     neutral=neutral,
                     hide_faces=options.blur_faces,
                 )
+                if options.heat is not None:
+                    to = heat_namer.name_with(source, ".png")
+                    looked_into += _write_heat(source, predictor, options.heat, to)
             except (BrokenVideoError, CameraLostError) as error:
                 _complain(str(error))
                 status = max(status, 1)
@@ -269,7 +325,7 @@ def predict(options: PredictOptions) -> int:
                     else "in the picture"
                 )
                 tqdm.tqdm.write(f"{source.path}: no face {where}: kept with success=0")
-    _say_summary(options, listing, tallies)
+    _say_summary(options, listing, tallies, looked_into)
     threads = _count(options.threads, "thread")
     print(f"network: {predictor.artifact.precision} by LiteRT, {threads} of the processor")
     if predictor.artifact.notice:

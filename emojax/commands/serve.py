@@ -87,9 +87,6 @@ def _check(options: ServeOptions) -> None:
         raise UserError(f"--workers {options.workers}: wanted 1..64")
     if (options.certificate is None) != (options.key is None):
         raise UserError("--certificate and --key: give both or none")
-    for path in (options.certificate, options.key):
-        if path is not None and not path.is_file():
-            raise UserError(f"{path}: no such file, wanted a PEM file")
 
 
 def serve(options: ServeOptions) -> int:
@@ -101,28 +98,27 @@ def serve(options: ServeOptions) -> int:
     from emojax.serve.application import make_application
     from emojax.serve.guard import Gate, loopback_hosts
     from emojax.serve.pool import FairPool
-    from emojax.serve.server import make_server, open_socket
+    from emojax.serve.server import Certificate, check_certificate, make_server, open_socket
     from emojax.serve.service import Service
     from emojax.serve.shelf import Shelf
 
     _check(options)
+    certificate = None
+    if options.certificate is not None and options.key is not None:
+        certificate = Certificate(options.certificate, options.key)
+        check_certificate(certificate)
     cv2.setNumThreads(1)
     shelf = Shelf(options.model or (None,), options.threads)
     alone = is_loopback(options.host)
     with open_socket(options.host, options.port) as listening:
         port = listening.getsockname()[1]
-        secure = options.certificate is not None
+        secure = certificate is not None
         token = None if alone else secrets.token_urlsafe(24)
         gate = Gate(loopback_hosts(port) if alone else None, token, secure)
         workers = options.workers or min(os.cpu_count() or 1, 4)
         service = Service(shelf, options.limits, FairPool(workers), options.detect_every)
         application = make_application(service, gate)
-        server = make_server(
-            application,
-            options.limits.frame_bytes,
-            str(options.certificate) if secure else None,
-            str(options.key) if secure else None,
-        )
+        server = make_server(application, options.limits.frame_bytes, certificate)
         shown = "127.0.0.1" if options.host in ("", "0.0.0.0", "::") else options.host
         shown = f"[{shown}]" if ":" in shown else shown
         address = f"{'https' if secure else 'http'}://{shown}:{port}/"

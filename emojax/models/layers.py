@@ -46,11 +46,22 @@ class PReLU(nn.Module):
         return jnp.where(x >= 0, x, x * slope.astype(x.dtype))
 
 
+class ReLU(nn.Module):
+    """What is positive. A module without parameters, so that `explain` finds its output."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch channels"]) -> Float[Array, "*batch channels"]:
+        """Return x where it is positive and 0 elsewhere."""
+        return nn.relu(x)
+
+
 def activate(
     x: Float[Array, "*batch channels"], activation: Activation, name: str
 ) -> Float[Array, "*batch channels"]:
     """Return x after its activation; PReLU's slopes become `name` in the module that calls."""
-    return PReLU(name=name)(x) if activation == "prelu" else nn.relu(x)
+    if activation == "prelu":
+        return PReLU(name=name)(x)
+    return ReLU(name=name.replace("prelu", "relu"))(x)
 
 
 class Head(nn.Module):

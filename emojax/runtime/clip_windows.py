@@ -12,7 +12,7 @@ import collections
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -242,7 +242,7 @@ class ClipWindows:
 
 def hear_windows(
     predictor: ClipPredictor, path: Path, window_s: float | None = None, step_s: float | None = None
-) -> Iterator[FrameResult]:
+) -> Generator[FrameResult, None, None]:
     """Yield what is said of a sound without pictures, a window after the other.
 
     Window k is frame k, shown when the window begins. The last one is what is left, a window

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 
 from emojax.errors import UserError
 from emojax.face import to_gray
 from emojax.following import FaceFollower
 from emojax.runtime.clip_predictor import ClipPredictor
 from emojax.runtime.clip_windows import ClipWindows, FrameResult, hear_windows
+from emojax.runtime.interrupts import what_waits
 from emojax.runtime.predictor import Predictor
 from emojax.runtime.rows import Seen
 from emojax.runtime.sources import Frame, Source, read_source
@@ -40,7 +42,7 @@ def look(
     predictor: Predictor,
     looking: Looking,
     progress: Callable[[int], object] | None = None,
-) -> Iterator[Seen]:
+) -> Generator[Seen, None, None]:
     """Yield the frames of one file that are looked at, with what is found in them.
 
     Args:
@@ -68,7 +70,7 @@ def see_windows(
     predictor: ClipPredictor,
     looking: Looking | None = None,
     progress: Callable[[int], object] | None = None,
-) -> Iterator[FrameResult]:
+) -> Generator[FrameResult, None, None]:
     """Yield a video's frames with their answers, in their order, and without their pictures.
 
     Arguments are those of `look_at`.
@@ -81,6 +83,7 @@ def see_windows(
     find = FaceFollower(predictor.detector, looking.detect_every)
     tracker = FaceTracker()
     windows = ClipWindows(predictor, source.path, looking.window_s, looking.step_s)
+    ready: collections.deque[FrameResult] = collections.deque()
     try:
         for frame in read_source(source):
             if progress is not None:
@@ -90,10 +93,12 @@ def see_windows(
             gray = to_gray(frame.picture)
             boxes = find(gray)
             face_ids = tracker.update(boxes, frame.timestamp_s)
-            yield from windows.add(frame, boxes, face_ids, predictor.cut(gray, boxes))
+            ready.extend(windows.add(frame, boxes, face_ids, predictor.cut(gray, boxes)))
+            while ready:
+                yield ready.popleft()
     except (UserError, KeyboardInterrupt):
         # What was seen until then is a clip too.
-        yield from windows.finish()
+        yield from (*ready, *windows.finish())
         raise
     yield from windows.finish()
     if windows.problem is not None:
@@ -105,7 +110,7 @@ def look_at(
     predictor: Predictor | ClipPredictor,
     looking: Looking,
     progress: Callable[[int], object] | None = None,
-) -> Iterator[Seen]:
+) -> Generator[Seen, None, None]:
     """Yield what is found in a file: frames, or the windows of a sound.
 
     By a network for clips frames come without their pictures: they wait for the end of their clip,
@@ -136,7 +141,16 @@ def look_at(
     else:
         results = see_windows(source, predictor, looking, progress)
     smoother = Smoother(looking.smooth_s)
-    for result in results:
+
+    def smoothed(result: FrameResult) -> Seen:
         frame, face_ids = result.frame, result.face_ids
         faces = smoother.smooth(result.faces, face_ids, frame.timestamp_s)
-        yield Seen(frame, faces, face_ids, result.heard)
+        return Seen(frame, faces, face_ids, result.heard)
+
+    try:
+        for result in results:
+            yield smoothed(result)
+    except KeyboardInterrupt as stop:
+        for result in what_waits(results, stop):
+            yield smoothed(result)
+        raise

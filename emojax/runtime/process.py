@@ -11,10 +11,11 @@ from pathlib import Path
 import cv2
 
 from emojax.errors import UserError
+from emojax.runtime.canvas import Layout
 from emojax.runtime.clip_predictor import ClipPredictor
-from emojax.runtime.drawing import Layout, annotate, make_layout
+from emojax.runtime.drawing import annotate, make_layout
 from emojax.runtime.hiding import FaceHider
-from emojax.runtime.interrupts import uninterrupted
+from emojax.runtime.interrupts import uninterrupted, what_waits
 from emojax.runtime.looking import Looking, look_at
 from emojax.runtime.neutral import Differences, Neutral, mean_probabilities
 from emojax.runtime.predictor import Predictor
@@ -179,26 +180,38 @@ def process_source(
             stack.callback(_write_rest, table, differences)
         # Frames of a network for clips come without their pictures: they are decoded once more.
         pictures = read_source(source) if isinstance(predictor, ClipPredictor) else None
-        for seen in look_at(source, predictor, looking or Looking(), progress):
+
+        def put(seen: Seen) -> None:
             if annotator is not None and pictures is not None:
                 number = seen.frame.number
                 frame = next(frame for frame in pictures if frame.number == number)
                 seen = seen._replace(frame=frame)
             rows = rows_of(seen, predictor)
-            # A frame's rows, its place in the summary and its picture: all of them or none.
-            with uninterrupted():
-                table.write(rows if differences is None else differences.add(rows))
-                if summary is not None:
-                    summary.add(rows)
-                if source.kind == "sound":
-                    tally.windows += 1
-                    continue
-                tally.frames += 1
-                tally.faces += len(seen.faces)
-                tally.without_face += not seen.faces
-                if annotator is not None:
-                    annotator.write(seen)
-                    tally.annotated = copy_to
+            table.write(rows if differences is None else differences.add(rows))
+            if summary is not None:
+                summary.add(rows)
+            if source.kind == "sound":
+                tally.windows += 1
+                return
+            tally.frames += 1
+            tally.faces += len(seen.faces)
+            tally.without_face += not seen.faces
+            if annotator is not None:
+                annotator.write(seen)
+                tally.annotated = copy_to
+
+        results = look_at(source, predictor, looking or Looking(), progress)
+        try:
+            for seen in results:
+                # A frame's rows, its place in the summary and its picture: all of them or none.
+                with uninterrupted():
+                    put(seen)
+        except KeyboardInterrupt as stop:
+            # Frames that waited for the end of their clip.
+            for seen in what_waits(results, stop):
+                with uninterrupted():
+                    put(seen)
+            raise
 
 
 def _write_rest(table: Tables, differences: Differences) -> None:
@@ -227,8 +240,12 @@ def count_frames(sources: Sequence[Source]) -> int | None:
     return total
 
 
-def prepare_folder(out: Path, annotate_too: bool) -> None:
+def prepare_folder(out: Path, inside: Sequence[str] = ()) -> None:
     """Make the output folder, and make sure that it can be written to.
+
+    Args:
+        out: the folder.
+        inside: names of folders in it that are written to as well.
 
     Raises:
         UserError: a file is in its place or above it, or writing is not allowed.
@@ -236,11 +253,9 @@ def prepare_folder(out: Path, annotate_too: bool) -> None:
     remedy = "choose another --out"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        folders = [out]
-        if annotate_too:
-            folders.append(out / "annotated")
-            folders[-1].mkdir(exist_ok=True)
+        folders = [out, *(out / name for name in inside)]
         for folder in folders:
+            folder.mkdir(exist_ok=True)
             probe = folder / f".writable-{os.getpid()}"
             probe.touch()
             probe.unlink()

@@ -74,7 +74,7 @@ def _kind_by_name(path: Path, listens: bool) -> Kind | None:
 def _kind_of_file(path: Path, listens: bool) -> Kind:
     # A file that was named on purpose is taken for what it holds: `photo` without a
     # suffix is fine. What its name promises decides what it is blamed for.
-    with require_file(path, "a picture or a video").open("rb") as file:
+    with require_file(path, "a picture, a video or a sound").open("rb") as file:
         is_picture = picture_kind(file.read(16)) is not None
     return "picture" if is_picture else _kind_by_name(path, listens) or "video"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from emojax.runtime.elan import write_elan
 from emojax.runtime.sources import Namer, Source
@@ -73,10 +72,5 @@ class StudyFiles:
     def __enter__(self) -> StudyFiles:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._files.close()

@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from emojax.errors import one_line
 from emojax.serve.card import describe_artifact, describe_precision
 from emojax.serve.guard import Application, Gate, make_guard
-from emojax.serve.predict import Form, answer_upload, choose_form
+from emojax.serve.predict import Asked, Form, answer_upload, choose_form
 from emojax.serve.refusal import RefusedError
 from emojax.serve.service import Service
 from emojax.serve.sides import Side
@@ -134,15 +134,27 @@ def make_application(service: Service, gate: Gate) -> Application:
         model: str | None = Query(None, description="of GET /model; unset: the first"),
         precision: str | None = Query(None, description="unset: what the model names"),
         form: Annotated[
-            Form | None, Query(description="unset: what Accept names; png: annotated copy")
+            Form | None,
+            Query(
+                description="unset: what Accept names; png: annotated copy; heat: where the "
+                "network looks in a picture or listens in a sound, as PNG; in figures in the "
+                "header Emojax-Heat"
+            ),
         ] = None,
         only: Annotated[
             Side, Query(description="of a clip give the network its frames or its sound alone")
         ] = "both",
+        output: str | None = Query(
+            None,
+            max_length=40,
+            description="of form=heat: an emotion or an action unit such as AU12; unset: the "
+            "highest emotion, of each face its own",
+        ),
     ) -> Response:
         choice = service.shelf.choose(model, precision)
         wanted = choose_form(form, request.headers.get("accept", ""))
-        return await answer_upload(request, service, choice, name, wanted, only)
+        asked = Asked(wanted, only, output)
+        return await answer_upload(request, service, choice, name, asked)
 
     @app.get("/model", summary="The models, and what they are worth", responses=_refusals(401, 403))
     async def model() -> dict[str, Any]:

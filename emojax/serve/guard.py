@@ -40,11 +40,12 @@ _HEADERS = (
     (b"content-security-policy", _POLICY.encode()),
     (b"cache-control", b"no-store"),
     (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
+# Browsers complain about it, and don't heed it, on a page that anybody on the way can rewrite.
+_TRUSTED_HEADERS = ((b"cross-origin-opener-policy", b"same-origin"),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +78,9 @@ def make_guard(application: Application, gate: Gate) -> Application:
         application: answers what is let through.
         gate: what a request has to bring.
     """
+    trusted = gate.secure or gate.hosts is not None
+    headers = (*_HEADERS, *(_TRUSTED_HEADERS if trusted else ()))
+    own = {name for name, _ in headers}
 
     async def guarded(scope: Message, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -85,9 +89,8 @@ def make_guard(application: Application, gate: Gate) -> Application:
 
         async def send_safely(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
-                own = {name for name, _ in _HEADERS}
                 kept = [pair for pair in message.get("headers", ()) if pair[0].lower() not in own]
-                message = {**message, "headers": [*kept, *_HEADERS]}
+                message = {**message, "headers": [*kept, *headers]}
             await send(message)
 
         try:
@@ -97,8 +100,8 @@ def make_guard(application: Application, gate: Gate) -> Application:
             await refuse(scope, send_safely, refused)
             return
         if opened is not None:
-            headers = [(b"location", b"/"), (b"set-cookie", opened.encode())]
-            await send_safely({"type": "http.response.start", "status": 303, "headers": headers})
+            moved = [(b"location", b"/"), (b"set-cookie", opened.encode())]
+            await send_safely({"type": "http.response.start", "status": 303, "headers": moved})
             await send_safely({"type": "http.response.body", "body": b""})
             return
         try:

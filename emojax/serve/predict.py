@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
-from typing import Any, Literal
+from collections.abc import Generator
+from typing import Any, Literal, NamedTuple
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from emojax.errors import UserError, one_line
-from emojax.runtime import ClipPredictor, Predictor
+from emojax.runtime import Artifact, ClipPredictor, Predictor
+from emojax.runtime.heat import FaceHeat
+from emojax.runtime.occlusion import HIGHEST, Heat
 from emojax.runtime.rows import column_types
+from emojax.runtime.sound_heat import SoundHeat
+from emojax.runtime.sources import Kind
 from emojax.runtime.tables import csv_text, plain_row
 from emojax.serve.body import place_for_upload, read_upload
 from emojax.serve.memory_file import memory_file
 from emojax.serve.refusal import RefusedError
 from emojax.serve.service import Service
 from emojax.serve.shelf import Choice
-from emojax.serve.sides import OneSided, Side, draw_spectrogram
+from emojax.serve.sides import OneSided, Side, draw_spectrogram, find_sound_heat
 from emojax.serve.uploaded import (
     Uploaded,
-    check_header,
+    find_heat,
     kind_of,
     look_at_picture,
     look_at_video,
 )
 from emojax.video import BrokenVideoError
 
-Form = Literal["json", "csv", "png"]
-"""Rows as JSON, rows as CSV; PNG: a picture's annotated copy, or a video's spectrogram."""
+Form = Literal["json", "csv", "png", "heat"]
+"""Rows as JSON, rows as CSV; PNG: a picture's annotated copy, or a video's spectrogram; heat: PNG
+of a picture or a sound that shows where the network looks or listens."""
 
 LONGEST_NAME = 200
 """Letters of a file's name that are kept."""
@@ -72,13 +79,19 @@ def plain_name(name: str) -> str:
     return "".join(letter if letter.isprintable() else "_" for letter in last)[:LONGEST_NAME] or "_"
 
 
+class Asked(NamedTuple):
+    """What a sender wants to know about a file."""
+
+    form: Form
+    """In which form."""
+    side: Side = "both"
+    """Of a clip: by which side alone."""
+    output: str | None = None
+    """Of heat: which output is asked about; None: the highest emotion."""
+
+
 async def answer_upload(
-    request: Request,
-    service: Service,
-    choice: Choice,
-    name: str,
-    form: Form,
-    side: Side = "both",
+    request: Request, service: Service, choice: Choice, name: str, asked: Asked
 ) -> Response:
     """Return the answer to a file.
 
@@ -89,23 +102,42 @@ async def answer_upload(
     found = Uploaded(plain_name(name))
     with place_for_upload(service):
         async with read_upload(request, service) as data:
-            kind = kind_of(data)
-            looks = service.shelf.artifact(choice).looks
-            if form == "png" and kind == "video" and looks == "picture":
-                raise RefusedError(406, f"{found.name}: an annotated copy is of a picture only")
-            if side != "both" and looks == "picture":
-                raise RefusedError(400, f"only={side}: this model looks at pictures: leave it out")
+            check_asked(asked, kind_of(data), service.shelf.artifact(choice), found.name)
             async with service.working:
                 with service.shelf.borrow(choice) as predictor:
                     try:
-                        if side != "both" and isinstance(predictor, ClipPredictor):
-                            predictor = OneSided(predictor, side)
-                        await _look(request, service, data, found, predictor, form)
+                        if asked.side != "both" and isinstance(predictor, ClipPredictor):
+                            predictor = OneSided(predictor, asked.side)
+                        await _look(request, service, data, found, predictor, asked)
                     except RefusedError:
                         raise
                     except UserError as error:
                         raise RefusedError(400, one_line(str(error))) from None
-    return _answer(found, service, choice, form)
+    return _answer(found, service, choice, asked.form)
+
+
+def check_asked(asked: Asked, kind: Kind, artifact: Artifact, name: str) -> None:
+    """Refuse what does not go together, before anything is done.
+
+    Args:
+        asked: what is wanted.
+        kind: of the file.
+        artifact: the model.
+        name: of the file.
+
+    Raises:
+        RefusedError: a form that there is not for such a file (406), or a setting that says
+            nothing here (400).
+    """
+    looks = artifact.looks
+    if asked.form == "png" and kind == "video" and looks == "picture":
+        raise RefusedError(406, f"{name}: an annotated copy is of a picture only")
+    if asked.form == "heat" and kind == "video" and looks == "picture":
+        raise RefusedError(406, f"{name}: this model's heat is of pictures only: send a frame")
+    if asked.side != "both" and looks == "picture":
+        raise RefusedError(400, f"only={asked.side}: this model looks at pictures: leave it out")
+    if asked.output is not None and asked.form != "heat":
+        raise RefusedError(400, "output: says what heat is about: add form=heat, or leave it out")
 
 
 async def _look(
@@ -114,33 +146,34 @@ async def _look(
     data: bytes,
     found: Uploaded,
     predictor: Predictor | ClipPredictor,
-    form: Form,
+    asked: Asked,
 ) -> None:
     limits, client = service.limits, object()
+    wanted = HIGHEST if asked.output is None else asked.output
     if kind_of(data) == "picture":
         if not isinstance(predictor, Predictor):
             raise RefusedError(
                 400, f"{found.name}: this model looks at clips: send a video, or choose another"
             )
         one: Predictor = predictor
-        await service.pool.run(
-            client, lambda: look_at_picture(data, found, one, limits, form == "png")
-        )
+        if asked.form == "heat":
+            await _in_turns(request, service, find_heat(data, found, one, limits, wanted))
+            return
+        draw = asked.form == "png"
+        await service.pool.run(client, lambda: look_at_picture(data, found, one, limits, draw))
         return
     with memory_file(data) as path:
-        if form == "png" and isinstance(predictor, ClipPredictor):
+        if asked.form == "png" and isinstance(predictor, ClipPredictor):
             hears: ClipPredictor = predictor
-            check_header(path, limits)
             found.copy = await service.pool.run(
-                client, lambda: draw_spectrogram(path, hears, found.name)
+                client, lambda: draw_spectrogram(path, hears, found.name, limits)
             )
             return
-        frames = look_at_video(path, found, predictor, limits)
+        work = look_at_video(path, found, predictor, limits)
+        if asked.form == "heat" and isinstance(predictor, ClipPredictor):
+            work = find_sound_heat(path, found, predictor, limits, wanted)
         try:
-            # A frame a turn: a long video leaves the others theirs.
-            while await service.pool.run(client, lambda: next(frames, frames)) is not frames:
-                if await request.is_disconnected():
-                    raise RefusedError(400, "the sender left in the middle")
+            await _in_turns(request, service, work)
         except BrokenVideoError as error:
             found.problem = _said(error, path, found.name)
             if not found.rows:
@@ -149,15 +182,38 @@ async def _look(
             if isinstance(error, RefusedError):
                 raise
             raise UserError(_said(error, path, found.name)) from None
-        finally:
-            # Not while a thread is inside it: then it ends with that thread's work.
-            with contextlib.suppress(ValueError):
-                frames.close()
+
+
+async def _in_turns(request: Request, service: Service, work: Generator[None, None, None]) -> None:
+    """Do work piece by piece, a turn each: what takes long leaves the others theirs.
+
+    Raises:
+        RefusedError: the sender has left.
+    """
+    client = object()
+    try:
+        while await service.pool.run(client, lambda: next(work, work)) is not work:
+            if await request.is_disconnected():
+                raise RefusedError(400, "the sender left in the middle")
+    finally:
+        # Not while a thread is inside it: then it ends with that thread's work.
+        with contextlib.suppress(ValueError):
+            work.close()
 
 
 def _said(error: Exception, path: Any, name: str) -> str:
     # Where its bytes lay here means nothing to the sender.
     return one_line(str(error).replace(str(path), name))
+
+
+def _told(heat: Heat) -> dict[str, Any]:
+    """Return what heat says, for those who can't see it."""
+    told = {"output": heat.output, "whole": round(heat.whole, 4), "least": round(heat.least, 4)}
+    if isinstance(heat, FaceHeat):
+        return {"face_id": heat.face_id, **told}
+    if isinstance(heat, SoundHeat):
+        return {"window": [round(end_s, 3) for end_s in heat.window_s], **told}
+    return told
 
 
 def _answer(found: Uploaded, service: Service, choice: Choice, form: Form) -> Response:
@@ -168,7 +224,9 @@ def _answer(found: Uploaded, service: Service, choice: Choice, form: Form) -> Re
     headers = {
         name: value.encode("ascii", "backslashreplace").decode() for name, value in headers.items()
     }
-    if form == "png":
+    if found.heat is not None:
+        headers["Emojax-Heat"] = json.dumps([_told(one) for one in found.heat])
+    if form in ("png", "heat"):
         return Response(found.copy, media_type="image/png", headers=headers)
     if form == "csv":
         content = csv_text(columns, found.rows).encode("utf-8", "backslashreplace")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
+import ssl
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -75,19 +77,58 @@ def open_socket(host: str, port: int) -> socket.socket:
         ) from None
 
 
+class Certificate(NamedTuple):
+    """What https is served with, in PEM."""
+
+    chain: Path
+    """The certificate, and those that vouch for it."""
+    key: Path
+    """Its private key."""
+
+
+def check_certificate(given: Certificate) -> None:
+    """Refuse a certificate and a key that no server can use, before anything is opened.
+
+    Raises:
+        UserError: a file is missing or no PEM, the key is locked, or belongs to another one.
+    """
+    chain, key = given
+    for path in given:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file, wanted a PEM file")
+
+    def refuse() -> str:
+        # Without this OpenSSL would ask at the terminal, and wait.
+        raise UserError(
+            f"{key}: is locked with a password: unlock it, openssl pkey -in {key} -out plain.pem"
+        )
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        try:
+            # Of the certificates alone, so that it is known which of the two files is no PEM.
+            context.load_verify_locations(chain)
+        except ssl.SSLError:
+            raise UserError(f"{chain}: holds no certificate in PEM: give another") from None
+        context.load_cert_chain(chain, key, refuse)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise UserError(f"{key}: is not the key of {chain}: give the one that is") from None
+        raise UserError(f"{key}: holds no private key in PEM: give another") from None
+    except OSError as error:
+        where = error.filename or chain
+        raise UserError(f"{where}: can't be read ({error.strerror}): give another") from None
+
+
 def make_server(
-    application: Application,
-    frame_bytes: int,
-    certificate: str | None = None,
-    key: str | None = None,
+    application: Application, frame_bytes: int, certificate: Certificate | None = None
 ) -> uvicorn.Server:
     """Return a server that is ready to run.
 
     Args:
         application: what answers.
         frame_bytes: largest message of a WebSocket.
-        certificate: file of a certificate, for https.
-        key: file of its private key.
+        certificate: for https; None: http.
     """
     config = uvicorn.Config(
         application,
@@ -105,7 +146,7 @@ def make_server(
         limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=3,
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
+        ssl_certfile=certificate and str(certificate.chain),
+        ssl_keyfile=certificate and str(certificate.key),
     )
     return uvicorn.Server(config)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from emojax.picture import decode_picture, picture_kind, picture_size
 from emojax.runtime import Artifact, ClipPredictor, Predictor
 from emojax.runtime.drawing import annotate, make_layout
+from emojax.runtime.heat import draw_heat, look_for_heat
 from emojax.runtime.looking import Looking, look, look_at
+from emojax.runtime.occlusion import Heat
 from emojax.runtime.process import rows_of
 from emojax.runtime.rows import Row, Seen
 from emojax.runtime.sources import Frame, Kind, Source
@@ -35,6 +38,8 @@ class Uploaded:
     """Of a video that broke in the middle: where, and why."""
     copy: bytes | None = None
     """PNG of the annotated copy of a picture, where it is wanted."""
+    heat: Sequence[Heat] | None = None
+    """What covering shows of a picture's faces or of a sound, where it is wanted."""
 
 
 def kind_of(data: bytes) -> Kind:
@@ -56,6 +61,19 @@ def check_pixels(width: int, height: int, limits: Limits) -> None:
         )
 
 
+def read_bounded(data: bytes, name: str, limits: Limits) -> np.ndarray:
+    """Return a picture, blue, green, red, uint8 [height, width, 3], decoded only if it may be.
+
+    Raises:
+        UserError: it can't be read.
+        RefusedError: it has too many pixels (413).
+    """
+    size = picture_size(data)
+    if size is not None:
+        check_pixels(*size, limits)
+    return decode_picture(data, name)
+
+
 def look_at_picture(
     data: bytes, found: Uploaded, predictor: Predictor, limits: Limits, draw: bool
 ) -> None:
@@ -72,14 +90,33 @@ def look_at_picture(
         UserError: it can't be read.
         RefusedError: it has too many pixels.
     """
-    size = picture_size(data)
-    if size is not None:
-        check_pixels(*size, limits)
-    frame = Frame(Path(found.name), 0, 0.0, decode_picture(data, found.name))
+    frame = Frame(Path(found.name), 0, 0.0, read_bounded(data, found.name, limits))
     for seen in look([frame], predictor, Looking()):
         found.rows += _named(rows_of(seen, predictor), found.name)
         if draw:
             found.copy = draw_copy(seen, predictor.artifact)
+
+
+def find_heat(
+    data: bytes, found: Uploaded, predictor: Predictor, limits: Limits, wanted: str
+) -> Generator[None, None, None]:
+    """Add a copy of a picture that shows where the network looks, some squares at a time.
+
+    Args:
+        data: the file.
+        found: takes it.
+        predictor: finds the faces and runs the network.
+        limits: how large it may be.
+        wanted: an output's name, or `occlusion.HIGHEST`.
+
+    Raises:
+        UserError: it can't be read, or the network has no such output.
+        RefusedError: it has too many pixels.
+    """
+    picture = read_bounded(data, found.name, limits)
+    boxes, faces = yield from look_for_heat(picture, predictor, wanted)
+    found.heat = faces
+    found.copy = encode_png(draw_heat(picture, boxes, faces, predictor))
 
 
 def draw_copy(seen: Seen, artifact: Artifact) -> bytes:
@@ -91,7 +128,12 @@ def draw_copy(seen: Seen, artifact: Artifact) -> bytes:
         *(seen.frame.picture, seen.faces, seen.face_ids),
         *(artifact.spec, artifact.thresholds, layout),
     )
-    return cv2.imencode(".png", copy)[1].tobytes()
+    return encode_png(copy)
+
+
+def encode_png(picture: np.ndarray) -> bytes:
+    """Return a picture as PNG."""
+    return cv2.imencode(".png", picture)[1].tobytes()
 
 
 def look_at_video(
@@ -115,7 +157,7 @@ def look_at_video(
     hears = isinstance(predictor, ClipPredictor) and predictor.hears
     source = Source(path, "sound" if hears and not has_video else "video")
     for seen in look_at(source, predictor, Looking()):
-        _check_length(seen.frame.timestamp_s, limits)
+        check_length(seen.frame.timestamp_s, limits)
         if seen.frame.picture.size:
             check_pixels(seen.frame.picture.shape[1], seen.frame.picture.shape[0], limits)
         found.rows += _named(rows_of(seen, predictor), found.name)
@@ -134,11 +176,16 @@ def check_header(path: Path, limits: Limits) -> bool:
     if has_video:
         info = read_info(path)
         check_pixels(info.width, info.height, limits)
-        _check_length(info.duration_s or 0.0, limits)
+        check_length(info.duration_s or 0.0, limits)
     return has_video
 
 
-def _check_length(seconds: float, limits: Limits) -> None:
+def check_length(seconds: float, limits: Limits) -> None:
+    """Refuse what takes too long.
+
+    Raises:
+        RefusedError: it does (413).
+    """
     if seconds > limits.video_seconds:
         raise RefusedError(
             413, f"{seconds:.0f} s or more, wanted {limits.video_seconds:g} s at most: cut it"

@@ -16,8 +16,10 @@ from emojax.cross_validation import everybodys, train_folds
 from emojax.data.folds import make_folds
 from emojax.data.resident import keep_labels, select
 from emojax.data.shards import PEOPLE_FILE, DatasetInfo, dataset_info, load_whole
+from emojax.errors import UserError
 from emojax.evaluate import Predictions
 from emojax.files import write_json
+from emojax.run import load_run
 from emojax.spec import read_json
 from emojax.tables.outcome import Outcome, load_outcomes, make_outcome, save_outcomes
 from emojax.tables.trained import ANSWERS
@@ -175,6 +177,47 @@ def study_clips(
             )
         )
     return found
+
+
+def read_cross_validation(folder: Path) -> CrossValidated:
+    """Return a cross-validation that `experiments/folds.py` or a recipe has finished.
+
+    Args:
+        folder: of the run; its shards have to be where it found them.
+
+    Raises:
+        UserError: no such run there, its shards are gone, or folds are missing.
+    """
+    config, _, data = load_run(folder)
+    if not (folder / "folds").is_dir():
+        raise UserError(f"{folder}: a run, but no cross-validation: give one of folds.py's")
+    folds = read_json(folder / "folds.json")["folds"]
+    done = len(list((folder / "folds").glob("*.npz")))
+    if done != len(folds):
+        raise UserError(
+            f"{folder}: {done} of {len(folds)} folds are trained: start its command again first"
+        )
+    info, kept = dataset_info(data), _read_folds(folder, config, data)
+    silent, blind = config.sound_features == 0, config.video_features == 0
+    return CrossValidated(
+        inputs="video" if silent else "sound" if blind else "both",
+        sound="" if silent else sound_of(info),
+        data=data,
+        name=info.name,
+        synthetic=info.name == "synthetic",
+        config=config,
+        folder=folder,
+        seeds=(config.seed,),
+        tested=tuple(tuple(fold["test"]) for fold in folds),
+        answers=[kept.pop(EVERYBODY)],
+        alone={given: [outcome] for given, outcome in kept.items()},
+        groups=read_groups(data),
+    )
+
+
+def has_faces(data: Path) -> bool:
+    """Return whether any example of a set shows a face: else there is only sound."""
+    return dataset_info(data).report["frames_with_face"] > 0
 
 
 def same_clips(data: Sequence[Path]) -> list[list[Path]]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from emojax.data.shards import FaceArrays
-from emojax.errors import UserError
 from emojax.evaluate import Predictions
 from emojax.labels import NEUTRAL, UNKNOWN
 from emojax.significance import emotion_counts, unit_counts
 from emojax.spec import InputSpec
+from emojax.tables.kept import damaged, keep_arrays, kept_arrays
 
 THRESHOLD = 0.5
 """Probability from which an action unit is called present; also the thesis's delta."""
@@ -217,16 +214,12 @@ def save_outcomes(path: Path, outcomes: dict[str, Outcome], about: dict[str, Any
         outcomes: to be kept.
         about: what they come from, as JSON holds it; `load_outcomes` compares it.
     """
-    columns: dict[str, np.ndarray] = {"about": np.array(json.dumps(about, sort_keys=True))}
-    for name, outcome in outcomes.items():
-        for field in dataclasses.fields(outcome):
-            columns[f"{name}/{field.name}"] = np.asarray(getattr(outcome, field.name))
-    aside = path.with_suffix(".part")
-    with aside.open("wb") as file:
-        np.savez(file, **columns)  # pyright: ignore[reportArgumentType]
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    columns = {
+        f"{name}/{field.name}": getattr(outcome, field.name)
+        for name, outcome in outcomes.items()
+        for field in dataclasses.fields(outcome)
+    }
+    keep_arrays(path, columns, about)
 
 
 def load_outcomes(path: Path, about: dict[str, Any]) -> dict[str, Outcome] | None:
@@ -235,20 +228,15 @@ def load_outcomes(path: Path, about: dict[str, Any]) -> dict[str, Outcome] | Non
     Raises:
         UserError: the file is damaged, or of something else.
     """
-    if not path.exists():
+    columns = kept_arrays(path, about)
+    if columns is None:
         return None
+    parts: dict[str, dict[str, Any]] = {}
+    for name, values in columns.items():
+        outcome, _, field = name.partition("/")
+        names = field in ("emotions", "units")
+        parts.setdefault(outcome, {})[field] = tuple(values.tolist()) if names else values
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            columns = {name: kept[name] for name in kept.files}
-        found = json.loads(str(columns.pop("about")))
-        parts: dict[str, dict[str, Any]] = {}
-        for name, values in columns.items():
-            outcome, _, field = name.partition("/")
-            names = field in ("emotions", "units")
-            parts.setdefault(outcome, {})[field] = tuple(values.tolist()) if names else values
-        outcomes = {name: Outcome(**fields) for name, fields in parts.items()}
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: can't be read ({error}): remove it, it is made again") from None
-    if found != json.loads(json.dumps(about)):
-        raise UserError(f"{path}: is of other settings or other data: choose another --out")
-    return outcomes
+        return {name: Outcome(**fields) for name, fields in parts.items()}
+    except TypeError as error:
+        raise damaged(path, error) from None

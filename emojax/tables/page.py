@@ -13,6 +13,7 @@ from emojax.significance import accuracy, estimate
 from emojax.tables import drawings, published
 from emojax.tables.calibrated import confidences
 from emojax.tables.clips import CrossValidated
+from emojax.tables.explained import draw_explained
 from emojax.tables.modalities import Ablation, modality_rows
 from emojax.tables.outcome import Outcome
 from emojax.tables.pictures import unit_rows
@@ -25,7 +26,7 @@ img { max-width: min(100%, 62rem); background: #fff; }
 figure { margin: 1rem 0; }
 .notice { border-left: .3rem solid #E69F00; padding: .5rem 1rem; }
 th, td { font-size: .8rem; padding: .25rem .6rem .25rem 0; }
-th { white-space: normal; vertical-align: bottom; }
+th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; }
 th:has(.word), td:has(.word) { text-align: left; }
 @media print {
   :root { --page: #fff; --ink: #000; --soft: #333; --line: #999; --card: #fff; }
@@ -133,6 +134,8 @@ def draw_study(study: PictureStudy) -> list[Drawing]:
                     }
                 ),
             )
+    for name, title, caption, content in draw_explained(study):
+        add(name, title, caption, content)
     return found
 
 

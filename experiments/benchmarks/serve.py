@@ -9,12 +9,14 @@ import os
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -40,8 +42,10 @@ class ServeOptions(Options):
 
     A client is a thread of this process that sends JPEGs and reads rows; it waits from sent to
     answered. processor ms is the server's own time for each result, which a busy machine leaves
-    as it is. With --browser the one client is Chromium's page, whose own figures are read: camera
-    to screen, its decoding, encoding and drawing included.
+    as it is. After each row all clients leave at once, half of them without a goodbye, and the
+    server is watched: it ought to be idle again, and no larger than before. With --browser the one
+    client is Chromium's page, whose own figures are read: camera to screen, its decoding, encoding
+    and drawing included.
     """
 
     model: Path | None = None
@@ -55,7 +59,10 @@ class ServeOptions(Options):
     browser: bool = False
     """Also let Chromium's page be a client (needs playwright)."""
 
-    QUICK: ClassVar[Mapping[str, Any]] = {"clients": (1,), "seconds": 1.0}
+    settle: float = 5.0
+    """For how many seconds the server is watched after all clients have left."""
+
+    QUICK: ClassVar[Mapping[str, Any]] = {"clients": (1,), "seconds": 1.0, "settle": 1.0}
 
 
 def draw_frames(count: int) -> list[np.ndarray]:
@@ -94,7 +101,11 @@ def serving(options: ServeOptions, sessions: int) -> Iterator[tuple[int, int]]:
 
 
 def stream(
-    port: int, jpegs: Sequence[bytes], until_s: float, waits: list[tuple[float, float]]
+    port: int,
+    jpegs: Sequence[bytes],
+    until_s: float,
+    waits: list[tuple[float, float]],
+    rudely: bool = False,
 ) -> None:
     """Send frames until then; note when each answer came, and how long after its frame was due.
 
@@ -103,6 +114,7 @@ def stream(
         jpegs: are sent in turn, one each thirtieth of a second where there is room.
         until_s: on the monotonic clock.
         waits: takes pairs of seconds.
+        rudely: leave without a goodbye, as a browser that is killed does.
     """
     from websockets.sync.client import connect
 
@@ -123,6 +135,8 @@ def stream(
                 if message["type"] == "result":
                     now_s = time.monotonic()
                     waits.append((now_s, now_s - sent.pop(message["frame"])))
+        if rudely:
+            link.socket.shutdown(socket.SHUT_RDWR)
 
 
 def processor_s(process: int) -> float:
@@ -132,15 +146,38 @@ def processor_s(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def watch_idle(port: int, process: int, seconds: float) -> dict[str, Any]:
+    """Return what a server does that nobody asks any more: its columns of a row.
+
+    Args:
+        port: of the server.
+        process: of the server.
+        seconds: for how long it is watched, after a second in which it may finish.
+    """
+    time.sleep(1)
+    before_s, began_s = processor_s(process), time.monotonic()
+    time.sleep(seconds)
+    used_s, passed_s = processor_s(process) - before_s, time.monotonic() - began_s
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/model") as answer:
+        taken = json.load(answer)["limits"]["sessions_taken"]
+    return {
+        "after: processor %": 100 * used_s / passed_s,
+        "MiB": (resident_bytes(process) or 0) / 2**20,
+        "places taken": taken,
+    }
+
+
 def time_clients(
-    port: int, process: int, jpegs: Sequence[bytes], clients: int, seconds: float
+    port: int, process: int, jpegs: Sequence[bytes], clients: int, options: ServeOptions
 ) -> dict[str, Any]:
     """Return the row of so many clients."""
+    seconds = options.seconds
+    idle = watch_idle(port, process, options.settle)
     began_s = time.monotonic() + 2
     waits: list[list[tuple[float, float]]] = [[] for _ in range(clients)]
     threads = [
-        threading.Thread(target=stream, args=(port, jpegs, began_s + seconds, mine))
-        for mine in waits
+        threading.Thread(target=stream, args=(port, jpegs, began_s + seconds, mine, place % 2 == 1))
+        for place, mine in enumerate(waits)
     ]
     for thread in threads:
         thread.start()
@@ -150,6 +187,7 @@ def time_clients(
         readings.append((resident_bytes(process) or 0) / 2**20)
     for thread in threads:
         thread.join()
+    used_s = processor_s(process) - before_s
     rates = [sum(at_s >= began_s for at_s, _ in mine) / seconds for mine in waits]
     all_waits = [wait for mine in waits for at_s, wait in mine if at_s >= began_s] or [float("nan")]
     settled = readings[4:] or readings
@@ -161,9 +199,11 @@ def time_clients(
         "results/s": sum(rates),
         "median ms": 1e3 * float(np.median(all_waits)),
         "p95 ms": 1e3 * float(np.quantile(all_waits, 0.95)),
-        "processor ms": 1e3 * (processor_s(process) - before_s) / max(1, sum(map(len, waits))),
+        "processor ms": 1e3 * used_s / max(1, sum(map(len, waits))),
+        "before: MiB": idle["MiB"],
         "first tenth MiB": float(np.mean(settled[:tenth])),
         "last tenth MiB": float(np.mean(settled[-tenth:])),
+        **watch_idle(port, process, options.settle),
     }
 
 
@@ -201,7 +241,7 @@ def time_page(port: int, frames: Sequence[np.ndarray], seconds: float) -> dict[s
 def measure(options: ServeOptions) -> dict[str, Any]:
     """Return the figures."""
     options = options.settled()
-    if min(options.clients, default=1) < 1 or not options.seconds > 0:
+    if min(options.clients, default=1) < 1 or min(options.seconds, options.settle) <= 0:
         raise UserError("serve: wanted one client and some seconds at least")
     if not Path("/proc/self/statm").exists():
         raise UserError("serve: needs /proc, as Linux has it, to see a process's memory")
@@ -212,8 +252,7 @@ def measure(options: ServeOptions) -> dict[str, Any]:
     rows = []
     with serving(options, max((1, *options.clients))) as (port, process):
         rows += [
-            time_clients(port, process, jpegs, clients, options.seconds)
-            for clients in options.clients
+            time_clients(port, process, jpegs, clients, options) for clients in options.clients
         ]
         if options.browser:
             rows.append(time_page(port, frames, options.seconds))

@@ -35,14 +35,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-import tyro
+from cooking import run_recipe
+from presets import VOICES
 
 from emojax.archive import read_arrays
 from emojax.audio import PRESETS
-from emojax.augment import AugmentConfig
-from emojax.augment_sound import SoundAugmentConfig
-from emojax.cli import run_guarded
-from emojax.compiler import keep_freed_memory
 from emojax.config import TrainConfig
 from emojax.cross_validation import train_folds
 from emojax.data.build import BuildOptions, build_dataset
@@ -55,11 +52,8 @@ from emojax.experiment import train_run
 from emojax.export_run import export_run
 from emojax.files import write_json
 from emojax.labels import emotion_names
-from emojax.losses import LossConfig
-from emojax.optim import OptimConfig
 from emojax.report import terminal_table
 from emojax.spec import InputSpec
-from emojax.train import StopTraining, sigterm_interrupts
 
 CLIPS, PEOPLE = 7_442, 91
 """What the owner published."""
@@ -218,27 +212,7 @@ def build(options: RecipeOptions) -> Path:
 
 def config_of(data: Path, epochs: int, seed: int) -> TrainConfig:
     """Return the settings of every training here."""
-    return TrainConfig(
-        model="ar5",
-        data=str(data),
-        outputs="emotions",
-        emotion_activation="softmax",
-        video_features=0,
-        sound_branch="residual",
-        auxiliary_weight=0.0,
-        dropout=0.3,
-        epochs=epochs,
-        batch_size=64,
-        seed=seed,
-        report_on="validation",
-        validate_every=5,
-        augment=AugmentConfig(mixup=0.2),
-        augment_sound=SoundAugmentConfig(
-            time_mask=0.2, frequency_mask=0.15, stretch=0.1, pitch=0.05, level=0.15
-        ),
-        loss=LossConfig(label_smoothing=0.1),
-        optim=OptimConfig(learning_rate=2e-3, weight_decay=0.05, average=0.99),
-    )
+    return dataclasses.replace(VOICES, data=str(data), epochs=epochs, seed=seed)
 
 
 def cook(options: RecipeOptions) -> None:
@@ -265,18 +239,5 @@ def cook(options: RecipeOptions) -> None:
     print(f"next: emojax predict voice.wav --model {artifact}")
 
 
-def main(arguments: list[str]) -> int:
-    """Run the recipe and return the exit status."""
-    keep_freed_memory()
-    options = tyro.cli(RecipeOptions, args=arguments, description=__doc__)
-    try:
-        with sigterm_interrupts():
-            cook(options)
-    except StopTraining as stop:
-        print(f"{stop}: the same command goes on from there", file=sys.stderr)
-        return 128 + stop.number
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(run_guarded("crema_d.py", lambda: main(sys.argv[1:])))
+    sys.exit(run_recipe("crema_d.py", RecipeOptions, cook, __doc__))

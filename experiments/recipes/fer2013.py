@@ -34,11 +34,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import jax
-import tyro
+from cooking import run_recipe
 
 from emojax.augment import AugmentConfig
-from emojax.cli import run_guarded
-from emojax.compiler import keep_freed_memory
 from emojax.config import TrainConfig
 from emojax.data.build import BuildOptions, build_dataset
 from emojax.errors import UserError
@@ -47,7 +45,6 @@ from emojax.export_run import export_run
 from emojax.losses import LossConfig
 from emojax.optim import OptimConfig
 from emojax.report import terminal_table
-from emojax.train import StopTraining, sigterm_interrupts
 
 COUNTS = {"Training": 28_709, "PublicTest": 3_589, "PrivateTest": 3_589}
 
@@ -237,18 +234,5 @@ def cook(options: RecipeOptions) -> None:
     print(f"next: emojax predict PICTURE --model {artifact}")
 
 
-def main(arguments: list[str]) -> int:
-    """Run the recipe and return the exit status."""
-    keep_freed_memory()
-    options = tyro.cli(RecipeOptions, args=arguments, description=__doc__)
-    try:
-        with sigterm_interrupts():
-            cook(options)
-    except StopTraining as stop:
-        print(f"{stop}: the same command goes on from there", file=sys.stderr)
-        return 128 + stop.number
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(run_guarded("fer2013.py", lambda: main(sys.argv[1:])))
+    sys.exit(run_recipe("fer2013.py", RecipeOptions, cook, __doc__))

@@ -20,19 +20,16 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import tyro
+from cooking import run_recipe
 from crema_d import config_of
 
 from emojax.audio import PRESETS
-from emojax.cli import run_guarded
-from emojax.compiler import keep_freed_memory
 from emojax.config import TrainConfig
 from emojax.cross_validation import train_folds
 from emojax.data.build import BuildOptions, build_dataset
 from emojax.labels import emotion_names
 from emojax.report import terminal_table
 from emojax.spec import InputSpec
-from emojax.train import StopTraining, sigterm_interrupts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,18 +76,5 @@ def cook(options: RecipeOptions) -> None:
     print(f"wrote {options.out / 'results.json'} and {options.out / 'folds.csv'}")
 
 
-def main(arguments: list[str]) -> int:
-    """Run the recipe and return the exit status."""
-    keep_freed_memory()
-    options = tyro.cli(RecipeOptions, args=arguments, description=__doc__)
-    try:
-        with sigterm_interrupts():
-            cook(options)
-    except StopTraining as stop:
-        print(f"{stop}: the same command goes on with the next person", file=sys.stderr)
-        return 128 + stop.number
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(run_guarded("ravdess.py", lambda: main(sys.argv[1:])))
+    sys.exit(run_recipe("ravdess.py", RecipeOptions, cook, __doc__, "with the next person"))

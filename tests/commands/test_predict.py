@@ -319,6 +319,38 @@ def test_nothing_to_blur_is_a_mistake(predict, face):
     assert "--blur-faces" in errors[0]
 
 
+def test_heat_shows_where_the_network_looks(predict, face, clip_content, tmp_path):
+    """The tiny model goes by the mean, and the mean square changes it by little: no false heat."""
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(clip_content)
+    status, said, _ = predict(face, clip, "--heat", "AU26", "--no-annotate")
+    assert status == 0
+    assert "what the network goes by in 1 file" in said
+    assert [path.name for path in (tmp_path / "out" / "heat").iterdir()] == ["face.png"]
+    copy = cv2.imread(str(tmp_path / "out" / "heat" / "face.png"))
+    picture = cv2.imread(str(face))
+    assert copy.shape[0] > picture.shape[0]
+    assert copy.shape[1] > picture.shape[1]
+    # Beside the face the picture is as it was; the face itself is gray, with at most some heat.
+    assert np.array_equal(copy[300:500, :500], picture[300:500, :500])
+    inside = copy[100:150, 210:240].astype(int)
+    assert not np.array_equal(inside, picture[100:150, 210:240])
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--heat", "joy"], "--heat: no output 'joy': use highest, AU01"),
+        (["--heat", "fear", "--blur-faces"], "--heat: its pictures show faces"),
+    ],
+)
+def test_heat_that_can_not_be_had_is_a_mistake(predict, face, tmp_path, flags, said):
+    status, _, errors = predict(face, *flags)
+    assert (status, len(errors)) == (2, 1)
+    assert said in errors[0]
+    assert not (tmp_path / "out" / "predictions.csv").exists()
+
+
 def test_a_study_finds_a_summary_and_episodes(predict, clip_content, face, tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(clip_content)

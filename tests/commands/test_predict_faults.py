@@ -91,8 +91,8 @@ def predict_camera(tmp_path, artifact_folder, capfd, monkeypatch):
 def test_a_camera_gives_rows_by_the_clock(predict_camera, small_face, tmp_path):
     camera = fake_camera.make(small_face, rate_hz=100)
     started = time.monotonic()
-    status, said, errors = predict_camera(camera, "0", "--seconds", "0.6")
-    assert time.monotonic() - started >= 0.6
+    status, said, errors = predict_camera(camera, "0", "--seconds", "2")
+    assert time.monotonic() - started >= 2
     rows = read_table(tmp_path / "out")
     assert (status, errors) == (0, [])
     assert (camera.opened, camera.released) == ([0], [0])
@@ -100,7 +100,7 @@ def test_a_camera_gives_rows_by_the_clock(predict_camera, small_face, tmp_path):
     times = [float(row["timestamp"]) for row in rows]
     assert times[0] == 0
     assert times == sorted(set(times))
-    assert 0.3 < times[-1] < 0.6
+    assert 0.5 < times[-1] < 2
     assert {(row["file"], row["success"]) for row in rows} == {("0", "1")}
     copies = list(read_frames(tmp_path / "out" / "annotated" / "camera0.mp4"))
     np.testing.assert_allclose([copy.timestamp_s for copy in copies], times, atol=1e-4)

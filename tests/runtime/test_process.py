@@ -7,10 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tiny_clip import tiny_clip_model, write_clip_artifact
 
 import emojax.runtime
 from emojax.errors import UserError
 from emojax.runtime import process as process_module
+from emojax.runtime.artifact import load_artifact
+from emojax.runtime.clip_predictor import ClipPredictor
 from emojax.runtime.looking import Looking
 from emojax.runtime.process import (
     Tally,
@@ -108,7 +111,7 @@ def test_frames_are_counted_ahead_for_the_progress_bar(tmp_path):
 
 
 def test_the_output_folder_is_made_and_tried(tmp_path):
-    prepare_folder(tmp_path / "a" / "b", True)
+    prepare_folder(tmp_path / "a" / "b", ["annotated"])
     assert (tmp_path / "a" / "b" / "annotated").is_dir()
     assert list((tmp_path / "a" / "b" / "annotated").iterdir()) == []
 
@@ -126,7 +129,7 @@ def test_output_folders_that_can_not_be(tmp_path):
         (Path("/proc/emojax"), "can't be written to"),
     ]:
         with pytest.raises(UserError, match=found) as caught:
-            prepare_folder(out, True)
+            prepare_folder(out, ["annotated"])
         assert "choose another --out" in str(caught.value)
 
 
@@ -175,3 +178,33 @@ def test_ctrl_c_between_a_row_and_its_picture_waits(
         process(source, artifact_folder, tmp_path)
     rows = (tmp_path / "t.csv").read_text().splitlines()[1:]
     assert len(rows) == len(list(read_frames(tmp_path / "copy.mp4"))) == 3
+
+
+@pytest.mark.parametrize("at", [1, 5, 14])
+def test_ctrl_c_at_a_row_keeps_the_frames_that_wait_for_their_clip(
+    at, tmp_path, astronaut, monkeypatch
+):
+    folder = write_clip_artifact(tmp_path / "model", tiny_clip_model(listens=False), False)
+    source = write_clip(tmp_path / "a.mp4", [cv2.resize(astronaut, (256, 256))] * 40)
+    write, calls = Tables.write, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == at:
+            signal.raise_signal(signal.SIGINT)
+        return write(*arguments)
+
+    monkeypatch.setattr(Tables, "write", interrupted)
+    read = []
+    predictor, tally = ClipPredictor(load_artifact(folder)), Tally()
+    with (
+        Tables(tmp_path / "t", column_types(predictor.spec), ["csv"]) as table,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        process_source(source, predictor, table, tally, None, progress=read.append)
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    # The first row leaves when a second of frames has been read.
+    assert 10 <= sum(read) <= 16 < 40
+    assert [int(row["frame"]) for row in rows] == list(range(sum(read)))
+    assert tally.frames == sum(read)
+    assert all(row["emotion"] for row in rows)

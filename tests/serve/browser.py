@@ -21,6 +21,9 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # `.ci/run` sets it: there the browser has been installed, and its absence is a fault.
 REQUIRED = "EMOJAX_BROWSER"
 
+ELSEWHERE = "emojax.test"
+"""To the browser this is a machine other than its own."""
+
 
 def find_chromium() -> str:
     found = next(filter(None, map(shutil.which, NAMES)), None)
@@ -36,16 +39,21 @@ class Watched:
     """A page and what was seen of it."""
 
     page: Page
-    port: int
+    server: Serving
     console: list[str] = dataclasses.field(default_factory=list)
     foreign: list[str] = dataclasses.field(default_factory=list)
     sent: list[str | bytes] = dataclasses.field(default_factory=list)
     received: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
+    @property
+    def own(self) -> tuple[str, str]:
+        """Where the page may ask: the server by its address, and by its name."""
+        return (f"127.0.0.1:{self.server.port}", f"{ELSEWHERE}:{self.server.port}")
+
     def watch(self) -> None:
         def on_request(request: Any) -> None:
             there = urlsplit(request.url)
-            if there.scheme not in ("blob", "data") and there.netloc != f"127.0.0.1:{self.port}":
+            if there.scheme not in ("blob", "data") and there.netloc not in self.own:
                 self.foreign.append(request.url)
 
         def on_console(message: Any) -> None:
@@ -62,7 +70,14 @@ class Watched:
         self.page.on("websocket", on_socket)
 
     def open(self, mode: str = "") -> None:
-        self.page.goto(f"http://127.0.0.1:{self.port}/{mode and f'#{mode}'}")
+        self.page.goto(f"{self.server.address}{mode and f'#{mode}'}")
+        self.page.wait_for_selector("body[data-ready]")
+
+    def open_elsewhere(self) -> None:
+        """Open the page as another machine does: by name, with the token."""
+        token = self.server.said.partition("?token=")[2].split()[0]
+        address = self.server.address.replace("127.0.0.1", ELSEWHERE)
+        self.page.goto(f"{address}?token={token}")
         self.page.wait_for_selector("body[data-ready]")
 
     def results(self) -> list[dict[str, Any]]:
@@ -88,7 +103,9 @@ class Browsers:
 
     def launch(self, camera: Path | None, allowed: bool) -> Browser:
         if (camera, allowed) not in self._running:
-            words = []
+            # Another machine's name, and no authority that vouches for it.
+            words = [f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1"]
+            words.append("--ignore-certificate-errors")
             if camera is not None:
                 words += [
                     "--use-fake-device-for-media-stream",
@@ -116,6 +133,7 @@ class Browsers:
         *,
         allowed: bool = True,
         quiet: bool = True,
+        elsewhere: bool = False,
         **context: Any,
     ) -> Iterator[Watched]:
         """Open the page; at the end it has asked no other host and nobody complained.
@@ -125,16 +143,17 @@ class Browsers:
             camera: the film that the camera plays; without one there is no camera.
             allowed: whether the page may use it.
             quiet: nothing may stand in the console.
+            elsewhere: the page is opened as from another machine.
             context: of the browser: viewport, color_scheme, ...
         """
         own = self.launch(camera, allowed).new_context(**context)
         page = own.new_page()
         page.set_default_timeout(30_000)
-        watched = Watched(page, server.port)
+        watched = Watched(page, server)
         watched.watch()
-        watched.open()
+        (watched.open_elsewhere if elsewhere else watched.open)()
         yield watched
         assert watched.foreign == []
         if quiet:
-            assert watched.console == []
+            assert watched.console == [], watched.console
         own.close()

@@ -128,7 +128,16 @@ def broken_files(rng: random.Random, server: Serving) -> bytes:
                 rng.randrange(256)
             )
         data = bytes(turned)
-    query = rng.choice(("", "?form=csv", "?form=png", "?name=%00%ff", "?name=../../x", "?model="))
+    queries = (
+        "",
+        "?form=csv",
+        "?form=png",
+        "?form=heat",
+        "?name=%00%ff",
+        "?name=../../x",
+        "?model=",
+    )
+    query = rng.choice(queries)
     return exchange(server, request(server, f"POST /predict{query} HTTP/1.1", data), 20)
 
 
@@ -169,8 +178,19 @@ def bombs(rng: random.Random, server: Serving) -> bytes:
 
 
 def addresses(rng: random.Random, server: Serving) -> bytes:
-    names = ("name", "model", "precision", "form", "token", "x")
-    values = ("", "%00", "%ff%fe", "a" * 3000, "'", "../..", "faces", "int8", "csv", "%F0%9F%98%80")
+    names = ("name", "model", "precision", "form", "output", "token", "x")
+    values = (
+        "",
+        "%00",
+        "%ff%fe",
+        "a" * 3000,
+        "'",
+        "../..",
+        "faces",
+        "int8",
+        "heat",
+        "%F0%9F%98%80",
+    )
     query = "&".join(f"{rng.choice(names)}={rng.choice(values)}" for _ in range(rng.randint(1, 8)))
     line = f"{rng.choice(('GET', 'POST'))} {rng.choice(('/predict', '/model', '/'))}?{query}"
     accept = rng.choice(("*/*", "text/html", "image/png;q=0", ",,;", "\xff", "text/csv, */*"))

@@ -7,6 +7,7 @@ import http.client
 import json
 import re
 import signal
+import ssl
 import struct
 import subprocess
 import tempfile
@@ -36,6 +37,8 @@ class Serving(NamedTuple):
     port: int
     log: Path
     process: subprocess.Popen[bytes]
+    trusts: ssl.SSLContext | None = None
+    """Of a server with https: trusts its certificate."""
 
     @property
     def said(self) -> str:
@@ -44,7 +47,7 @@ class Serving(NamedTuple):
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
+        return f"http{'s' if self.trusts else ''}://127.0.0.1:{self.port}/"
 
     def ask(
         self,
@@ -55,7 +58,12 @@ class Serving(NamedTuple):
         **query: Any,
     ) -> Answer:
         """GET without a body, POST with one."""
-        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        if self.trusts is None:
+            link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        else:
+            link = http.client.HTTPSConnection(
+                "127.0.0.1", self.port, timeout=timeout, context=self.trusts
+            )
         with contextlib.closing(link):
             target = f"{path}?{urlencode(query)}" if query else path
             link.request("GET" if body is None else "POST", target, body, dict(headers or {}))
@@ -67,7 +75,8 @@ class Serving(NamedTuple):
         return self.ask("/predict", body, **query)
 
     def stream(self, **settings: Any) -> ClientConnection:
-        return connect(f"ws://127.0.0.1:{self.port}/stream", compression=None, **settings)
+        address = f"{self.address.replace('http', 'ws', 1)}stream"
+        return connect(address, compression=None, ssl=self.trusts, **settings)
 
     def taken(self) -> int:
         """Streams that have a place."""
@@ -75,11 +84,14 @@ class Serving(NamedTuple):
 
 
 @contextlib.contextmanager
-def serving(*words: str | Path, **settings: Any) -> Iterator[Serving]:
+def serving(
+    *words: str | Path, trusts: ssl.SSLContext | None = None, **settings: Any
+) -> Iterator[Serving]:
     """Run `emojax serve WORDS` on a free port until the end of the context.
 
     Args:
         words: of the command line.
+        trusts: the server's certificate, where the words give it one.
         settings: of `subprocess.Popen`.
     """
     command = own_process("-m", "emojax", "serve", "--port", "0", *words)
@@ -97,7 +109,7 @@ def serving(*words: str | Path, **settings: Any) -> Iterator[Serving]:
                 time.sleep(0.05)
             found = re.search(r"open +https?://[^:]+:(\d+)/", said.read_text())
             assert found is not None, said.read_text()
-            yield Serving(int(found[1]), said, process)
+            yield Serving(int(found[1]), said, process, trusts)
         finally:
             process.send_signal(signal.SIGINT)
             try:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import Browsers, Watched
+from certificates import make_certificate
 from drawn_video import HEIGHT, WIDTH, draw_people, write_y4m
 from playwright.sync_api import sync_playwright
 from serving import Serving, serving
@@ -181,6 +182,27 @@ def test_a_camera_that_is_refused_or_missing(app: Serving, browsers: Browsers, c
             assert watched.page.is_enabled("#camera")
 
 
+def test_another_machine_s_camera_needs_https(browsers: Browsers, camera, tmp_path: Path) -> None:
+    with (
+        serving("--host", "0.0.0.0") as plain,
+        browsers.browse(plain, camera(1), elsewhere=True) as watched,
+    ):
+        watched.wait_for_words("no camera to a page of another machine without https")
+        assert "--certificate and --key" in watched.page.inner_text("#video-said")
+        assert "go to the machine that serves" in watched.page.inner_text("footer")
+        watched.page.click("#camera")
+        watched.wait_for_words("no camera to a page of another machine without https")
+        assert watched.results() == []
+    made = make_certificate(tmp_path)
+    with (
+        serving("--host", "0.0.0.0", *made.words, trusts=made.trusts) as secure,
+        browsers.browse(secure, camera(1), elsewhere=True) as watched,
+    ):
+        watched.page.click("#camera")
+        watched.wait_for_results(5)
+        assert {row[5] for result in watched.results() for row in result["rows"]} == {"1"}
+
+
 def test_models_and_precisions_change_while_it_runs_and_reload_keeps_the_mode(
     app: Serving, browsers: Browsers, camera
 ) -> None:
@@ -260,6 +282,80 @@ def test_pictures_chosen_dropped_and_pasted(
         watched.console.clear()
 
 
+def test_where_the_network_looks_is_shown_for_pictures_and_for_a_paused_frame(
+    app: Serving, browsers: Browsers, camera, tmp_path: Path
+) -> None:
+    pair = tmp_path / "pair.png"
+    pair.write_bytes(cv2.imencode(".png", list(draw_people(2, 8))[4])[1].tobytes())
+    with browsers.browse(app, camera(1), accept_downloads=True) as watched:
+        page = watched.page
+        page.click("#camera")
+        watched.wait_for_results(4)
+        assert page.locator(".looks").count() == 0
+        page.click("#pause")
+        page.click("#paused-heat summary")
+        page.select_option("#paused-heat select", "AU12")
+        page.click("#paused-heat button")
+        page.wait_for_selector("#paused-heat img")
+        words = page.inner_text("#paused-heat figcaption")
+        value = page.inner_text('.bar[data-name="AU12"] .value')
+        assert f"Face 0 from the left: AU12 lip corner puller {value}; " in words
+        # Another frame's heat would be told under this frame's name.
+        page.fill("#scrub", "1")
+        page.wait_for_selector("#paused-heat img", state="detached")
+        page.click("#pause")
+        page.wait_for_selector("#paused-heat .looks", state="detached")
+        page.click("#stop")
+        page.select_option("#model", "faces")
+        page.click("[data-mode=picture]")
+        page.set_input_files("#choose-input", pair)
+        page.wait_for_selector(".picture .strip:nth-child(2)")
+        page.click(".picture summary")
+        options = page.eval_on_selector_all(
+            ".looks option", "all => all.map(one => one.value || one.textContent)"
+        )
+        assert options == ["highest emotion", *SEVEN]
+        page.click(".looks .tools button")
+        page.wait_for_selector(".heat img")
+        assert page.eval_on_selector(".heat img", "picture => picture.naturalWidth") > 640
+        assert page.get_attribute(".heat img", "alt") == (
+            "The faces of pair.png, what the network goes by in orange"
+        )
+        lines = page.eval_on_selector_all(".heat p", "all => all.map(one => one.textContent)")
+        assert [line.rpartition(";")[0][:-1] for line in lines] == [
+            f"Face {number} from the left: happiness 0.8" for number in (0, 1)
+        ]
+        assert all(line.endswith("with the framed square covered") for line in lines)
+        answer = app.predict(pair.read_bytes(), name="pair.png", model="faces", form="heat")
+        assert saved(page, ".heat button") == answer.body
+
+
+def test_every_unit_has_a_drawing_of_its_own_that_is_no_text(
+    app: Serving, browsers: Browsers, camera
+) -> None:
+    with browsers.browse(app, camera(1)) as watched:
+        page = watched.page
+        page.click("#camera")
+        page.wait_for_selector(".strip .drawing")
+        found = page.eval_on_selector_all(
+            ".bar:has(.drawing)",
+            """all => all.map(bar => [bar.dataset.name, ...["viewBox", "aria-hidden"].map(
+                 name => bar.querySelector("svg").getAttribute(name)),
+               bar.querySelector("svg").innerHTML, bar.querySelector("svg").clientWidth])""",
+        )
+        assert [name for name, *_ in found] == [*AU_COLUMNS]
+        assert len({drawing for _, _, _, drawing, _ in found}) == len(AU_COLUMNS)
+        for _, _, hidden, drawing, width in found:
+            assert hidden == "true"
+            assert width > 40
+            assert "moved" in drawing
+            assert "arrow" in drawing
+            assert "NaN" not in drawing
+            assert "undefined" not in drawing
+        page.uncheck("#explain")
+        assert not page.is_visible(".drawing")
+
+
 def test_a_video_file_plays_and_all_its_frames_can_be_saved(
     app: Serving, browsers: Browsers, artifact: Path, tmp_path: Path
 ) -> None:
@@ -281,6 +377,16 @@ def test_a_video_file_plays_and_all_its_frames_can_be_saved(
         assert {row[0] for result in watched.results() for row in result["rows"]} == {"film.mp4"}
         text = saved(page, "#every-frame").decode()
         assert text == (out / "predictions.csv").read_text().replace(str(film), "film.mp4")
+
+
+# Of each canvas the first row's colour from left to right, as far from its ground as it is.
+ROW_OF_A_TIMELINE = """all => all.map(canvas => {
+  const left = 0.35 * canvas.width, pen = canvas.getContext("2d");
+  const y = Math.round(0.5 * parseFloat(getComputedStyle(document.documentElement).fontSize));
+  const line = pen.getImageData(left, y, canvas.width - left - 4, 1).data;
+  return Array.from({length: line.length / 4}, (_, x) => line[4 * x + 1] - line[4 * x]);
+})"""
+NO_FILM = {"name": "no.mp4", "mimeType": "video/mp4"}
 
 
 def test_a_clip_is_shown_by_frames_and_sound_together_and_alone(
@@ -321,7 +427,28 @@ def test_a_clip_is_shown_by_frames_and_sound_together_and_alone(
         titles = page.eval_on_selector_all(".sides h3", "all => all.map(one => one.textContent)")
         assert titles == ["Frames and sound", "Frames alone", "Sound alone"]
         assert all("on average" in one.inner_text() for one in page.locator(".sides article").all())
-        assert page.eval_on_selector("#heard img", "picture => picture.naturalHeight") == 64
+        assert page.eval_on_selector("#heard > img", "picture => picture.naturalHeight") == 64
+        # An answer lasts until the next one: the rows have no gaps.
+        strengths = page.eval_on_selector_all(".sides canvas", ROW_OF_A_TIMELINE)
+        for row in strengths:
+            assert min(row) > 0.5 * max(row) > 0
+        assert page.is_hidden("#clip-unplayable")
+        page.click("#heard summary")
+        page.click("#heard .looks button")
+        page.wait_for_selector("#heard .heat img")
+        assert "by the sound alone: " in page.inner_text("#heard figcaption")
+        found = Axe().run(page).response["violations"]
+        assert [one for one in found if one["impact"] in ("serious", "critical")] == []
+        page.set_input_files("#clip-input", sound)
+        page.wait_for_selector("#clip-video.heard")
+        page.wait_for_selector(".sides article:nth-child(3)")
+        assert page.inner_text('[data-side="frames"] .verdict') == "nothing to go by"
+        assert page.locator('[data-side="sound"] canvas').count() == 1
+        page.set_input_files("#clip-input", {**NO_FILM, "buffer": b"no film"})
+        page.wait_for_selector("#clip-unplayable:not([hidden])")
+        page.wait_for_selector("#clip-said:has-text('no.mp4: ')")
+        assert all("400" in line for line in watched.console)
+        watched.console.clear()
         page.select_option("#model", "faces")
         page.wait_for_selector("#clip-said:has-text('single faces')")
 
@@ -351,6 +478,12 @@ def test_every_control_is_reached_by_keyboard_and_axe_finds_no_serious_fault(
                 file = {"name": "a.png", "mimeType": "image/png", "buffer": astronaut_png}
                 page.set_input_files("#choose-input", file)
                 page.wait_for_selector("#pictures .strip")
+            if mode in ("video", "picture"):
+                page.focus(f"#{mode} .looks summary")
+                page.keyboard.press("Enter")
+                page.focus(f"#{mode} .looks .tools button")
+                page.keyboard.press("Enter")
+                page.wait_for_selector(f"#{mode} .heat img")
             if mode == "model":
                 page.focus("summary")
                 page.keyboard.press("Enter")
@@ -375,6 +508,9 @@ def test_nothing_is_wider_than_the_screen(app: Serving, browsers: Browsers, came
         page.click("#camera")
         page.wait_for_selector(".strip:nth-child(3)")
         page.click("#pause")
+        page.click("#paused-heat summary")
+        page.click("#paused-heat button")
+        page.wait_for_selector(".heat img")
         for width, height in ((360, 640), (3840, 2160)):
             page.set_viewport_size({"width": width, "height": height})
             for mode in ("video", "picture", "model"):

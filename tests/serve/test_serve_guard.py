@@ -89,6 +89,18 @@ def test_answers_allow_the_page_alone() -> None:
         assert found["cache-control"] == "no-store"
 
 
+def test_a_page_that_can_be_rewritten_on_the_way_claims_no_walls() -> None:
+    """Browsers say so in the console of each page otherwise."""
+    bearer, wall = ("authorization", f"Bearer {TOKEN}"), "cross-origin-opener-policy"
+    for gate, headers, claims in (
+        (OWN, [HOST], True),
+        (OPEN, [("host", "any.example"), bearer], False),
+        (Gate(None, TOKEN, secure=True), [("host", "any.example"), bearer], True),
+    ):
+        status, found, _ = ask(gate, *headers)
+        assert (status, wall in found) == (200, claims)
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

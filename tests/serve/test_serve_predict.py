@@ -12,6 +12,9 @@ from drawn_video import draw_people
 from serving import Serving
 
 from emojax.cli import main
+from emojax.runtime import load
+from emojax.runtime.heat import draw_heat, look_for_heat
+from emojax.runtime.occlusion import without_pause
 from emojax.runtime.video_writer import VideoWriter
 
 
@@ -137,6 +140,49 @@ def test_what_can_not_be_read_is_blamed_by_its_name(server: Serving, astronaut_p
 def test_an_annotated_copy_of_a_video_is_refused(server: Serving, film: Path) -> None:
     answer = server.predict(film.read_bytes(), name="film.mp4", form="png")
     assert (answer.status, "film.mp4" in answer.detail) == (406, True)
+
+
+def test_heat_is_that_of_the_runner(server: Serving, tmp_path: Path) -> None:
+    picture = list(draw_people(2, 8))[4]
+    body = cv2.imencode(".png", picture)[1].tobytes()
+    predictor = load()
+    work = look_for_heat(picture, predictor, "happiness")
+    boxes, found = without_pause(work)
+    answer = server.predict(body, name="pair.png", form="heat", output="happiness")
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
+    told = json.loads(answer.headers["emojax-heat"])
+    assert [face["face_id"] for face in told] == [0, 1]
+    for face, wanted in zip(told, found, strict=True):
+        assert face["output"] == "happiness"
+        assert face["whole"] == pytest.approx(wanted.whole, abs=1e-4)
+        assert face["least"] == pytest.approx(wanted.least, abs=1e-4)
+        assert face["least"] < face["whole"] - 0.02
+    copy = cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(copy, draw_heat(picture, boxes, found, predictor))
+    rows = json.loads(server.predict(body).body)["rows"]
+    assert [row["emotion_happiness_p"] for row in rows] == pytest.approx(
+        [face["whole"] for face in told], abs=1e-4
+    )
+
+
+def test_heat_of_nobody_is_the_picture(server: Serving) -> None:
+    gray = cv2.imencode(".png", np.full((60, 80), 90, np.uint8))[1].tobytes()
+    answer = server.predict(gray, form="heat")
+    assert (answer.status, answer.headers["emojax-heat"]) == (200, "[]")
+    assert cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_COLOR) is not None
+
+
+def test_heat_that_can_not_be_had(server: Serving, film: Path, astronaut_png: bytes) -> None:
+    for body, query, status, words in (
+        (film.read_bytes(), {"form": "heat"}, 406, "send a frame"),
+        (astronaut_png, {"form": "heat", "output": "joy"}, 400, "use highest, neutral, happiness"),
+        (astronaut_png, {"form": "heat", "output": "AU12"}, 400, "no output 'AU12'"),
+        (astronaut_png, {"form": "png", "output": "fear"}, 400, "form=heat"),
+        (astronaut_png, {"form": "heat", "output": "x" * 50}, 422, "output"),
+        (astronaut_png[:5000], {"form": "heat"}, 400, "cut off"),
+    ):
+        answer = server.predict(body, **query)
+        assert (answer.status, words in answer.detail) == (status, True), answer.detail
 
 
 def test_a_name_is_quoted_in_a_csv(server: Serving) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import struct
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from emojax.runtime.looking import Looking, look
 from emojax.runtime.process import rows_of
 from emojax.runtime.sources import Frame
 from emojax.runtime.tables import csv_cells
+from emojax.serve.service import FILES_AT_ONCE
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +160,55 @@ def test_who_leaves_in_the_middle_frees_the_place(server: Serving, jpegs) -> Non
     while server.taken():
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
+
+
+def test_a_full_house_that_leaves_at_once_leaves_nothing_behind(server: Serving, jpegs) -> None:
+    """With frames under way and waiting: places, turns and predictors are free again."""
+    for rudely in (False, True):
+        with contextlib.suppress(ConnectionClosed), contextlib.ExitStack() as stack:
+            streams = [stack.enter_context(server.stream()) for _ in range(8)]
+            for number in range(6):
+                for stream in streams:
+                    stream.send(frame_message(number, number / 10, jpegs[number]))
+            assert server.taken() == 8
+            for stream in streams:
+                next_message(stream, "result")
+                if rudely:
+                    stream.socket.shutdown(socket.SHUT_RDWR)
+        deadline_s = time.monotonic() + 10
+        while server.taken():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        with server.stream() as stream:
+            stream.send(frame_message(0, 0.0, jpegs[0]))
+            assert next_message(stream, "result")["dropped"] == 0
+
+
+def test_heat_leaves_streams_their_turns(server: Serving) -> None:
+    """As many pictures as are worked on at once are looked into, and nobody waits for their end."""
+    crowd = cv2.imencode(".png", list(draw_people(3, 8))[4])[1].tobytes()
+    took_s: list[float] = []
+
+    def look() -> None:
+        began_s = time.monotonic()
+        answer = server.predict(crowd, form="heat")
+        assert len(json.loads(answer.headers["emojax-heat"])) == 3
+        took_s.append(time.monotonic() - began_s)
+
+    wall = cv2.imencode(".jpg", np.full((120, 160), 90, np.uint8))[1].tobytes()
+    lookers = [threading.Thread(target=look) for _ in range(FILES_AT_ONCE)]
+    with server.stream() as stream:
+        next_message(stream, "model")
+        for looker in lookers:
+            looker.start()
+        answered_s, number = [time.monotonic()], 0
+        while any(looker.is_alive() for looker in lookers):
+            stream.send(frame_message(number, number / 10, wall))
+            next_message(stream, "result")
+            answered_s.append(time.monotonic())
+            number += 1
+    assert len(took_s) == FILES_AT_ONCE
+    assert np.diff(answered_s).max() < min(took_s) / 6
 
 
 def test_clients_get_equal_shares(server: Serving, jpegs) -> None:

@@ -45,7 +45,7 @@ def test_scores_are_the_product_of_powers(weight: float) -> None:
         if path in seen and path in heard:
             wanted = seen[path] ** weight * heard[path] ** (1 - weight)
         else:
-            wanted = seen.get(path, heard.get(path))
+            wanted = {**seen, **heard}[path]
         np.testing.assert_allclose(
             fused.emotion_scores[place], wanted / wanted.sum(), rtol=1e-5, atol=1e-7
         )

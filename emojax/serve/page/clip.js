@@ -1,7 +1,8 @@
 // Clip mode: a video with sound, by a network that takes 20 frames and their sound at once.
 
+import { ask } from "./ask.js";
 import { find, make } from "./dom.js";
-import { ask } from "./pictures.js";
+import { makeHeat } from "./heat.js";
 import { drawTimeline } from "./timeline.js";
 import { say } from "./strings.js";
 
@@ -30,6 +31,12 @@ function verdict(entries, about) {
   return say.sideMean(say.emotionNames[about.emotions[place]] ?? about.emotions[place], means[place]);
 }
 
+function makeSide(side, words, ...children) {
+  const article = make("article", "strip", "", make("h3", "", say.side[side]), make("p", "verdict", words), ...children);
+  article.dataset.side = side;
+  return article;
+}
+
 /** Start clip mode, where there is a network for clips. */
 export function startClips(models) {
   const clipModels = models.all.filter((model) => model.looks_at !== "picture");
@@ -44,11 +51,13 @@ export function startClips(models) {
 
   function draw() {
     for (const { canvas, entries, names, seconds } of drawn)
-      drawTimeline(canvas, { all: () => entries, seconds }, FACE, names, video.currentTime || null,
+      drawTimeline(canvas, { all: () => entries, seconds, end: seconds, holds: true }, FACE, names, video.currentTime || null,
         [0, 0.25, 0.5, 0.75, 1].map((share) => [share, () => say.seconds(share * seconds)]));
   }
 
-  function addSide(side, rows, about) {
+  function addSide(given, rows, about) {
+    // Of a network with one branch both are that one.
+    const side = about.hears && about.sees ? given : about.hears ? "sound" : "frames";
     const entries = entriesOf(rows, about);
     const canvas = make("canvas");
     canvas.setAttribute("role", "img");
@@ -57,10 +66,10 @@ export function startClips(models) {
       ...about.emotions.map((name) => ["emotion", name, say.emotionNames[name] ?? name]),
       ...about.action_units.map((name) => ["unit", name, `${name} ${say.units[name]?.[0] ?? ""}`]),
     ];
-    const article = make("article", "strip", "", make("h3", "", say.side[side]), make("p", "verdict", verdict(entries, about)), canvas);
-    article.dataset.side = side;
-    sides.append(article);
-    drawn.push({ canvas, entries, names, seconds: Math.max(0.1, entries.at(-1)?.seconds ?? 0) });
+    sides.append(makeSide(side, verdict(entries, about), canvas));
+    // A sound's last row begins where its window does.
+    const seconds = Math.max(0.1, ...rows.map((row) => row.timestamp), ...(rows[0]?.success ? [] : rows.map((row) => row.window_end ?? 0)));
+    drawn.push({ canvas, entries, names, seconds });
     draw();
   }
 
@@ -70,7 +79,8 @@ export function startClips(models) {
     const picture = make("img");
     picture.src = URL.createObjectURL(await answer.blob());
     picture.alt = say.spectrogram;
-    heard.replaceChildren(make("h3", "", say.side.sound), picture, make("small", "faint", say.spectrogram));
+    heard.replaceChildren(make("h3", "", say.heard), picture, make("small", "faint", say.spectrogram),
+      makeHeat(models, file.name, () => [file, file.name], say.heatListens).element);
   }
 
   async function look(file) {
@@ -82,14 +92,22 @@ export function startClips(models) {
     if (video.src) URL.revokeObjectURL(video.src);
     video.src = URL.createObjectURL(file);
     video.hidden = false;
+    find("clip-unplayable").hidden = true;
     const about = models.about(models.choice().model);
     const wanted = about.hears && about.sees ? ["both", "frames", "sound"] : ["both"];
     try {
       for (const side of wanted) {
         tell(say.sideReading(side, file.name));
-        const answer = await (await ask(file, file.name, models.choice(), "json", side)).json();
-        if (mine !== asked) return;
-        addSide(side, answer.rows, about);
+        try {
+          const answer = await (await ask(file, file.name, models.choice(), "json", { only: side })).json();
+          if (mine !== asked) return;
+          addSide(side, answer.rows, about);
+        } catch (error) {
+          // A sound has no frames: what there is of it is shown all the same.
+          if (side === "both") throw error;
+          if (mine !== asked) return;
+          sides.append(makeSide(side, say.sideNothing));
+        }
         if (side === "both" && about.hears) await showSpectrogram(file, mine);
       }
       tell("");
@@ -103,7 +121,12 @@ export function startClips(models) {
   input.addEventListener("change", () => { if (input.files.length) { last = input.files[0]; look(last); } });
   models.onChange(() => { if (last) look(last); else idle(); });
   // A video that this browser can't play is read all the same.
-  video.addEventListener("error", () => { video.hidden = true; });
+  video.addEventListener("error", () => {
+    video.hidden = true;
+    find("clip-unplayable").hidden = !video.src;
+  });
+  // A sound needs no more room than its controls.
+  video.addEventListener("loadedmetadata", () => video.classList.toggle("heard", !video.videoHeight));
   video.addEventListener("timeupdate", draw);
   new ResizeObserver(draw).observe(sides);
   idle();

@@ -67,7 +67,12 @@ export function startPast(show, hold) {
     show(entry);
     draw();
   });
-  pause.addEventListener("click", () => setPaused(!paused));
+  pause.addEventListener("click", () => {
+    setPaused(!paused);
+    const newest = history.all().at(-1);
+    // What was drawn last may be a frame older than the newest.
+    if (paused && newest) show(newest);
+  });
   who.addEventListener("change", draw);
   new ResizeObserver(() => draw()).observe(find("past"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);

@@ -1,26 +1,14 @@
 // Picture mode: chosen, dropped or pasted pictures, each with its faces.
 
+import { ask } from "./ask.js";
 import { drawBoxes } from "./boxes.js";
 import { button, find, make, save } from "./dom.js";
+import { makeHeat } from "./heat.js";
 import { cellsOf, makeReader } from "./rows.js";
 import { makeStrip } from "./strip.js";
 import { say } from "./strings.js";
 
 const LONGEST_SIDE = 1024;
-
-/** Ask the server about a file; return its answer, or throw with the server's own words. */
-export async function ask(file, name, choice, form, only = "both") {
-  const asked = new URLSearchParams({ name, model: choice.model, precision: choice.precision, form, only });
-  let answer;
-  try {
-    answer = await fetch(`predict?${asked}`, { method: "POST", body: file });
-  } catch {
-    throw new Error(say.noAnswer);
-  }
-  if (answer.ok) return answer;
-  const { detail } = await answer.json().catch(() => ({}));
-  throw new Error(detail ?? `${answer.status}`);
-}
 
 /** Start picture mode; `models` tells what is chosen. */
 export function startPictures(models) {
@@ -80,6 +68,7 @@ export function startPictures(models) {
       const head = make("div", "stage", "", make("h2", "", `${name}: ${frames > 1 ? say.videoRows(frames) : say.faces(faces.length)}`));
       if (isPicture) head.append(isPicture);
       head.append(tools);
+      if (isPicture && faces.length) head.append(makeHeat(models, name, () => [file, name]).element);
       if (answer.problem) head.append(make("p", "said", answer.problem));
       const strips = make("div", "strips", "", ...faces.map((face) => makeStrip(face).element));
       element.replaceChildren(make("div", "watch", "", head, strips));

@@ -1,6 +1,7 @@
 // A face's strip: a bar for each emotion and action unit.
 
 import { make } from "./dom.js";
+import { drawUnit } from "./drawings.js";
 import { say } from "./strings.js";
 
 function makeBar(code, name, sentence) {
@@ -13,6 +14,8 @@ function makeBar(code, name, sentence) {
   else words.textContent = name;
   const track = make("span", "track", "", fill);
   track.setAttribute("aria-hidden", "true");
+  const drawing = drawUnit(code);
+  if (drawing) bar.prepend(drawing);
   bar.append(words, track, value);
   if (sentence) {
     bar.title = sentence;

@@ -7,8 +7,13 @@ const LAST_MINUTE = [60, 45, 30, 15].map((ago) => [1 - ago / 60, () => say.befor
 // In letters of the page, so that it grows with them.
 const ROW = 0.87;
 const LABEL = 9.1;
+// A narrower picture has no room for more than its two ends.
+const MANY_TICKS = 16;
 
-/** Draw one face's history. `names` are the outputs: [kind, name, words]. */
+/**
+ * Draw one face's history. `names` are the outputs: [kind, name, words]. The newest is at the right
+ * edge unless `history.end` says when that is; with `history.holds` an answer lasts until the next.
+ */
 export function drawTimeline(canvas, history, faceId, names, marked, ticks = LAST_MINUTE) {
   const style = getComputedStyle(canvas);
   const [ink, faint, line] = ["--ink", "--track", "--line"].map((name) => style.getPropertyValue(name).trim());
@@ -30,20 +35,27 @@ export function drawTimeline(canvas, history, faceId, names, marked, ticks = LAS
   pen.font = `${0.73 * letter}px system-ui, sans-serif`;
   pen.textBaseline = "middle";
   const entries = history.all();
-  const newest = entries.length ? entries.at(-1).seconds : 0;
+  const newest = history.end ?? (entries.length ? entries.at(-1).seconds : 0);
   const step = (width - left) / BINS;
+  // On whole pixels: half-covered ones would be stripes.
+  const edge = (bin) => left + Math.round(bin * step * sharp) / sharp;
+  const silent = new Set();
   const sums = Array.from({ length: BINS }, () => null);
   for (const { seconds, faces } of entries) {
     const face = faces.find(({ id }) => id === faceId);
-    if (!face) continue;
     const bin = Math.min(BINS - 1, Math.floor((1 - (newest - seconds) / history.seconds) * BINS));
     if (bin < 0) continue;
+    if (!face) { silent.add(bin); continue; }
     const sum = (sums[bin] ??= { count: 0, values: new Float64Array(names.length) });
     sum.count += 1;
     [...face.emotions, ...face.units].forEach(({ value }, index) => { sum.values[index] += value; });
   }
   // Fewer results than places: what was seen last holds for a moment.
-  for (let bin = BINS - 2; bin > 0; bin--) if (!sums[bin] && sums[bin + 1]) sums[bin] = sums[bin - 1];
+  if (history.holds) {
+    for (let bin = 1; bin < BINS; bin++) if (!sums[bin] && !silent.has(bin)) sums[bin] = sums[bin - 1];
+  } else {
+    for (let bin = BINS - 2; bin > 0; bin--) if (!sums[bin] && sums[bin + 1]) sums[bin] = sums[bin - 1];
+  }
   names.forEach(([kind, , words], row) => {
     const top = row * high;
     pen.globalAlpha = 1;
@@ -55,12 +67,13 @@ export function drawTimeline(canvas, history, faceId, names, marked, ticks = LAS
     sums.forEach((sum, bin) => {
       if (!sum) return;
       pen.globalAlpha = sum.values[row] / sum.count;
-      pen.fillRect(left + bin * step, top + 1, step + 0.5, high - 2);
+      pen.fillRect(edge(bin), top + 1, edge(bin + 1) - edge(bin), high - 2);
     });
   });
   pen.globalAlpha = 1;
   pen.fillStyle = ink;
-  for (const [share, words] of ticks) {
+  const few = width - left < MANY_TICKS * letter;
+  for (const [share, words] of few ? [ticks[0], ticks.at(-1)] : ticks) {
     pen.textAlign = share === 1 ? "right" : "left";
     pen.fillText(words(), left + share * (width - left), height - foot / 2);
   }

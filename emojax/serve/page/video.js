@@ -1,11 +1,12 @@
 // Video mode: the camera or a video file, watched frame by frame.
 
+import { ask } from "./ask.js";
 import { drawBoxes } from "./boxes.js";
 import { eachFrame, makeGrabber } from "./capture.js";
 import { fill, find, save } from "./dom.js";
+import { makeHeat } from "./heat.js";
 import { makeMeter } from "./meter.js";
 import { startPast } from "./past.js";
-import { ask } from "./pictures.js";
 import { makeReader } from "./rows.js";
 import { openSocket } from "./socket.js";
 import { makeStrips } from "./strip.js";
@@ -36,10 +37,16 @@ export function startVideo(models) {
   let drawing = false;
   let spokenAt = 0;
   let figuresAt = 0;
+  // Of the frame that one looks back at, while its picture is still kept.
+  const heatPlace = find("paused-heat");
+  let held = null;
+  let heat = null;
 
   const past = startPast(showEntry, (paused) => {
     if (file && paused) source.pause();
     if (file && !paused && source.src && !source.ended) source.play();
+    held = null;
+    if (!paused) heatPlace.replaceChildren();
   });
 
   function tell(words) { said.textContent = words; }
@@ -60,10 +67,20 @@ export function startVideo(models) {
     showFaces(faces);
   }
 
+  function offerHeat(entry) {
+    held = entry;
+    if (!entry.jpeg || !entry.faces.length) { heatPlace.replaceChildren(); return; }
+    const shown = () => [held.jpeg, `${name.replace(/\.[^.]*$/, "")}_${held.seconds.toFixed(2)}s.jpg`];
+    if (heatPlace.childElementCount) heat.clear();
+    else heatPlace.replaceChildren((heat = makeHeat(models, say.pausedFrame, shown)).element);
+  }
+
   async function showEntry(entry) {
+    offerHeat(entry);
     if (!entry.jpeg) { showFaces(entry.faces); return; }
     const picture = await createImageBitmap(entry.jpeg);
-    paint(picture, entry.width, entry.height, entry.faces);
+    // Whoever moves the slider fast asks for the next before this one is there.
+    if (held === entry) paint(picture, entry.width, entry.height, entry.faces);
   }
 
   function drawNewest() {
@@ -239,7 +256,8 @@ export function startVideo(models) {
     setTimeout(() => { if (source.ended) { stop(); tell(say.ended); } }, 500);
   });
   view.setAttribute("aria-label", say.view);
-  tell(say.idle);
+  // Better known before the button is pressed.
+  tell(window.isSecureContext ? say.idle : say.needsHttps);
 
   return {
     change() {

@@ -1,0 +1,132 @@
+"""Networks that only listen: from a finished cross-validation to a row beside people's."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import recall_score
+from small_sets import noise_clips
+
+from emojax.config import TrainConfig, network_spec
+from emojax.data.folds import make_folds
+from emojax.data.resident import keep_labels
+from emojax.data.shards import dataset_info, load_whole
+from emojax.errors import UserError
+from emojax.files import write_json
+from emojax.run import open_run
+from emojax.tables.clips import CrossValidated, has_faces, read_cross_validation
+from emojax.tables.outcome import Outcome
+from emojax.tables.voices import voice_table
+
+CONFIG = TrainConfig(
+    model="ar5", outputs="emotions", emotion_activation="softmax", video_features=0, epochs=3
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return noise_clips(tmp_path_factory.mktemp("set"))
+
+
+@pytest.fixture
+def finished(data: Path, tmp_path: Path) -> Path:
+    """What three folds leave behind, of a network that is always right."""
+    folder, info = tmp_path / "run", dataset_info(data)
+    spec = network_spec(CONFIG, info.input_spec)
+    open_run(folder, CONFIG, spec, data, info.report["fingerprint"], False)
+    folds = make_folds(info, k=3)
+    write_json(folder / "folds.json", folds)
+    whole = keep_labels(load_whole(data), spec, info.input_spec.emotions)
+    names = np.array([whole.subjects[index] for index in whole.subject])
+    (folder / "folds").mkdir()
+    for number, fold in enumerate(folds["folds"]):
+        tested = np.flatnonzero(np.isin(names, fold["test"]))
+        np.savez(
+            folder / "folds" / f"{number:04d}.npz",
+            tested=tested,
+            action_units=np.zeros((len(tested), 0), np.float32),
+            emotions=np.eye(7, dtype=np.float32)[whole.emotion[tested]],
+        )
+    return folder
+
+
+def test_a_finished_run_is_read_as_it_is(finished: Path) -> None:
+    found = read_cross_validation(finished)
+    assert (found.inputs, found.folds, found.config) == ("sound", 3, CONFIG)
+    (row,) = voice_table([found], None, ["x"]).rows
+    assert row["value"] == row["right"] == 1
+    assert row["epochs"] == 3
+    assert row["rule"] == "3 folds by person"
+    assert "published" not in row
+
+
+def test_what_is_not_finished_is_said(finished: Path, data: Path) -> None:
+    (finished / "folds" / "0002.npz").unlink()
+    with pytest.raises(UserError, match="2 of 3 folds are trained: start its command again"):
+        read_cross_validation(finished)
+    with pytest.raises(UserError, match="no run here"):
+        read_cross_validation(data)
+
+
+def test_a_set_without_faces_is_one_of_voices(data: Path, tmp_path: Path) -> None:
+    assert has_faces(data)
+    report = json.loads((data / "report.json").read_text())
+    mute = tmp_path / "set"
+    mute.mkdir()
+    for path in data.iterdir():
+        (mute / path.name).write_bytes(path.read_bytes())
+    (mute / "report.json").write_text(json.dumps(report | {"frames_with_face": 0}))
+    assert not has_faces(mute)
+
+
+def _heard(finished: Path, paths: list[str], people: list[str]) -> CrossValidated:
+    rng = np.random.default_rng(0)
+    count = len(paths)
+    outcome = Outcome(
+        emotion=rng.integers(0, 6, count),
+        emotion_scores=rng.random((count, 6)).astype(np.float32),
+        action_units=np.zeros((count, 0), int),
+        unit_scores=np.zeros((count, 0), np.float32),
+        subject=np.array(people),
+        domain=np.array([""] * count),
+        path=np.array(paths),
+        emotions=("neutral", "happiness", "sadness", "anger", "fear", "disgust"),
+        units=(),
+    )
+    return dataclasses.replace(read_cross_validation(finished), name="manifest", answers=[outcome])
+
+
+def test_people_are_asked_about_the_same_clips(finished: Path, tmp_path: Path) -> None:
+    clips = ["1001_DFA_ANG_XX", "1001_DFA_HAP_XX", "1002_IEO_SAD_LO"]
+    heard = _heard(finished, [f"{clip}.npy" for clip in clips], ["1001", "1001", "1002"])
+    votes = tmp_path / "tabulatedVotes.csv"
+    # The first digit of a row's number says what was given: 1 voice, 2 face. 4 A are anger's.
+    head = ",A,D,F,H,N,S,fileName,numResponses,agreement,emoVote,meanEmoResp,meanAcc"
+    rows = [
+        "100001,4,0,0,0,1,0,1001_DFA_ANG_XX",
+        "100002,0,0,0,2,2,0,1001_DFA_HAP_XX",
+        "100003,1,0,0,0,0,3,1002_IEO_SAD_LO",
+        "100004,0,9,0,0,0,0,1003_IEO_DIS_LO",
+        "200001,0,0,0,9,0,0,1001_DFA_ANG_XX",
+    ]
+    votes.write_text("\n".join([head, *(f"{row},5,1,A,3,1" for row in rows)]) + "\n")
+    network, single, majority, every, _ = voice_table([heard], votes, ["x"]).rows
+    (outcome,) = heard.answers
+    assert network["data"] == "crema_d"
+    assert network["value"] == pytest.approx(
+        recall_score(
+            outcome.emotion, outcome.answered, labels=np.unique(outcome.emotion), average="macro"
+        )
+    )
+    # Published, but not on these three clips: no difference.
+    assert network["published"] == pytest.approx(0.727)
+    assert network["difference"] is None
+    assert single["examples"] == majority["examples"] == 3
+    assert single["value"] == pytest.approx((4 / 5 + 2 / 4 + 3 / 4) / 3)
+    # A tie is nobody's.
+    assert majority["value"] == pytest.approx((1 + 0 + 1) / 3)
+    assert every["examples"] == 4
