@@ -96,11 +96,14 @@ def test_a_clip_has_heat_on_its_frames_and_on_its_sound(network: TrainedNetwork)
 
 def test_a_volume_has_heat_for_each_time() -> None:
     spec = SPEC.replace(sound=None)
-    layers = (VolumeLayer(8, (3, 3, 3), (1, 2, 2), (2, 2, 2)),)
+    layers = (
+        VolumeLayer(4, (3, 3, 3), (1, 2, 2), (2, 2, 2)),
+        VolumeLayer(8, (3, 3, 3), (1, 1, 1), (1, 2, 2)),
+    )
     model = AR3(spec.num_outputs, layers=layers, hidden=16)
     variables = jax.jit(lambda key: init_variables(model, "frames", spec, key))(jax.random.key(0))
     network = TrainedNetwork(model, variables, TrainConfig(model="ar3"), spec, Path())
     face = explain_network(network, make_clips(), method="by_place").sides["face"]
-    assert face.layer == "relu1, 10 x 16 x 12"
+    assert face.layer == "relu2, 10 x 8 x 6"
     assert face.heat.shape == (3, 1, 3, 32, 24)
     assert not np.array_equal(face.heat[:, :, 0], face.heat[:, :, 2])
