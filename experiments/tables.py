@@ -31,24 +31,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tyro
 from presets import PRESETS, VOICES
+from tables_data import ON_CLIPS, ON_PICTURES, Given, find_given
 
-from emojax.audio import PRESETS as SPECTROGRAMS
 from emojax.cli import run_guarded
 from emojax.compiler import keep_freed_memory
 from emojax.config import TrainConfig
-from emojax.data.build import BuildOptions, build_dataset
-from emojax.data.find import DRAWN, find_dataset
 from emojax.data.shards import dataset_info
-from emojax.data.synthetic.layouts import SetSize
 from emojax.errors import UserError
 from emojax.run import provenance
-from emojax.spec import InputSpec
 from emojax.tables import published
 from emojax.tables.calibrated import calibration_table
-from emojax.tables.clip_tables import VOTES, clip_table, rater_table
+from emojax.tables.clip_tables import clip_table, rater_table
 from emojax.tables.clips import (
     CrossValidated,
-    has_faces,
     read_cross_validation,
     same_clips,
     study_clips,
@@ -73,21 +68,10 @@ from emojax.tables.trained import (
 from emojax.tables.voices import voice_table
 from emojax.train import StopTraining, sigterm_interrupts
 
-ON_PICTURES = (*published.EMOTION_TABLES, *published.UNIT_TABLES, "6.7", "cross", "times")
-ON_CLIPS = ("6.8", "modalities")
 BEYOND = ("cross", "modalities", "voices", "times")
 NAMES = (*sorted({*ON_PICTURES, *ON_CLIPS, "6.9"} - {*BEYOND}), *BEYOND)
 
-# What --small draws and trains: every part runs, and the figures are poor.
-SMALL_PICTURES = SetSize(train=16, validation=6, test=16, pictures=4)
-SMALL_CLIPS = SetSize(
-    train=9, validation=1, test=2, pictures=0, clips=6, frames_per_second=12,
-    clip_emotions="crema6",
-)  # fmt: skip
-# Other people, in the studio alone: where a network of one drawn set is taken to another.
-STUDIO = SetSize(domains=("S1",))
-# As many pictures to train on as the other set has, or the two differ in more than the domain.
-SMALL_STUDIO = SetSize(train=16, validation=6, test=8, pictures=16, domains=("S1",))
+# What --small trains: every part runs, and the figures are poor.
 STUDIO_NETWORKS = ("resnet18",)
 SMALL_BLOCKS = {
     "resnet18": (1, 1, 1, 1),
@@ -126,20 +110,6 @@ class TablesOptions:
     """Processes that draw and find faces."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Given:
-    """What there is to work on."""
-
-    pictures: tuple[Path, ...]
-    clips: tuple[Path, ...]
-    """With faces, whether or not they have sound."""
-    voices: tuple[Path, ...]
-    """Sound alone."""
-    votes: Path | None
-    studio: Path | None
-    """Drawn for `cross` alone, where no pictures were given."""
-
-
 def wanted_tables(names: Sequence[str]) -> tuple[str, ...]:
     """Return the tables that are asked for, in order.
 
@@ -150,60 +120,6 @@ def wanted_tables(names: Sequence[str]) -> tuple[str, ...]:
         if name not in (*NAMES, "all"):
             raise UserError(f"table {name!r} is not known: use {', '.join(NAMES)}, or all")
     return tuple(name for name in NAMES if name in names or "all" in names)
-
-
-def _draw_pictures(options: TablesOptions) -> Path:
-    if not options.small:
-        return find_dataset("synthetic", workers=options.workers)
-    build = BuildOptions(workers=options.workers, size=SMALL_PICTURES)
-    return build_dataset("synthetic", out=Path("data/synthetic-tables"), options=build)
-
-
-def _draw_studio(options: TablesOptions) -> Path:
-    size, name = (SMALL_STUDIO, "synthetic-tables") if options.small else (STUDIO, "synthetic")
-    build = BuildOptions(workers=options.workers, size=size, seed=1)
-    return build_dataset("synthetic", out=Path("data") / f"{name}-studio", options=build)
-
-
-def _draw_clips(options: TablesOptions, sound: str) -> Path:
-    whole = DRAWN["synthetic-clips"]
-    spec = whole.input_spec or InputSpec()
-    build = dataclasses.replace(
-        whole,
-        workers=options.workers,
-        size=SMALL_CLIPS if options.small else whole.size,
-        input_spec=spec.replace(sound=SPECTROGRAMS[sound]),
-    )
-    name = "synthetic-tables-clips" if options.small else "synthetic-clips"
-    out = Path("data") / (name if sound == "log_mel" else f"{name}-{sound}")
-    return build_dataset("synthetic", out=out, options=build)
-
-
-def find_given(options: TablesOptions, wanted: Sequence[str]) -> Given:
-    """Return the data, told apart by what they are; drawn where none of a kind was given.
-
-    Raises:
-        UserError: one of them is none that is known.
-    """
-    pictures, clips, voices, votes = [], [], [], None
-    for name in options.data:
-        path = Path(name)
-        if (path / VOTES).is_file() or path.name == VOTES.name:
-            votes = path
-            continue
-        found = find_dataset(name, workers=options.workers, sound=SPECTROGRAMS["log_mel"])
-        if not has_faces(found):
-            voices.append(found)
-        else:
-            (pictures if dataset_info(found).max_frames == 1 else clips).append(found)
-    studio = None
-    if not pictures and set(wanted) & set(ON_PICTURES):
-        pictures = [_draw_pictures(options)]
-        studio = _draw_studio(options) if "cross" in wanted else None
-    if not clips and set(wanted) & set(ON_CLIPS):
-        sounds = ("log_mel", "thesis") if "6.8" in wanted else ("log_mel",)
-        clips = [_draw_clips(options, sound) for sound in sounds]
-    return Given(tuple(pictures), tuple(clips), tuple(voices), votes, studio)
 
 
 def settings(options: TablesOptions) -> dict[str, TrainConfig]:
@@ -338,7 +254,7 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
         raise UserError(f"networks {unknown}: use some of {', '.join(published.NETWORKS)}")
     if not options.seeds:
         raise UserError("seeds: wanted one or more, as --seeds 0 1 2")
-    given = find_given(options, wanted)
+    given = find_given(options.data, wanted, small=options.small, workers=options.workers)
     runs = options.out / "runs"
     whole = f"python experiments/tables.py {shlex.join(arguments)}".strip()
     # Who has nobody to train on is tested on alone, by the networks of another set.

@@ -1,0 +1,105 @@
+"""What the tables are made of: data that was given, and people who are drawn in its place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from emojax.audio import PRESETS as SPECTROGRAMS
+from emojax.data.build import BuildOptions, build_dataset
+from emojax.data.find import DRAWN, find_dataset
+from emojax.data.shards import dataset_info
+from emojax.data.synthetic.layouts import SetSize
+from emojax.spec import InputSpec
+from emojax.tables import published
+from emojax.tables.clip_tables import VOTES
+from emojax.tables.clips import has_faces
+
+ON_PICTURES = (*published.EMOTION_TABLES, *published.UNIT_TABLES, "6.7", "cross", "times")
+ON_CLIPS = ("6.8", "modalities")
+
+# What a small setting draws.
+SMALL_PICTURES = SetSize(train=16, validation=6, test=16, pictures=4)
+SMALL_CLIPS = SetSize(
+    train=9, validation=1, test=2, pictures=0, clips=6, frames_per_second=12,
+    clip_emotions="crema6",
+)  # fmt: skip
+# Other people, in the studio alone: where a network of one drawn set is taken to another.
+STUDIO = SetSize(domains=("S1",))
+# As many pictures to train on as the other set has, or the two differ in more than the domain.
+SMALL_STUDIO = SetSize(train=16, validation=6, test=8, pictures=16, domains=("S1",))
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What there is to work on."""
+
+    pictures: tuple[Path, ...]
+    clips: tuple[Path, ...]
+    """With faces, whether or not they have sound."""
+    voices: tuple[Path, ...]
+    """Sound alone."""
+    votes: Path | None
+    studio: Path | None
+    """Drawn for `cross` alone, where no pictures were given."""
+
+
+def _draw_pictures(small: bool, workers: int) -> Path:
+    if not small:
+        return find_dataset("synthetic", workers=workers)
+    build = BuildOptions(workers=workers, size=SMALL_PICTURES)
+    return build_dataset("synthetic", out=Path("data/synthetic-tables"), options=build)
+
+
+def _draw_studio(small: bool, workers: int) -> Path:
+    size, name = (SMALL_STUDIO, "synthetic-tables") if small else (STUDIO, "synthetic")
+    build = BuildOptions(workers=workers, size=size, seed=1)
+    return build_dataset("synthetic", out=Path("data") / f"{name}-studio", options=build)
+
+
+def _draw_clips(sound: str, small: bool, workers: int) -> Path:
+    whole = DRAWN["synthetic-clips"]
+    spec = whole.input_spec or InputSpec()
+    build = dataclasses.replace(
+        whole,
+        workers=workers,
+        size=SMALL_CLIPS if small else whole.size,
+        input_spec=spec.replace(sound=SPECTROGRAMS[sound]),
+    )
+    name = "synthetic-tables-clips" if small else "synthetic-clips"
+    out = Path("data") / (name if sound == "log_mel" else f"{name}-{sound}")
+    return build_dataset("synthetic", out=out, options=build)
+
+
+def find_given(names: Sequence[str], wanted: Sequence[str], *, small: bool, workers: int) -> Given:
+    """Return the data, told apart by what they are; drawn where none of a kind was given.
+
+    Args:
+        names: of what was given.
+        wanted: tables.
+        small: draw few people.
+        workers: processes that draw and find faces.
+
+    Raises:
+        UserError: one of them is none that is known.
+    """
+    pictures, clips, voices, votes = [], [], [], None
+    for name in names:
+        path = Path(name)
+        if (path / VOTES).is_file() or path.name == VOTES.name:
+            votes = path
+            continue
+        found = find_dataset(name, workers=workers, sound=SPECTROGRAMS["log_mel"])
+        if not has_faces(found):
+            voices.append(found)
+        else:
+            (pictures if dataset_info(found).max_frames == 1 else clips).append(found)
+    studio = None
+    if not pictures and set(wanted) & set(ON_PICTURES):
+        pictures = [_draw_pictures(small, workers)]
+        studio = _draw_studio(small, workers) if "cross" in wanted else None
+    if not clips and set(wanted) & set(ON_CLIPS):
+        sounds = ("log_mel", "thesis") if "6.8" in wanted else ("log_mel",)
+        clips = [_draw_clips(sound, small, workers) for sound in sounds]
+    return Given(tuple(pictures), tuple(clips), tuple(voices), votes, studio)
