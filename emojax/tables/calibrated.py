@@ -72,7 +72,9 @@ def calibration_table(studies: Sequence[PictureStudy], commands: Sequence[str]) 
                         "temperature": found.temperature,
                         "before": expected_calibration_error(found.before, found.right),
                         "after": expected_calibration_error(found.after, found.right),
-                        "people": len(np.unique(trained.test.subject)),
+                        "people": len(np.unique(trained.test.subject))
+                        if trained.test.people_are_known
+                        else None,
                         "examples": len(found.right),
                     }
                 )

@@ -44,6 +44,11 @@ class Outcome:
         """Whether it is the right one, bool [n]; False where that is unknown."""
         return (self.answered == self.emotion) & (self.emotion != UNKNOWN)
 
+    @property
+    def people_are_known(self) -> bool:
+        """Whether a person has several examples: else each example is one of its own."""
+        return len(np.unique(self.subject)) < len(self.subject)
+
     def select(self, chosen: np.ndarray) -> Outcome:
         """Return some of the examples: bool [n], or their indices."""
         columns = {

@@ -95,13 +95,14 @@ def draw_study(study: PictureStudy) -> list[Drawing]:
             + _of_seeds(seeds, "their answers are added up"),
             drawings.draw_confusions(outcomes),
         )
-        add(
-            f"people-{protocol}",
-            f"From person to person, {protocol}",
-            "A point a person; an average hides for whom a network fails."
-            + _of_seeds(seeds, "their answers are put together"),
-            drawings.draw_people(outcomes),
-        )
+        if study.pixels.people_are_known:
+            add(
+                f"people-{protocol}",
+                f"From person to person, {protocol}",
+                "A point a person; an average hides for whom a network fails."
+                + _of_seeds(seeds, "their answers are put together"),
+                drawings.draw_people(outcomes),
+            )
         if protocol != "E2" and all(outcome.units for outcome in first.values()):
             rows = {network: unit_rows(each, each[0].units) for network, each in outcomes.items()}
             add(

@@ -7,8 +7,6 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from emojax.labels import UNKNOWN
 from emojax.significance import (
     Figure,
@@ -74,17 +72,11 @@ def clip_pairs(tested: Sequence[CrossValidated]) -> list[Pair]:
     return pairs
 
 
-def people_are_known(outcome: Outcome) -> bool:
-    """Return whether a person has several examples: else each is one of its own."""
-    return len(np.unique(outcome.subject)) < len(outcome.subject)
-
-
 def _compare(pair: Pair, name: str) -> dict[str, Any] | None:
     kind, figure = FIGURES[name]
     first, second = pair.outcomes
-    if kind == "units" and not first[0].units:
-        return None
-    if kind == "emotion" and not (first[0].emotion != UNKNOWN).any():
+    labels = first[0].action_units if kind == "units" else first[0].emotion
+    if not (labels != UNKNOWN).any():
         return None
     found = compare(stack_counts(first, kind), stack_counts(second, kind), figure)
     row = {
@@ -96,13 +88,12 @@ def _compare(pair: Pair, name: str) -> dict[str, Any] | None:
         "value": found.value,
         "interval": found.interval,
         "p": found.p,
-        "people": found.people,
+        "people": found.people if first[0].people_are_known else None,
         "examples": found.examples,
         "seeds": min(len(first), len(second)),
     }
-    if name == "emotion accuracy" and not people_are_known(first[0]):
+    if name == "emotion accuracy" and not first[0].people_are_known:
         known = first[0].emotion != UNKNOWN
-        row["people"] = None
         row["mcnemar"] = mcnemar(first[0].right[known], second[0].right[known]).p
     return row
 

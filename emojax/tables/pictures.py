@@ -119,6 +119,8 @@ def _emotion_rows(study: PictureStudy, network: str, protocol: str) -> list[dict
         if not (mine[0].emotion != UNKNOWN).any():
             continue
         figures = emotion_row(stack_counts(mine, "emotion"))
+        if not study.pixels.people_are_known:
+            figures["people"] = None
         pixels = stack_counts([study.pixels.of_domain(domain)], "emotion")
         rows.append(
             {
