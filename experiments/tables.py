@@ -78,7 +78,7 @@ SMALL_BLOCKS = {
     "inception_v4": (1, 1, 1),
     "inception_resnet": (1, 1, 1),
 }
-SMALL_EPOCHS, SMALL_CLIP_EPOCHS, SMALL_FOLDS = 4, 15, 3
+SMALL_EPOCHS, SMALL_CLIP_EPOCHS, SMALL_FOLDS = 4, 8, 3
 DEEPER = ((1, 1, 1, 1), (2, 2, 2, 2), (4, 4, 4, 4), (13, 13, 13, 13))
 
 
