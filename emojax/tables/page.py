@@ -15,7 +15,7 @@ from emojax.tables.calibrated import confidences
 from emojax.tables.clips import CrossValidated
 from emojax.tables.explained import draw_explained
 from emojax.tables.modalities import Ablation, modality_rows
-from emojax.tables.outcome import Outcome
+from emojax.tables.outcome import Outcome, labelled
 from emojax.tables.pictures import unit_rows
 from emojax.tables.table import WRITERS, Table, to_html
 from emojax.tables.trained import PROTOCOLS, PictureStudy
@@ -103,7 +103,7 @@ def draw_study(study: PictureStudy) -> list[Drawing]:
                 + _of_seeds(seeds, "their answers are put together"),
                 drawings.draw_people(outcomes),
             )
-        if protocol != "E2" and all(outcome.units for outcome in first.values()):
+        if protocol != "E2" and all(labelled(out, "units").path.size for out in first.values()):
             rows = {network: unit_rows(each, each[0].units) for network, each in outcomes.items()}
             add(
                 f"units-{protocol}",

@@ -11,8 +11,10 @@ import pytest
 from made_up_study import make_outcome, make_study
 
 from emojax.config import TrainConfig
+from emojax.labels import UNKNOWN
 from emojax.tables.clip_tables import clip_table, rater_table
 from emojax.tables.clips import CrossValidated
+from emojax.tables.outcome import Outcome
 from emojax.tables.page import draw_clips, draw_study, group_rows, write_tables
 from emojax.tables.pairs import clip_pairs, pairs_table, picture_pairs
 from emojax.tables.pictures import emotion_table, unit_table
@@ -138,3 +140,29 @@ def test_groups_are_the_owners_and_no_group_is_a_person() -> None:
     young = np.isin(outcome.subject, ["P000", "P001", "P002"]) & (outcome.emotion >= 0)
     assert rows["age: 20s"]["value"] == pytest.approx(outcome.right[young].mean())
     assert group_rows(dataclasses.replace(tested, groups={})) == []
+
+
+def test_pictures_of_unknown_people_without_units_have_neither() -> None:
+    whole = make_study("fer2013", domains=("",))
+
+    def bare(outcome: Outcome) -> Outcome:
+        count = len(outcome.path)
+        return dataclasses.replace(
+            outcome,
+            subject=np.array([f"{number:04d}" for number in range(count)]),
+            action_units=np.full_like(outcome.action_units, UNKNOWN),
+        )
+
+    runs = {
+        key: [dataclasses.replace(one, test=bare(one.test)) for one in trained]
+        for key, trained in whole.runs.items()
+        if key[1] == "E1"
+    }
+    study = dataclasses.replace(whole, runs=runs, pixels=bare(whole.pixels))
+    pairs = pairs_table(picture_pairs(study), [])
+    assert {row["figure"] for row in pairs.rows} == {"emotion accuracy", "emotion UAR"}
+    assert {row["people"] for row in pairs.rows} == {None}
+    assert [row["people"] for row in emotion_table("6.1", [study], []).rows[:1]] == [None]
+    names = {drawing.name for drawing in draw_study(study)}
+    assert "fer2013-confusions-e1" in names
+    assert not names & {"fer2013-units-e1", "fer2013-roc-e1", "fer2013-people-e1"}
