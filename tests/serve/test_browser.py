@@ -33,6 +33,7 @@ from emojax.runtime.rows import column_types
 from emojax.runtime.sources import Frame
 from emojax.runtime.tables import csv_text
 from emojax.runtime.video_writer import VideoWriter
+from emojax.video import read_frames
 
 pytestmark = pytest.mark.slow
 
@@ -160,6 +161,25 @@ def test_three_faces_have_a_strip_each(app: Serving, browsers: Browsers, camera)
         rows = watched.results()[-1]["rows"]
         lefts = [int(row[6]) for row in rows]
         assert [left // (WIDTH // 3) for left in lefts] == [0, 1, 2]
+
+
+def test_a_real_clip_before_the_camera(
+    app: Serving, browsers: Browsers, shared_data: Path, tmp_path: Path
+) -> None:
+    clip = shared_data / "crema_d" / "VideoFlash" / "1001_DFA_HAP_XX.flv"
+    pictures = [frame.picture for frame in read_frames(clip)]
+    film = write_y4m(tmp_path / "real.y4m", [cv2.resize(one, (WIDTH, HEIGHT)) for one in pictures])
+    with browsers.browse(app, film) as watched:
+        page = watched.page
+        page.select_option("#model", "faces")
+        page.click("#camera")
+        page.wait_for_selector(".strip .bar")
+        watched.wait_for_results(30)
+        rows = [row for result in watched.results() for row in result["rows"]]
+        found = [row[5] == "1" for row in rows]
+        # The Haar cascade finds this face in each of the clip's frames.
+        assert np.mean(found) > 0.95
+        assert set(bars(page)) == {*SEVEN}
 
 
 def test_nobody_in_view(app: Serving, browsers: Browsers, camera) -> None:
