@@ -170,7 +170,8 @@ def to_html(table: Table) -> list[html.Markup]:
         html.element("h2", table.title),
         html.table(heads, rows),
     ]
-    parts += [html.element("p", note) for note in table.notes]
+    # A note is ours, and is not cut where a text of somebody else's would be.
+    parts += [html.element("p", html.text(note, len(note))) for note in table.notes]
     if table.commands:
         parts.append(html.element("details", [
             html.element("summary", "Commands"), html.lines("\n".join(table.commands))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 
 import pytest
@@ -91,3 +92,8 @@ def test_html_escapes_too() -> None:
     assert "<b>33.33</b>" in text
     assert "never filled" not in text
     assert "python experiments/tables.py 6.1" in text
+
+
+def test_a_long_note_is_shown_to_its_end() -> None:
+    note = "word " * 400 + "end"
+    assert note in "".join(to_html(dataclasses.replace(TABLE, notes=(note,))))
