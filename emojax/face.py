@@ -148,13 +148,8 @@ class HaarDetector:
         Args:
             gray: uint8 [height, width], any size and memory layout.
         """
-        gray = np.ascontiguousarray(to_gray(gray))
-        height, width = gray.shape
-        shrink = min(1.0, self.max_side / max(height, width))
-        if shrink < 1:
-            size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-            gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
-        smallest = max(self.min_size, round(self.min_face_share * min(gray.shape)))
+        gray, share = self.shrink(gray)
+        smallest = self.smallest_in(gray)
         if min(gray.shape) < smallest:
             return []
         # With outputRejectLevels OpenCV's own grouping ignores minNeighbors: take
@@ -171,16 +166,34 @@ class HaarDetector:
         # Threads report windows in any order; nothing below depends on it.
         windows, weights = np.asarray(windows), np.asarray(weights).ravel()
         boxes, hits = cv2.groupRectangles(windows.tolist(), self.min_neighbours - 1, 0.2)
-        faces = [
-            (int(hit), _scaled(box, 1 / shrink, _last_stage_weight(box, windows, weights)))
-            for box, hit in zip(np.asarray(boxes), np.ravel(hits), strict=True)
-        ]
-        return _left_to_right(_without_overlaps(faces))
+        faces = []
+        for box, hit in zip(np.asarray(boxes).tolist(), np.ravel(hits).tolist(), strict=True):
+            weight = _last_stage_weight(np.asarray(box), windows, weights)
+            faces.append((hit, scaled(Detection(*box[:4], confidence=weight), 1 / share)))
+        return left_to_right(without_overlaps(faces))
+
+    def shrink(self, gray: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return a frame as it is searched, and its size as a share of what it was, 0..1."""
+        gray = np.ascontiguousarray(to_gray(gray))
+        share = min(1.0, self.max_side / max(gray.shape))
+        return (shrunk(gray, share) if share < 1 else gray), share
+
+    def smallest_in(self, gray: np.ndarray) -> int:
+        """Return the side of the smallest face that is looked for in a frame, in pixels."""
+        return max(self.min_size, round(self.min_face_share * min(gray.shape)))
 
 
-def _scaled(box: np.ndarray, factor: float, confidence: float) -> Detection:
-    x, y, w, h = (round(int(side) * factor) for side in box)
-    return Detection(x, y, w, h, confidence)
+def shrunk(gray: np.ndarray, share: float) -> np.ndarray:
+    """Return a frame at a share of its size, one pixel at least."""
+    height, width = gray.shape
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    return cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+
+
+def scaled(box: Detection, factor: float) -> Detection:
+    """Return a box of a frame that is so many times as large."""
+    x, y, w, h = (round(side * factor) for side in (box.x, box.y, box.w, box.h))
+    return Detection(x, y, w, h, box.confidence)
 
 
 def _last_stage_weight(box: np.ndarray, windows: np.ndarray, weights: np.ndarray) -> float:
@@ -195,8 +208,12 @@ def _last_stage_weight(box: np.ndarray, windows: np.ndarray, weights: np.ndarray
     return float(weights[members].max() if members.any() else weights.max())
 
 
-def _without_overlaps(faces: list[tuple[int, Detection]]) -> list[Detection]:
-    """Return the boxes that no better-supported box covers in large part."""
+def without_overlaps(faces: list[tuple[int, Detection]]) -> list[Detection]:
+    """Return the boxes that no better-supported box covers in large part.
+
+    Args:
+        faces: windows that agree on it, and the box.
+    """
     kept: list[Detection] = []
     for _, box in sorted(faces, key=lambda face: (-face[0], -face[1].confidence, face[1].x)):
         smaller = [min(box.w * box.h, other.w * other.h) for other in kept]
@@ -206,7 +223,8 @@ def _without_overlaps(faces: list[tuple[int, Detection]]) -> list[Detection]:
     return kept
 
 
-def _left_to_right(faces: Sequence[Detection]) -> list[Detection]:
+def left_to_right(faces: Sequence[Detection]) -> list[Detection]:
+    """Return boxes by their left edge."""
     return sorted(faces, key=lambda face: (face.x, face.y, face.w, face.h))
 
 
@@ -243,7 +261,7 @@ def make_detector(settings: Mapping[str, Any], source: str = "detector settings"
 
 def detect_faces(gray: np.ndarray, detector: Detector) -> list[Detection]:
     """Return the faces in a gray frame, uint8 [height, width], from left to right."""
-    return _left_to_right(detector(gray))
+    return left_to_right(detector(gray))
 
 
 def largest(faces: Sequence[Detection]) -> Detection | None:

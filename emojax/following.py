@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from emojax.face import Detection, Detector, HaarDetector, detect_faces, largest, overlap
+from emojax.quick_search import search_quickly
 
 REACH = 2.0
 """Side of what is searched, as a multiple of the box's: a face may move by half its width."""
@@ -45,7 +46,8 @@ def make_follower(detect: Detector) -> Callable[[np.ndarray], Detection | None]:
             found = find_near(gray, anchor, detect)
             if found is not None and _drift(found, anchor) <= DRIFT:
                 return found
-        anchor, size, since = largest(detect(gray)), gray.shape, 0
+        search = search_quickly if size else detect_faces
+        anchor, size, since = largest(search(gray, detect)), gray.shape, 0
         return anchor
 
     return follow
@@ -88,7 +90,9 @@ class FaceFollower:
             # Two faces that meet may both be found as the larger of them.
             if len(found) == len(self._anchors) and not _some_meet(found):
                 return sorted(found, key=lambda box: box.x)
-        self._anchors, self._size, self._since = detect_faces(gray, self._detect), gray.shape, 0
+        # A picture by itself is searched as the data sets' pictures are.
+        search = search_quickly if self._size else detect_faces
+        self._anchors, self._size, self._since = search(gray, self._detect), gray.shape, 0
         return self._anchors
 
 

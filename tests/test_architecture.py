@@ -40,7 +40,7 @@ LAYERS: dict[str, Layer] = {
         "errors files html labels seal shipped.* spec version", sees="", packages=""
     ),
     "signal": Layer(
-        "archive audio camera clip face following picture video window",
+        "archive audio camera clip face following picture quick_search video window",
         sees="vocabulary",
         packages="numpy cv2 av",
     ),

@@ -12,7 +12,6 @@ from emojax.errors import UserError
 from emojax.face import (
     Detection,
     HaarDetector,
-    _without_overlaps,
     crop_face,
     crop_ready,
     detect_faces,
@@ -21,6 +20,7 @@ from emojax.face import (
     normalise,
     overlap,
     to_gray,
+    without_overlaps,
 )
 from emojax.spec import InputSpec
 
@@ -58,7 +58,7 @@ def test_enough_neighbours_leave_nothing(astronaut):
 def test_of_boxes_that_cover_each_other_the_best_supported_one_stays():
     group, face = Detection(0, 0, 260, 260, 9.0), Detection(100, 80, 120, 120, 5.0)
     beside = Detection(210, 80, 120, 120, 1.0)
-    found = _without_overlaps([(4, group), (60, face), (20, beside)])
+    found = without_overlaps([(4, group), (60, face), (20, beside)])
     assert found == [face, beside]
 
 
