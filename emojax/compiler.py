@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import sys
+import tempfile
+from collections.abc import Iterator
 from typing import TypeVar
 
 import jax
@@ -21,6 +24,10 @@ _CPU = {
     "xla_disable_hlo_passes": "cse_barrier_expander",
 }
 
+# Half the optimiser's time, and the same values: for what runs once, as drawing a network's first
+# parameters, which takes longer to compile than its prediction does.
+_CPU_ONCE = {"xla_backend_optimization_level": "1"}
+
 # From glibc's malloc.h: one arena, no mappings of their own for large blocks, nothing given back
 # while less than 2 GiB are unused, and 2 GiB of addresses asked for at a time. Only the first
 # arena can hold large blocks.
@@ -35,13 +42,41 @@ def compiler_options() -> dict[str, str]:
 
     Another jaxlib may not know an option: then there are none.
     """
+    return _known(_CPU)
+
+
+@functools.cache
+def options_to_run_once() -> dict[str, str]:
+    """Return the `compiler_options` of what takes longer to compile than to run."""
+    return _known(_CPU_ONCE)
+
+
+def _known(options: dict[str, str]) -> dict[str, str]:
     if jax.default_backend() != "cpu":
         return {}
     try:
-        jax.jit(lambda x: x + 1, compiler_options=_CPU).lower(0.0).compile()
+        jax.jit(lambda x: x + 1, compiler_options=options).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
         return {}
-    return _CPU
+    return options
+
+
+@contextlib.contextmanager
+def compiled_once() -> Iterator[None]:
+    """Keep what is compiled, in a folder that vanishes: the same program again costs no time.
+
+    For several trainings in one process: each makes its functions anew, so that JAX by itself takes
+    their programs for others. Nothing changes where JAX_COMPILATION_CACHE_DIR names a folder.
+    """
+    if jax.config.jax_compilation_cache_dir:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="emojax-compiled-") as folder:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        try:
+            yield
+        finally:
+            jax.config.update("jax_compilation_cache_dir", None)
 
 
 def keep_in_memory(values: T) -> T:

@@ -169,20 +169,28 @@ def _refuse_what_needs_more(config: TrainConfig) -> None:
 
 def _refuse_known_people(init: str, people: set[str]) -> None:
     """Refuse a run to start from whose own people are tested here, or can't be told."""
-    source = load_network(find_model(init)).data
+    if known := sorted(_people_of(init) & people):
+        raise UserError(
+            f"{init}: was trained on {known[0]!r} and {len(known) - 1} others who are tested "
+            "here: cross-validate without --init"
+        )
+
+
+def _people_of(init: str) -> set[str]:
+    """Return whom a network has seen while it was made, its validation people among them."""
+    folder = find_model(init)
+    # A model that comes with emojax names them: its shards stayed where it was made.
+    named = read_json(folder / "config.json").get("people")
+    if isinstance(named, list):
+        return set(map(str, named))
     try:
-        report = dataset_info(source).report
+        report = dataset_info(load_network(folder).data).report
     except UserError:
         raise UserError(
             f"{init}: its shards are not here, so nobody knows whom it has seen: cross-validate "
             "without --init, or from a run whose data set is still there"
         ) from None
-    seen = {person for split in report["splits"].values() for person in split["people"]}
-    if known := sorted(seen & people):
-        raise UserError(
-            f"{init}: was trained on {known[0]!r} and {len(known) - 1} others who are tested "
-            "here: cross-validate without --init"
-        )
+    return {person for split in report["splits"].values() for person in split["people"]}
 
 
 def _examples_of(whole: FaceArrays, people: Sequence[str]) -> np.ndarray:

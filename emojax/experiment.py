@@ -564,7 +564,7 @@ def load_network(folder: Path) -> TrainedNetwork:
     # The state's form does not depend on how many examples it was trained on.
     trainer = _trainer(config, spec, config.batch_size, devices=jax.local_devices()[:1])
     with open_checkpoints(folder / (BEST if config.patience else "checkpoints")) as checkpoints:
-        state, _ = restore(checkpoints, trainer.init())
+        state, _ = restore(checkpoints, trainer.like())
     return TrainedNetwork(model, variables_of(state), config, spec, data)
 
 

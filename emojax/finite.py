@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from emojax.compiler import options_to_run_once
 from emojax.errors import UserError
 from emojax.files import write_json
 
@@ -17,9 +19,17 @@ NAMED = 8
 """Examples of a batch that a message names; the file beside it has all of them."""
 
 
-@jax.jit
 def is_finite(tree: Any) -> jax.Array:
     """Return whether a tree holds nothing but finite numbers, as one bool on the device."""
+    return _compiled()(tree)
+
+
+@functools.cache
+def _compiled() -> Callable[[Any], jax.Array]:
+    return jax.jit(_is_finite, compiler_options=options_to_run_once())
+
+
+def _is_finite(tree: Any) -> jax.Array:
     leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
 

@@ -30,7 +30,7 @@ from emojax.augment import augment_batch, draw_shares, mix, neighbours
 from emojax.augment_sound import augment_sounds
 from emojax.checkpoint import Progress, restore, save
 from emojax.cluster import Agreement, agree
-from emojax.compiler import compiler_options
+from emojax.compiler import compiler_options, options_to_run_once
 from emojax.config import TrainConfig
 from emojax.data.feed import Batches
 from emojax.data.resident import Batch, Resident, draw_frames, place, take_batch
@@ -365,6 +365,8 @@ class Trainer:
     """Whether an epoch is one call."""
     init: Callable[[], TrainState]
     """Returns the state before the first step."""
+    like: Callable[[], TrainState]
+    """Returns the shapes of a state and where it lies, without computing one."""
     order: Callable[[Any], jax.Array]
     """Returns the order of an epoch: `steps batch`."""
     step: Callable[[TrainState, Resident, jax.Array], tuple[TrainState, Metrics]]
@@ -452,11 +454,17 @@ def make_trainer(
             order,
         )
 
-    compiled_init = jax.jit(init, out_shardings=everywhere)
+    compiled_init = jax.jit(init, out_shardings=everywhere, compiler_options=options_to_run_once())
 
     def start() -> TrainState:
         # Steps donate their state: each start gets a copy of its own.
         return compiled_init(place(jax.tree.map(np.array, dict(trained or {})), everywhere))
+
+    def like() -> TrainState:
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
+            jax.eval_shape(init, dict(trained or {})),
+        )
 
     compiled_order = jax.jit(order, out_shardings=everywhere)
     compiled_step, compiled_epoch, compiled_batch_step = (
@@ -474,6 +482,7 @@ def make_trainer(
         steps_per_epoch=steps_per_epoch,
         by_epoch=runs_by_epoch(config),
         init=start,
+        like=like,
         order=lambda epoch: compiled_order(np.int32(epoch)),
         step=lambda state, resident, order: compiled_step(state, resident, order, step_key, taught),
         epoch=lambda state, resident, order: compiled_epoch(
@@ -609,10 +618,10 @@ def fit(
         StopTraining: SIGTERM or Ctrl-C; a checkpoint of the last step is on the disk.
         UserError: the loss or the state is no longer finite; no such state is ever saved.
     """
-    state, progress = trainer.init(), Progress()
     if checkpoints.latest_step() is not None:
-        state, progress = restore(checkpoints, state)
+        state, progress = restore(checkpoints, trainer.like())
     else:
+        state, progress = trainer.init(), Progress()
         # A folder that can't be written should be known before an hour of training.
         save(checkpoints, 0, state, progress)
         checkpoints.wait_until_finished()
@@ -695,7 +704,7 @@ def fit(
             # After the last epoch too: the test figures can take as long as an epoch.
             raise StopTraining(done, asked)
     if best is not None and best.latest_step() is not None:
-        state, _ = restore(best, state)
+        state, _ = restore(best, trainer.like())
     return state, progress.history
 
 

@@ -34,7 +34,7 @@ from presets import PRESETS, VOICES
 from tables_data import ON_CLIPS, ON_PICTURES, Given, find_given
 
 from emojax.cli import run_guarded
-from emojax.compiler import keep_freed_memory
+from emojax.compiler import compiled_once, keep_freed_memory
 from emojax.config import TrainConfig
 from emojax.data.shards import dataset_info
 from emojax.errors import UserError
@@ -370,7 +370,7 @@ def main(arguments: Sequence[str]) -> int:
     keep_freed_memory()
     options = tyro.cli(TablesOptions, args=list(arguments), description=__doc__, prog="tables.py")
     try:
-        with sigterm_interrupts():
+        with sigterm_interrupts(), compiled_once():
             page = make_tables(options, arguments)
     except StopTraining as stop:
         print(f"{stop}: the same command goes on from there", file=sys.stderr)

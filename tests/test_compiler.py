@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from emojax.compiler import compiler_options, keep_in_memory
+from emojax.compiler import (
+    compiled_once,
+    compiler_options,
+    keep_in_memory,
+    options_to_run_once,
+)
 
 # A process of its own: what the C library was told holds until the process ends.
 PROGRAM = """
@@ -45,6 +51,7 @@ def test_the_compiler_takes_its_options():
     known = {"xla_cpu_experimental_ynn_fusion_type", "xla_disable_hlo_passes"}
     # All or none: another jaxlib may not know one of them.
     assert compiler_options().keys() in (known, set())
+    assert options_to_run_once().keys() in ({"xla_backend_optimization_level"}, set())
 
 
 def test_what_is_kept_in_memory_is_made_once():
@@ -56,3 +63,11 @@ def test_what_is_kept_in_memory_is_made_once():
     for options, barriers in ((compiler_options(), bool(compiler_options())), ({}, 0)):
         text = jax.jit(lost, compiler_options=options).lower(x).compile().as_text()
         assert text.count(" opt-barrier(") == barriers
+
+
+def test_what_is_compiled_is_kept_in_a_folder_that_vanishes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(jax.config, "jax_compilation_cache_dir", None, raising=False)
+    before = jax.config.jax_compilation_cache_dir
+    with compiled_once():
+        inside = jax.config.jax_compilation_cache_dir
+    assert jax.config.jax_compilation_cache_dir == before

@@ -27,6 +27,8 @@ from emojax.errors import UserError
 from emojax.experiment import build_network, load_network, make_run_predictor, train_run
 from emojax.files import write_json
 from emojax.sharding import make_mesh, replicated
+from emojax.shipped import find_model
+from emojax.spec import read_json
 from emojax.train import StopTraining, make_trainer
 
 if TYPE_CHECKING:
@@ -271,6 +273,23 @@ def test_folds_do_not_start_from_a_run_that_knows_their_people(
             *(tmp_path / "run", shards, folds_file),
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_comes_with_emojax_says_whom_it_has_seen(
+    shards: Path, folds_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(find_model("voices"), model)
+    fields = read_json(model / "config.json")
+    # CREMA-D's actors are 1001 .. 1091; 71 of them were heard.
+    assert len(fields["people"]) == 71
+    assert set(fields["people"]) < {str(number) for number in range(1001, 1092)}
+    someone = load_whole(shards).subjects[3]
+    write_json(model / "config.json", fields | {"people": [someone, "1001"]})
+    config = dataclasses.replace(CONFIG, init=str(model))
+    monkeypatch.setattr("emojax.cross_validation.start_variables", lambda *_: None)
+    with pytest.raises(UserError, match=f"was trained on '{someone}' and 0 others"):
+        train_folds(config, tmp_path / "run", shards, folds_file)
 
 
 @pytest.mark.slow

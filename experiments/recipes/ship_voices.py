@@ -27,6 +27,8 @@ from shipping import PRECISIONS, confusion_table, put, with_interval
 from emojax.cli import run_guarded
 from emojax.data.crema_d_votes import parse_votes
 from emojax.data.raters import rate_people
+from emojax.data.shards import dataset_info
+from emojax.experiment import load_network
 from emojax.files import require_file
 from emojax.shipped import VOICES, shipped_folder
 from emojax.spec import read_json
@@ -186,6 +188,7 @@ def ship(options: ShipOptions) -> None:
     folds, measured = read_json(options.folds), read_json(options.measured)
     content = require_file(options.votes, "CREMA-D's table of votes").read_bytes()
     votes = parse_votes(content, str(options.votes))
+    splits = dataset_info(load_network(options.run).data).report["splits"]
     spec = put(
         options.out,
         options.run,
@@ -198,6 +201,7 @@ def ship(options: ShipOptions) -> None:
             ],
             "RAVDESS": measured["ravdess"]["unweighted_average_recall"],
         },
+        people=sorted({person for split in splits.values() for person in split["people"]}),
     )
     parameters = read_json(options.run / "results.json")["parameters"]
     people = rate_people(votes.rows)["voice"]

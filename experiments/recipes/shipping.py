@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,14 @@ PRECISIONS = ("float16", "int8")
 
 
 def put(
-    out: Path, run: Path, artifact: Path, *, data: str, notice: str, metrics: dict[str, Any]
+    out: Path,
+    run: Path,
+    artifact: Path,
+    *,
+    data: str,
+    notice: str,
+    metrics: dict[str, Any],
+    people: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write a shipped model's folder anew, but for its card, and return its spec.
 
@@ -31,6 +39,8 @@ def put(
         data: name of the data set, in the place of paths of the machine that it was made on.
         notice: what is printed whenever the model is used.
         metrics: figures that stand in spec.json.
+        people: whom it has seen, where that is known: a cross-validation that starts from it
+            refuses to test them.
     """
     network = load_network(run)
     spec = read_json(artifact / "spec.json")
@@ -51,6 +61,8 @@ def put(
     fields = json.loads((run / "config.json").read_text(encoding="utf-8"))
     fields["config"] |= {"data": data, "teachers": []}
     fields["data_folder"] = ""
+    if people:
+        fields["people"] = sorted(people)
     write_json(out / "config.json", fields)
     return spec
 
