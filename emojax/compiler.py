@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import jax
 from jax import lax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache, set_cache_dir
 
 T = TypeVar("T")
 
@@ -72,11 +73,13 @@ def compiled_once() -> Iterator[None]:
         yield
         return
     with tempfile.TemporaryDirectory(prefix="emojax-compiled-") as folder:
-        jax.config.update("jax_compilation_cache_dir", folder)
+        set_cache_dir(folder)
         try:
             yield
         finally:
             jax.config.update("jax_compilation_cache_dir", None)
+            # JAX would go on with the folder that it has begun with.
+            reset_cache()
 
 
 def keep_in_memory(values: T) -> T:

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from emojax.compiler import (
     compiled_once,
@@ -65,9 +66,40 @@ def test_what_is_kept_in_memory_is_made_once():
         assert text.count(" opt-barrier(") == barriers
 
 
-def test_what_is_compiled_is_kept_in_a_folder_that_vanishes(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(jax.config, "jax_compilation_cache_dir", None, raising=False)
+def test_what_is_compiled_is_kept_in_a_folder_that_vanishes(tmp_path: Path):
     before = jax.config.jax_compilation_cache_dir
-    with compiled_once():
-        inside = jax.config.jax_compilation_cache_dir
-    assert jax.config.jax_compilation_cache_dir == before
+    try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        with compiled_once():
+            folder = Path(jax.config.jax_compilation_cache_dir)
+            assert folder.is_dir()
+        assert not folder.exists()
+        assert jax.config.jax_compilation_cache_dir is None
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+        with compiled_once():
+            assert jax.config.jax_compilation_cache_dir == str(tmp_path)
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path)
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+        reset_cache()
+
+
+SAME_AGAIN = """
+import jax, logging
+from emojax.compiler import compiled_once
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_log_compiles", True)
+def make():
+    return jax.jit(lambda x: jax.numpy.sin(x) @ x)
+with compiled_once():
+    make()(jax.numpy.ones((8, 8)))
+    make()(jax.numpy.ones((8, 8)))
+"""
+
+
+def test_the_same_program_is_compiled_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    done = subprocess.run(
+        [sys.executable, "-c", SAME_AGAIN], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.count("Persistent compilation cache hit for 'jit__lambda'") == 1
