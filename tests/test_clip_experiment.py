@@ -197,6 +197,28 @@ def test_a_clip_network_is_exported_and_answers_in_the_runner_as_in_flax(
     assert np.abs(expected - expected_of_sound).max() > 0.01
 
 
+def test_real_clips_are_answered_frame_by_frame(
+    ar5: tuple[Path, dict[str, Any]], shared_data: Path, tmp_path: Path
+) -> None:
+    export_run(ar5[0], tmp_path / "artifact", faces=3)
+    predictor = ClipPredictor(load_artifact(tmp_path / "artifact"))
+    counts = {}
+    for path in sorted((shared_data / "crema_d" / "VideoFlash").glob("1001_*.flv")):
+        rows = list(see_windows(Source(path, "video"), predictor))
+        faces = [face for row in rows for face in row.faces]
+        counts[path.stem.split("_")[2]] = (len(rows), len(faces))
+        for face in faces:
+            assert face.emotions.shape == (6,)
+            assert face.emotions.sum() == pytest.approx(1, abs=1e-5)
+        # Drawings taught it: what it says of a person who moves is one answer a window, not noise.
+        assert len({face.emotions.tobytes() for face in faces}) <= 4
+    numbers = {"ANG": 67, "DIS": 70, "FEA": 65, "HAP": 56, "NEU": 61, "SAD": 60}
+    assert counts == {emotion: (number, number) for emotion, number in numbers.items()}
+    assert list(
+        hear_windows(predictor, shared_data / "crema_d" / "AudioWAV" / "1001_DFA_ANG_XX.wav")
+    )
+
+
 def test_a_network_of_frames_alone_trains_and_is_exported(shards: Path, tmp_path: Path) -> None:
     config = TrainConfig(
         model="ar3",

@@ -1,13 +1,13 @@
 """Measure a network for voices on RAVDESS: 8 emotions, one of 24 people left out at a time.
 
 Nothing of it ships: RAVDESS (Livingstone and Russo 2018) is CC BY-NC-SA 4.0, not for commerce.
-Each of the 24 trainings starts from the network that CREMA-D's recipe made (--from-scratch: from
-nothing), whose people are others. Protocol: speech alone, 1,440 utterances; every setting was
-chosen on CREMA-D or beforehand, no epoch is picked by the person who is tested, and figures are
+Each of the 24 trainings starts from the network for voices that comes with emojax, whose people are
+CREMA-D's (--from-scratch: from nothing). Protocol: speech alone, 1,440 utterances; every setting
+was chosen on CREMA-D or beforehand, no epoch is picked by the person who is tested, and figures are
 over all utterances together, each answered by a network that never heard its speaker.
 
 Example:
-  python experiments/recipes/ravdess.py --source ravdess/ --init runs/crema_d_voices/network
+  python experiments/recipes/ravdess.py --source ravdess/
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from emojax.cross_validation import train_folds
 from emojax.data.build import BuildOptions, build_dataset
 from emojax.labels import emotion_names
 from emojax.report import terminal_table
+from emojax.shipped import VOICES
 from emojax.spec import InputSpec
 
 
@@ -38,8 +39,9 @@ class RecipeOptions:
 
     source: Path
     """The folder that holds Actor_01 .. Actor_24, of https://zenodo.org/records/1188976."""
-    init: Path = Path("runs/crema_d_voices/network")
-    """The run that each training starts from; its shards have to be there still."""
+    init: str = VOICES
+    """What each training starts from: a network that comes with emojax, or a run, whose shards have
+    to be there still."""
     from_scratch: bool = False
     """Start from nothing."""
     data: Path = Path("data/ravdess_voices")
@@ -61,7 +63,7 @@ def ravdess_config(options: RecipeOptions) -> TrainConfig:
     config = config_of(options.data, options.epochs, options.seed)
     return dataclasses.replace(
         config,
-        init="" if options.from_scratch else str(options.init),
+        init="" if options.from_scratch else options.init,
         optim=dataclasses.replace(config.optim, learning_rate=options.learning_rate),
     )
 
