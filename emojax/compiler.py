@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
 import functools
 import sys
@@ -25,9 +26,11 @@ _CPU = {
     "xla_disable_hlo_passes": "cse_barrier_expander",
 }
 
-# Half the optimiser's time, and the same values: for what runs once, as drawing a network's first
+# Two thirds of the time, and the same values: for what runs once, as drawing a network's first
 # parameters, which takes longer to compile than its prediction does.
 _CPU_ONCE = {"xla_backend_optimization_level": "1"}
+
+_quickly = contextvars.ContextVar("quickly", default=False)
 
 # From glibc's malloc.h: one arena, no mappings of their own for large blocks, nothing given back
 # while less than 2 GiB are unused, and 2 GiB of addresses asked for at a time. Only the first
@@ -37,29 +40,38 @@ _LARGE_PAGE = 2 << 20
 _ADVICE = 14  # MADV_HUGEPAGE of Linux's mman.h
 
 
-@functools.cache
 def compiler_options() -> dict[str, str]:
     """Return the `compiler_options` of `jax.jit` for the default device.
 
     Another jaxlib may not know an option: then there are none.
     """
-    return _known(_CPU)
+    return _known(tuple((_CPU | (_CPU_ONCE if _quickly.get() else {})).items()))
+
+
+def options_to_run_once() -> dict[str, str]:
+    """Return the `compiler_options` of what takes longer to compile than to run."""
+    return _known(tuple(_CPU_ONCE.items()))
 
 
 @functools.cache
-def options_to_run_once() -> dict[str, str]:
-    """Return the `compiler_options` of what takes longer to compile than to run."""
-    return _known(_CPU_ONCE)
-
-
-def _known(options: dict[str, str]) -> dict[str, str]:
+def _known(options: tuple[tuple[str, str], ...]) -> dict[str, str]:
     if jax.default_backend() != "cpu":
         return {}
     try:
-        jax.jit(lambda x: x + 1, compiler_options=options).lower(0.0).compile()
+        jax.jit(lambda x: x + 1, compiler_options=dict(options)).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
         return {}
-    return options
+    return dict(options)
+
+
+@contextlib.contextmanager
+def compiled_quickly() -> Iterator[None]:
+    """Let a CPU's programs be optimised less: for trainings of a minute."""
+    before = _quickly.set(True)
+    try:
+        yield
+    finally:
+        _quickly.reset(before)
 
 
 @contextlib.contextmanager

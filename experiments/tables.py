@@ -19,6 +19,7 @@ Examples:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
@@ -34,7 +35,7 @@ from presets import PRESETS, VOICES
 from tables_data import ON_CLIPS, ON_PICTURES, Given, find_given
 
 from emojax.cli import run_guarded
-from emojax.compiler import compiled_once, keep_freed_memory
+from emojax.compiler import compiled_once, compiled_quickly, keep_freed_memory
 from emojax.config import TrainConfig
 from emojax.data.shards import dataset_info
 from emojax.errors import UserError
@@ -78,7 +79,7 @@ SMALL_BLOCKS = {
     "inception_v4": (1, 1, 1),
     "inception_resnet": (1, 1, 1),
 }
-SMALL_EPOCHS, SMALL_CLIP_EPOCHS, SMALL_FOLDS = 4, 8, 3
+SMALL_EPOCHS, SMALL_CLIP_EPOCHS, SMALL_FOLDS = 3, 8, 3
 DEEPER = ((1, 1, 1, 1), (2, 2, 2, 2), (4, 4, 4, 4), (13, 13, 13, 13))
 
 
@@ -370,7 +371,8 @@ def main(arguments: Sequence[str]) -> int:
     keep_freed_memory()
     options = tyro.cli(TablesOptions, args=list(arguments), description=__doc__, prog="tables.py")
     try:
-        with sigterm_interrupts(), compiled_once():
+        quickly = compiled_quickly() if options.small else contextlib.nullcontext()
+        with sigterm_interrupts(), compiled_once(), quickly:
             page = make_tables(options, arguments)
     except StopTraining as stop:
         print(f"{stop}: the same command goes on from there", file=sys.stderr)

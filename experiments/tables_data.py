@@ -22,7 +22,7 @@ ON_CLIPS = ("6.8", "modalities")
 # What a small setting draws.
 SMALL_PICTURES = SetSize(train=16, validation=6, test=16, pictures=4)
 SMALL_CLIPS = SetSize(
-    train=9, validation=1, test=2, pictures=0, clips=6, frames_per_second=12,
+    train=9, validation=1, test=2, pictures=0, clips=6, frames_per_second=8,
     clip_emotions="crema6",
 )  # fmt: skip
 # Other people, in the studio alone: where a network of one drawn set is taken to another.

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from emojax.compiler import compiler_options
 from emojax.config import TrainConfig, network_spec
@@ -41,9 +43,14 @@ def training_seconds(history: Sequence[Mapping[str, Any]]) -> float:
 
 
 def predict_seconds(config: TrainConfig, spec: InputSpec) -> float:
-    """Return the median time of one face, forward, on the default device, weights random."""
+    """Return the median time of one face, forward, on the default device, weights at random."""
     model, looks = build_network(config, spec), looks_at(config.model)
-    variables = jax.jit(lambda: init_variables(model, looks, spec, jax.random.key(0)))()
+    # To draw them as a network's are drawn takes longer to compile than all that is timed here.
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(
+        lambda leaf: jnp.asarray(rng.uniform(0.01, 0.02, leaf.shape), leaf.dtype),
+        jax.eval_shape(lambda: init_variables(model, looks, spec, jax.random.key(0))),
+    )
     one = zero_inputs(looks, spec)
     compiled = jax.jit(
         lambda given, inputs: forward(model, given, inputs).logits,
