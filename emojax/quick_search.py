@@ -54,9 +54,11 @@ def search_quickly(gray: np.ndarray, detect: Detector) -> list[Detection]:
         return []
     if smallest * _WORTH_IT < _WINDOW:
         return [scaled(box, 1 / share) for box in detect(gray)]
-    found = [
-        box for place in _look_coarsely(gray, smallest) for box in _around(gray, place, detect)
-    ]
+    places = _look_coarsely(gray, smallest)
+    if sum((_REACH * place.w) ** 2 for place in places) > gray.size:
+        # A crowd: the places overlap, and all at once costs less.
+        return [scaled(box, 1 / share) for box in detect(gray)]
+    found = [box for place in places for box in _around(gray, place, detect)]
     # Two coarse boxes may lead to the same face.
     faces = without_overlaps([(0, box) for box in found])
     return left_to_right([scaled(box, 1 / share) for box in faces])

@@ -79,7 +79,7 @@ SMALL_BLOCKS = {
     "inception_v4": (1, 1, 1),
     "inception_resnet": (1, 1, 1),
 }
-SMALL_EPOCHS, SMALL_CLIP_EPOCHS, SMALL_FOLDS = 3, 8, 3
+SMALL_EPOCHS, SMALL_CLIP_EPOCHS, SMALL_FOLDS = 2, 5, 3
 DEEPER = ((1, 1, 1, 1), (2, 2, 2, 2), (4, 4, 4, 4), (13, 13, 13, 13))
 
 
@@ -133,7 +133,7 @@ def settings(options: TablesOptions) -> dict[str, TrainConfig]:
                 epochs=SMALL_EPOCHS if network in published.NETWORKS else SMALL_CLIP_EPOCHS,
                 batch_size=16,
                 blocks=SMALL_BLOCKS.get(network, ()),
-                perceptron_epochs=8,
+                perceptron_epochs=4,
                 validate_every=2,
             )
         if options.epochs is not None:

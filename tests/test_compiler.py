@@ -11,6 +11,7 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from emojax.compiler import (
     compiled_once,
+    compiled_quickly,
     compiler_options,
     keep_in_memory,
     options_to_run_once,
@@ -52,7 +53,11 @@ def test_the_compiler_takes_its_options():
     known = {"xla_cpu_experimental_ynn_fusion_type", "xla_disable_hlo_passes"}
     # All or none: another jaxlib may not know one of them.
     assert compiler_options().keys() in (known, set())
-    assert options_to_run_once().keys() in ({"xla_backend_optimization_level"}, set())
+    once = options_to_run_once()
+    assert once.keys() in ({"xla_backend_optimization_level"}, set())
+    with compiled_quickly():
+        assert compiler_options().keys() in (known | once.keys(), set())
+    assert compiler_options().keys() in (known, set())
 
 
 def test_what_is_kept_in_memory_is_made_once():

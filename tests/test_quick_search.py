@@ -40,6 +40,14 @@ def test_faces_of_all_sizes_are_found_where_the_whole_search_finds_them(scene):
     assert_same(search_quickly(scene, HaarDetector()), expected)
 
 
+def test_a_crowd_is_searched_at_once(astronaut):
+    head = cv2.resize(astronaut[20:220, 120:330], (120, 120), interpolation=cv2.INTER_AREA)
+    crowd = np.tile(head, (4, 5))
+    expected = HaarDetector()(crowd)
+    assert len(expected) == 20
+    assert search_quickly(crowd, HaarDetector()) == expected
+
+
 @pytest.mark.parametrize("size", [(1920, 1440), (320, 240), (160, 120)])
 def test_frames_of_other_sizes_are_searched_too(scene, size):
     frame = cv2.resize(scene, size, interpolation=cv2.INTER_AREA)
