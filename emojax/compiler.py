@@ -30,6 +30,7 @@ _CPU = {
 # parameters, which takes longer to compile than its prediction does.
 _CPU_ONCE = {"xla_backend_optimization_level": "1"}
 
+_CACHE_DIR = "jax_compilation_cache_dir"
 _quickly = contextvars.ContextVar("quickly", default=False)
 
 # From glibc's malloc.h: one arena, no mappings of their own for large blocks, nothing given back
@@ -81,7 +82,7 @@ def compiled_once() -> Iterator[None]:
     For several trainings in one process: each makes its functions anew, so that JAX by itself takes
     their programs for others. Nothing changes where JAX_COMPILATION_CACHE_DIR names a folder.
     """
-    if jax.config.jax_compilation_cache_dir:
+    if jax.config.values[_CACHE_DIR]:
         yield
         return
     with tempfile.TemporaryDirectory(prefix="emojax-compiled-") as folder:
@@ -89,7 +90,7 @@ def compiled_once() -> Iterator[None]:
         try:
             yield
         finally:
-            jax.config.update("jax_compilation_cache_dir", None)
+            jax.config.update(_CACHE_DIR, None)
             # JAX would go on with the folder that it has begun with.
             reset_cache()
 

@@ -17,6 +17,8 @@ from emojax.compiler import (
     options_to_run_once,
 )
 
+CACHE_DIR = "jax_compilation_cache_dir"
+
 # A process of its own: what the C library was told holds until the process ends.
 PROGRAM = """
 import resource, sys
@@ -72,20 +74,20 @@ def test_what_is_kept_in_memory_is_made_once():
 
 
 def test_what_is_compiled_is_kept_in_a_folder_that_vanishes(tmp_path: Path):
-    before = jax.config.jax_compilation_cache_dir
+    before = jax.config.values[CACHE_DIR]
     try:
-        jax.config.update("jax_compilation_cache_dir", None)
+        jax.config.update(CACHE_DIR, None)
         with compiled_once():
-            folder = Path(jax.config.jax_compilation_cache_dir)
+            folder = Path(jax.config.values[CACHE_DIR])
             assert folder.is_dir()
         assert not folder.exists()
-        assert jax.config.jax_compilation_cache_dir is None
-        jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+        assert jax.config.values[CACHE_DIR] is None
+        jax.config.update(CACHE_DIR, str(tmp_path))
         with compiled_once():
-            assert jax.config.jax_compilation_cache_dir == str(tmp_path)
-        assert jax.config.jax_compilation_cache_dir == str(tmp_path)
+            assert jax.config.values[CACHE_DIR] == str(tmp_path)
+        assert jax.config.values[CACHE_DIR] == str(tmp_path)
     finally:
-        jax.config.update("jax_compilation_cache_dir", before)
+        jax.config.update(CACHE_DIR, before)
         reset_cache()
 
 
