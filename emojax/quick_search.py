@@ -55,8 +55,9 @@ def search_quickly(gray: np.ndarray, detect: Detector) -> list[Detection]:
     if smallest * _WORTH_IT < _WINDOW:
         return [scaled(box, 1 / share) for box in detect(gray)]
     places = _look_coarsely(gray, smallest)
-    if sum((_REACH * place.w) ** 2 for place in places) > gray.size:
-        # A crowd: the places overlap, and all at once costs less.
+    # Windows to look through go with the area searched over that of the smallest face.
+    if len(places) * (_REACH / _SMALLEST) ** 2 > gray.size / smallest**2:
+        # A crowd: all at once costs less.
         return [scaled(box, 1 / share) for box in detect(gray)]
     found = [box for place in places for box in _around(gray, place, detect)]
     # Two coarse boxes may lead to the same face.
