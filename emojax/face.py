@@ -82,7 +82,8 @@ def overlap(first: Detection, second: Detection) -> float:
     return shared / (first.w * first.h + second.w * second.h - shared)
 
 
-def _load_cascade() -> cv2.CascadeClassifier:
+def load_cascade() -> cv2.CascadeClassifier:
+    """Return this thread's cascade."""
     # One a thread: OpenCV's object is not safe to share, nor can it travel to a worker process.
     cascade = getattr(_OF_THREAD, "cascade", None)
     if cascade is None:
@@ -154,7 +155,7 @@ class HaarDetector:
             return []
         # With outputRejectLevels OpenCV's own grouping ignores minNeighbors: take
         # the single windows, and group them as it does without.
-        windows, _, weights = _load_cascade().detectMultiScale3(
+        windows, _, weights = load_cascade().detectMultiScale3(
             gray,
             scaleFactor=self.scale_factor,
             minNeighbors=0,
