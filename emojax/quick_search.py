@@ -3,7 +3,7 @@
 A frame is made so small that the smallest faces fill the cascade's own window, where it looks in
 every second place, and smaller by half again for faces of twice the size, and so on. One window
 that takes something for a face is enough; only around it the frame itself is searched, as the
-detector searches a whole one. docs/performance.md says how often both find the same.
+detector searches a whole one.
 """
 
 from __future__ import annotations
