@@ -41,14 +41,13 @@ TEST := $(RUN) -m pytest -n auto --maxprocesses=4 --dist loadfile
 
 # The networks' arithmetic is tested as it is used, optimised; clips are worth it for their size.
 # Elsewhere a test compiles a step for a few pictures: without optimisation that takes two thirds of
-# the time. `slow` optimises all.
+# the time, and less. `slow` optimises all.
 OPTIMISED := tests/models tests/test_models.py tests/test_augment.py tests/test_losses.py \
 	tests/test_optim.py tests/test_clip_experiment.py
 
 unit: .venv/ready
 	$(TEST) $(PYTEST) $(OPTIMISED)
-	XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS" \
-		$(TEST) $(PYTEST) $(addprefix --ignore=,$(OPTIMISED))
+	$(TEST) --unoptimised $(PYTEST) $(addprefix --ignore=,$(OPTIMISED))
 
 slow: .venv/ready
 	$(TEST) -m slow $(PYTEST)

@@ -26,10 +26,11 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import jax
 import tyro
 from presets import PRESETS, VOICES
 from tables_data import ON_CLIPS, ON_PICTURES, Given, find_given
@@ -41,17 +42,19 @@ from emojax.data.shards import dataset_info
 from emojax.errors import UserError
 from emojax.run import provenance
 from emojax.tables import published
+from emojax.tables.ahead import Task, count_cores, work_ahead
 from emojax.tables.calibrated import calibration_table
 from emojax.tables.clip_tables import clip_table, rater_table
 from emojax.tables.clips import (
     CrossValidated,
+    clip_tasks,
     read_cross_validation,
     same_clips,
     study_clips,
 )
 from emojax.tables.costs import cost_table, shapes_of
 from emojax.tables.cross import ONE_SET, Home, cross, cross_table
-from emojax.tables.explained import contributions_table
+from emojax.tables.explained import contributions_table, picture_task
 from emojax.tables.modalities import NETWORKS as MODALITY_NETWORKS
 from emojax.tables.modalities import Ablation, ablate, modality_pairs, modality_table
 from emojax.tables.page import draw_clips, draw_modalities, draw_study, write_tables
@@ -61,6 +64,7 @@ from emojax.tables.table import Table
 from emojax.tables.trained import (
     PictureStudy,
     has_neutral,
+    picture_runs,
     protocol_config,
     study_pictures,
     train_command,
@@ -80,6 +84,8 @@ SMALL_BLOCKS = {
     "inception_resnet": (1, 1, 1),
 }
 SMALL_EPOCHS, SMALL_CLIP_EPOCHS, SMALL_FOLDS = 2, 5, 3
+MOST_JOBS = 4
+"""Each takes about 2 GiB of memory."""
 DEEPER = ((1, 1, 1, 1), (2, 2, 2, 2), (4, 4, 4, 4), (13, 13, 13, 13))
 
 
@@ -99,6 +105,10 @@ class TablesOptions:
     """Folder for runs, tables and the page."""
     small: bool = False
     """Few drawn people, networks with one block a stage, few epochs: minutes, and poor figures."""
+    jobs: int | None = None
+    """Trainings at a time on a CPU, each on its share of the cores; unset: one, and with --small as
+    many as there are cores, four at most. The share decides about rounding, so another number gives
+    figures that differ in their last digits."""
     seeds: tuple[int, ...] = (0,)
     """Of the trainings; several: the mean over them."""
     epochs: int | None = None
@@ -172,31 +182,114 @@ def _can_train(data: Path) -> bool:
     return bool(examples["train"] and examples["validation"])
 
 
+class _ClipStudy(NamedTuple):
+    """Networks for a set of clips or voices, of whose people everybody is tested."""
+
+    data: Path
+    preset: str
+    inputs: tuple[str, ...]
+    """Of `clips.INPUTS`."""
+    folds: int | None
+    shown: bool
+    """In 6.8 or `voices`; not only among the modalities."""
+    ablated: bool
+    """Among the modalities."""
+
+
+def _clip_studies(wanted: Sequence[str], given: Given, options: TablesOptions) -> list[_ClipStudy]:
+    """Return what 6.8, `modalities` and `voices` want."""
+    folds = options.folds or (SMALL_FOLDS if options.small else None)
+    found = []
+    for builds in same_clips(given.clips) if {*ON_CLIPS} & {*wanted} else ():
+        for number, data in enumerate(builds if "6.8" in wanted else builds[:1]):
+            ablated = number == 0 and "modalities" in wanted
+            # The network that does not listen needs one of several builds of the same clips.
+            inputs = ("both",) if number else ("video", "both")
+            if ablated:
+                inputs = tuple(MODALITY_NETWORKS)
+            found.append(_ClipStudy(data, "ar5", inputs, folds, "6.8" in wanted, ablated))
+    for data in given.voices if "voices" in wanted else ():
+        found.append(_ClipStudy(data, "voices", ("sound",), folds, True, False))
+    return found
+
+
 def _study_all_clips(
     wanted: Sequence[str], given: Given, options: TablesOptions, presets: dict[str, TrainConfig]
 ) -> tuple[list[CrossValidated], list[Ablation]]:
     """Return what 6.8 and `voices` show, and what `modalities` shows."""
     tested = [read_cross_validation(folder) for folder in options.cross_validated]
     ablations: list[Ablation] = []
-    folds = options.folds or (SMALL_FOLDS if options.small else None)
-    for builds in same_clips(given.clips) if {*ON_CLIPS} & {*wanted} else ():
-        for number, data in enumerate(builds if "6.8" in wanted else builds[:1]):
-            # The network that does not listen needs one of several builds of the same clips.
-            inputs = ["both"] if number else ["video", "both"]
-            if number == 0 and "modalities" in wanted:
-                inputs = list(MODALITY_NETWORKS)
-            done = study_clips(
-                data, options.out / "runs", presets["ar5"], inputs, options.seeds, folds
-            )
-            if "6.8" in wanted:
-                tested += [one for one in done if one.inputs in ("video", "both")]
-            if number == 0 and "modalities" in wanted:
-                ablations.append(ablate(done))
-    for data in given.voices if "voices" in wanted else ():
-        tested += study_clips(
-            data, options.out / "runs", presets["voices"], ["sound"], options.seeds, folds
-        )
+    for study in _clip_studies(wanted, given, options):
+        base, runs = presets[study.preset], options.out / "runs"
+        done = study_clips(study.data, runs, base, study.inputs, options.seeds, study.folds)
+        if study.shown:
+            in_68 = ("video", "both") if study.preset == "ar5" else study.inputs
+            tested += [one for one in done if one.inputs in in_68]
+        if study.ablated:
+            ablations.append(ablate(done))
     return tested, ablations
+
+
+class _PictureStudy(NamedTuple):
+    """Networks for a set of pictures, or of whole clips, with its own test people."""
+
+    data: Path
+    pairs: list[tuple[str, str]]
+    """Networks and protocols."""
+
+
+def _picture_studies(
+    wanted: Sequence[str], given: Given, options: TablesOptions
+) -> list[_PictureStudy]:
+    """Return what 6.1 to 6.7 want of each set of pictures."""
+    # Who has nobody to train on is tested on alone, by the networks of another set.
+    return [
+        _PictureStudy(
+            data, [pair for pair in _protocols(wanted, data) if pair[0] in options.networks]
+        )
+        for data in given.pictures
+        if _can_train(data) or "cross" not in wanted
+    ]
+
+
+def _crossed_studies(
+    given: Given, options: TablesOptions
+) -> tuple[list[_PictureStudy], list[_PictureStudy]]:
+    """Return what `cross` wants of each set of pictures, and of each set of clips."""
+
+    def study(data: Path, networks: Sequence[str]) -> _PictureStudy:
+        return _PictureStudy(
+            data, [(network, "E1") for network in networks] if _can_train(data) else []
+        )
+
+    pictures = [study(data, options.networks) for data in given.pictures]
+    if given.studio:
+        chosen = [name for name in STUDIO_NETWORKS if name in options.networks]
+        pictures.append(study(given.studio, chosen))
+    builds = same_clips(given.clips)
+    return pictures, [study(data, ["ar5"]) for data, *_ in builds] if len(builds) > 1 else []
+
+
+def _tasks(
+    wanted: Sequence[str], given: Given, options: TablesOptions, presets: dict[str, TrainConfig]
+) -> list[Task]:
+    """Return all trainings, those that take longest first."""
+    runs, seeds = options.out / "runs", options.seeds
+    found: dict[Path, Task] = {}
+    studied = _picture_studies(wanted, given, options)
+    of_pictures, of_clips = _crossed_studies(given, options) if "cross" in wanted else ([], [])
+    for number, study in enumerate((*studied, *of_pictures, *of_clips)):
+        for run in picture_runs(study.data, runs, presets, study.pairs, seeds):
+            explained = number < len(studied) and run.config.seed == seeds[0]
+            found.setdefault(run.folder, picture_task(run, explained=explained))
+    # The deeper, the longer: compiling is most of a small training.
+    order = ("inception_v4", "inception_resnet")
+    tasks = sorted(found.values(), key=lambda task: not task.title.startswith(order))
+    for study in _clip_studies(wanted, given, options):
+        for inputs in study.inputs:
+            base = presets[study.preset]
+            tasks += clip_tasks(study.data, runs, base, inputs, seeds, study.folds)
+    return tasks
 
 
 def _cross_all(
@@ -208,22 +301,21 @@ def _cross_all(
 ) -> Table:
     """Return the table `cross`."""
     runs, seeds = options.out / "runs", options.seeds
-
-    def train(data: Path, networks: Sequence[str]) -> Home:
-        wanted = [(network, "E1") for network in networks] if _can_train(data) else []
-        done = train_each(data, runs, presets, wanted, seeds)
-        return Home(data, {network: found for (network, _), found in done.items()})
-
-    pictures = [train(data, options.networks) for data in given.pictures]
-    if given.studio:
-        chosen = [name for name in STUDIO_NETWORKS if name in options.networks]
-        pictures.append(train(given.studio, chosen))
-    builds = same_clips(given.clips)
-    clips = [train(data, ["ar5"]) for data, *_ in builds] if len(builds) > 1 else []
-    crossed, notes = [], []
-    for homes in (pictures, clips):
+    crossed, notes, commands = [], [], []
+    sets = []
+    for wanted in _crossed_studies(given, options):
+        homes = []
+        for study in wanted:
+            done = train_each(study.data, runs, presets, study.pairs, seeds)
+            homes.append(Home(study.data, {network: found for (network, _), found in done.items()}))
         found, said = cross(homes)
-        crossed, notes = crossed + found, notes + said
+        crossed, notes, sets = crossed + found, notes + said, [*sets, len(homes)]
+        commands += [
+            train_command(run.config, PRESETS[network], home.data)
+            for home in homes
+            for network, trainings in home.networks.items()
+            for run in trainings
+        ]
     if any(study.synthetic for study in studies):
         notes.insert(0, SYNTHETIC)
     if given.studio:
@@ -231,15 +323,23 @@ def _cross_all(
             f"{given.studio.name}: other drawn people, in the studio (S1) alone; there "
             f"{', '.join(STUDIO_NETWORKS)} was trained too."
         )
-    commands = [
-        train_command(run.config, PRESETS[network], home.data)
-        for home in (*pictures, *clips)
-        for network, trainings in home.networks.items()
-        for run in trainings
-    ]
-    if max(len(pictures), len(clips)) < 2:
+    if max(sets) < 2:
         notes.append(ONE_SET)
     return cross_table(crossed, notes, [whole, *commands])
+
+
+def _jobs(options: TablesOptions) -> int:
+    """Return how many trainings are done at a time.
+
+    Raises:
+        UserError: fewer than one is asked for.
+    """
+    if options.jobs is not None and options.jobs < 1:
+        raise UserError(f"jobs={options.jobs}: wanted 1 or more")
+    # An accelerator belongs to one process.
+    if jax.default_backend() != "cpu":
+        return 1
+    return options.jobs or (min(count_cores(), MOST_JOBS) if options.small else 1)
 
 
 def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
@@ -258,17 +358,13 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
     given = find_given(options.data, wanted, small=options.small, workers=options.workers)
     runs = options.out / "runs"
     whole = f"python experiments/tables.py {shlex.join(arguments)}".strip()
-    # Who has nobody to train on is tested on alone, by the networks of another set.
+    jobs = _jobs(options)
+    if jobs > 1:
+        tasks = _tasks(wanted, given, options, presets)
+        work_ahead(tasks, jobs, options.out / "logs", quickly=options.small)
     studies = [
-        study_pictures(
-            data,
-            runs,
-            presets,
-            [pair for pair in _protocols(wanted, data) if pair[0] in options.networks],
-            options.seeds,
-        )
-        for data in given.pictures
-        if _can_train(data) or "cross" not in wanted
+        study_pictures(study.data, runs, presets, study.pairs, options.seeds)
+        for study in _picture_studies(wanted, given, options)
     ]
     tested, ablations = _study_all_clips(wanted, given, options, presets)
     crossed = _cross_all(studies, given, options, presets, whole) if "cross" in wanted else None
@@ -360,7 +456,9 @@ def _all_tables(
         elif studies:
             spec = dataset_info(studies[0].data).input_spec
             deeper = shapes_of(PRESETS["resnet18"], DEEPER)
-            tables.append(cost_table(studies[0], spec, deeper, options.out / "costs", [whole]))
+            tables.append(
+                cost_table(studies[0], spec, deeper, options.out / "costs", [whole], _jobs(options))
+            )
     if any(protocol == "E1" for study in studies for _, protocol in study.runs):
         tables.append(calibration_table(studies, [whole]))
     return tables

@@ -106,7 +106,7 @@ LAYERS: dict[str, Layer] = {
             "vocabulary signal model_file compiler models data training inventory evaluation "
             "export experiment explain"
         ),
-        packages="numpy jax jaxtyping scipy sklearn matplotlib",
+        packages="numpy jax jaxtyping scipy sklearn matplotlib tqdm",
     ),
     # Use, beside all that: it starts from the signal again and needs no training package.
     "runtime": Layer(

@@ -164,7 +164,7 @@ def _serve(line: Any, work: Work) -> None:
     cv2.setNumThreads(1)
     # Ctrl-C reaches the whole process group: the parent alone says so and tidies up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     while True:
         try:
             job, lost = line.recv()
@@ -177,7 +177,7 @@ def _serve(line: Any, work: Work) -> None:
             line.send(("failed", error))
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process when its parent is gone: a killed build leaves nobody behind."""
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from emojax.evaluate import Predictions
 from emojax.files import write_json
 from emojax.run import load_run
 from emojax.spec import read_json
+from emojax.tables.ahead import Task
 from emojax.tables.outcome import Outcome, load_outcomes, make_outcome, save_outcomes
 from emojax.tables.trained import ANSWERS
 from emojax.trainings import read_alone
@@ -118,6 +120,31 @@ def _settle_folds(runs: Path, data: Path, k: int | None) -> Path:
     return path
 
 
+def _training_of(
+    data: Path, runs: Path, base: TrainConfig, inputs: str, seed: int
+) -> tuple[TrainConfig, Path]:
+    """Return a cross-validation's settings and folder."""
+    config = dataclasses.replace(base, seed=seed, **INPUTS[inputs])
+    return config, runs / f"{data.name}-{base.model}-{inputs}-{seed}"
+
+
+def clip_tasks(
+    data: Path, runs: Path, base: TrainConfig, inputs: str, seeds: Sequence[int], k: int | None
+) -> list[Task]:
+    """Return a network's cross-validations, one a seed, as what is done ahead of the tables.
+
+    The arguments are those of `study_clips`, for one of its `wanted`.
+    """
+    return [
+        Task(
+            f"{base.model}, {inputs}, seed {seed}, on {data}",
+            functools.partial(study_clips, data, runs, base, [inputs], [seed], k),
+            (_training_of(data, runs, base, inputs, seed)[1] / ANSWERS,),
+        )
+        for seed in seeds
+    ]
+
+
 def study_clips(
     data: Path,
     runs: Path,
@@ -143,8 +170,7 @@ def study_clips(
         config, folder = base, runs
         answers: dict[str, list[Outcome]] = {}
         for seed in seeds:
-            config = dataclasses.replace(base, seed=seed, **INPUTS[inputs])
-            folder = runs / f"{data.name}-{base.model}-{inputs}-{seed}"
+            config, folder = _training_of(data, runs, base, inputs, seed)
             about = {
                 "config": config.to_dict(),
                 "fingerprint": info.report["fingerprint"],

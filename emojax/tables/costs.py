@@ -93,6 +93,7 @@ def cost_table(
     deeper: Sequence[TrainConfig],
     folder: Path,
     commands: Sequence[str],
+    jobs: int = 1,
 ) -> Table:
     """Return the table of parameters and times.
 
@@ -102,6 +103,7 @@ def cost_table(
         deeper: networks whose prediction alone is timed: more and fewer blocks.
         folder: where measurements are kept.
         commands: that make it.
+        jobs: trainings that were done at a time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
@@ -140,11 +142,15 @@ def cost_table(
         notes=(
             f"In JAX on {device['count']} x {device['kind']} ({device['platform']}), float32; a "
             f"face: median of {ROUNDS} calls, detection not included. Training: all epochs but the "
-            "first, which compiles. Times differ from run to run and with what else the machine "
-            f"does. The thesis: {published.CLAIMS_OF_TIME}",
+            f"first, which compiles{_beside(jobs)}. Times differ from run to run and with what "
+            f"else the machine does. The thesis: {published.CLAIMS_OF_TIME}",
         ),
         commands=tuple(commands),
     )
+
+
+def _beside(jobs: int) -> str:
+    return f"; {jobs} at a time, each on its share of the cores" if jobs > 1 else ""
 
 
 def shapes_of(base: TrainConfig, blocks: Sequence[tuple[int, ...]]) -> list[TrainConfig]:

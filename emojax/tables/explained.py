@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from emojax.explain.report import CONTRIBUTIONS, HEAT, KERNELS
 from emojax.labels import ACTION_UNIT_NAMES
 from emojax.run import newest_checkpoint
 from emojax.tables import published
+from emojax.tables.ahead import Task
 from emojax.tables.kept import keep_arrays, kept_arrays
 from emojax.tables.table import Column, Table
-from emojax.tables.trained import PictureStudy, Trained
+from emojax.tables.trained import ANSWERS, PictureRun, PictureStudy, Trained, read_trained
 
 EXPLAINED = "explained.npz"
 """What was made of a run, beside its answers."""
@@ -85,6 +87,27 @@ def contributions_of(trained: Trained, data: Path) -> Contributions | None:
     """
     found = _find(trained, data)
     return None if found is None else Contributions(**found)
+
+
+def picture_task(run: PictureRun, *, explained: bool) -> Task:
+    """Return a training as something to be done ahead of the tables.
+
+    Args:
+        run: the training.
+        explained: whether it is also explained, as the first seed of a protocol is.
+    """
+    explained = explained and run.protocol in ("E1", "AU first")
+    kept = [run.folder / ANSWERS]
+    # Of a run that is done and whose checkpoint is gone nothing can be explained.
+    if explained and not (kept[0].exists() and newest_checkpoint(run.folder) is None):
+        kept.append(run.folder / EXPLAINED)
+    return Task(run.title, functools.partial(_train_and_explain, run, explained), tuple(kept))
+
+
+def _train_and_explain(run: PictureRun, explained: bool) -> None:
+    trained = read_trained(run)
+    if explained:
+        _find(trained, run.data)
 
 
 def draw_explained(study: PictureStudy) -> list[tuple[str, str, str, bytes]]:

@@ -148,29 +148,68 @@ def train_once(config: TrainConfig, folder: Path, data: Path) -> dict[str, Outco
     return outcomes
 
 
-def read_trained(
-    network: str, protocol: str, config: TrainConfig, folder: Path, data: Path
-) -> Trained:
-    """Return a training and its answers, done now if it was not yet.
+@dataclasses.dataclass(frozen=True)
+class PictureRun:
+    """A training that a table wants, done or not."""
+
+    network: str
+    """What it is called in the tables: of ar4, its extractor."""
+    protocol: str
+    """One of `PROTOCOLS`."""
+    config: TrainConfig
+    folder: Path
+    data: Path
+    """Folder of the shards."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return f"{self.network}, {self.protocol}, seed {self.config.seed}, on {self.data}"
+
+
+def picture_runs(
+    data: Path,
+    runs: Path,
+    presets: Mapping[str, TrainConfig],
+    wanted: Sequence[tuple[str, str]],
+    seeds: Sequence[int],
+) -> list[PictureRun]:
+    """Return a data set's trainings, in the order in which they are wanted.
 
     Args:
-        network: what it is called in the tables: of ar4, its extractor.
-        protocol: one of `PROTOCOLS`.
-        config: its settings.
-        folder: of the run.
         data: folder of the shards.
+        runs: folder of all runs.
+        presets: settings of each network, and of `ar4` without an extractor.
+        wanted: networks and protocols.
+        seeds: of the trainings.
     """
-    outcomes = train_once(config, folder, data)
+    return [
+        PictureRun(
+            network,
+            protocol,
+            protocol_config(presets[network], protocol, seed),
+            runs / f"{data.name}-{network}-{protocol.replace(' ', '_')}-{seed}",
+            data,
+        )
+        for network, protocol in wanted
+        for seed in seeds
+    ]
+
+
+def read_trained(run: PictureRun) -> Trained:
+    """Return a training and its answers, done now if it was not yet."""
+    config, folder = run.config, run.folder
+    outcomes = train_once(config, folder, run.data)
     results, threshold = read_json(folder / "results.json"), None
     if config.outputs == "without_neutral":
         threshold = choose_neutral_threshold(outcomes["validation"])
-        names = dataset_info(data).input_spec.emotions
+        names = dataset_info(run.data).input_spec.emotions
         outcomes = {
             split: answer_neutral(outcome, threshold, names) for split, outcome in outcomes.items()
         }
     return Trained(
-        network=network,
-        protocol=protocol,
+        network=run.network,
+        protocol=run.protocol,
         config=config,
         folder=folder,
         test=outcomes["test"],
@@ -205,21 +244,13 @@ def train_each(
 ) -> dict[tuple[str, str], list[Trained]]:
     """Return a data set's networks by network and protocol, having trained what was not yet.
 
-    Args:
-        data: folder of the shards.
-        runs: folder of all runs.
-        presets: settings of each network, and of `ar4` without an extractor.
-        wanted: networks and protocols.
-        seeds: of the trainings.
+    The arguments are those of `picture_runs`.
     """
-    todo = [(network, protocol, seed) for network, protocol in wanted for seed in seeds]
+    todo = picture_runs(data, runs, presets, wanted, seeds)
     found: dict[tuple[str, str], list[Trained]] = {}
-    for number, (network, protocol, seed) in enumerate(todo, 1):
-        print(f"[{number}/{len(todo)}] {network}, {protocol}, seed {seed}, on {data}", flush=True)
-        config = protocol_config(presets[network], protocol, seed)
-        name = f"{data.name}-{network}-{protocol.replace(' ', '_')}-{seed}"
-        trained = read_trained(network, protocol, config, runs / name, data)
-        found.setdefault((network, protocol), []).append(trained)
+    for number, run in enumerate(todo, 1):
+        print(f"[{number}/{len(todo)}] {run.title}", flush=True)
+        found.setdefault((run.network, run.protocol), []).append(read_trained(run))
     return found
 
 
@@ -232,7 +263,7 @@ def study_pictures(
 ) -> PictureStudy:
     """Return a set of pictures' study, having trained what was not trained yet.
 
-    The arguments are those of `train_each`.
+    The arguments are those of `picture_runs`.
     """
     info = dataset_info(data)
     found = train_each(data, runs, presets, wanted, seeds)

@@ -56,10 +56,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return noise_pictures(tmp_path_factory.mktemp("set"), train=64, validation=21, test=28)
 
 
+def _command(data: Path, repository: Path, jobs: int) -> list[str]:
+    words = ["6.1", "--small", "--networks", "resnet18", "--epochs=2", f"--data={data}"]
+    return own_process(repository / SCRIPT, *words, f"--jobs={jobs}")
+
+
 @pytest.fixture
 def command(data: Path, repository: Path) -> list[str]:
-    words = ["6.1", "--small", "--networks", "resnet18", "--epochs=2", f"--data={data}"]
-    return own_process(repository / SCRIPT, *words)
+    return _command(data, repository, jobs=1)
+
+
+@pytest.fixture
+def two_at_once(data: Path, repository: Path) -> list[str]:
+    return _command(data, repository, jobs=2)
 
 
 def _figures(out: Path) -> dict[str, bytes]:
@@ -106,3 +115,51 @@ def test_a_kill_costs_nothing_that_was_done_and_changes_no_figure(
     assert set(figures) == {"6.1.csv", "calibration.csv"}
     assert figures == _figures(whole)
     assert (out / "index.html").stat().st_size > 50_000
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        # Of a zombie nothing is left but its number: whoever adopted it has not asked yet.
+        return not Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].startswith(" Z")
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are seen in /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nobody_trains_on_when_two_at_once_are_stopped(
+    number: signal.Signals, two_at_once: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    runs = [out / "runs" / f"out-resnet18-E{protocol}-0" for protocol in (1, 2)]
+    with subprocess.Popen(
+        [*two_at_once, f"--out={out}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        end = time.monotonic() + PATIENCE_S
+        while not all((run / "config.json").exists() for run in runs):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode in (-signal.SIGKILL, 128 + number)
+    logs = sorted((out / "logs").iterdir())
+    workers = [int(log.read_text().split()[1]) for log in logs]
+    assert len(workers) == 2
+    end = time.monotonic() + 10
+    while any(map(_is_alive, workers)):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    if number != signal.SIGKILL:
+        assert "Traceback" not in said + "".join(log.read_text() for log in logs)
+        assert "what was already written is kept" in said
+        return
+    whole = tmp_path / "whole"
+    _finish(two_at_once, out)
+    _finish(two_at_once, whole)
+    assert set(_figures(out)) == {"6.1.csv", "calibration.csv"}
+    assert _figures(out) == _figures(whole)
