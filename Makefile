@@ -41,7 +41,7 @@ TEST := $(RUN) -m pytest -n auto --maxprocesses=4 --dist loadfile
 
 # The networks' arithmetic is tested as it is used, optimised; clips are worth it for their size.
 # Elsewhere a test compiles a step for a few pictures: without optimisation that takes two thirds of
-# the time, and less. `slow` optimises all.
+# the time, and less. `slow` optimises all but the large networks, which it compiles to ask once.
 OPTIMISED := tests/models tests/test_models.py tests/test_augment.py tests/test_losses.py \
 	tests/test_optim.py tests/test_clip_experiment.py
 
@@ -49,8 +49,11 @@ unit: .venv/ready
 	$(TEST) $(PYTEST) $(OPTIMISED)
 	$(TEST) --unoptimised $(PYTEST) $(addprefix --ignore=,$(OPTIMISED))
 
+LARGE := tests/models tests/test_models.py
+
 slow: .venv/ready
-	$(TEST) -m slow $(PYTEST)
+	$(TEST) -m slow $(PYTEST) $(addprefix --ignore=,$(LARGE))
+	$(TEST) -m slow --unoptimised $(PYTEST) $(LARGE)
 
 # Not an extra: timm asks for torchvision, which has no build for torch's CPU wheel and is not needed.
 peers: .venv/ready

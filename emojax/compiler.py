@@ -67,12 +67,17 @@ def _known(options: tuple[tuple[str, str], ...]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def compiled_quickly() -> Iterator[None]:
-    """Let a CPU's programs be optimised less: for trainings of a minute."""
+    """Let a CPU's programs be simpler and optimised less: for trainings of a minute."""
     before = _quickly.set(True)
     try:
         yield
     finally:
         _quickly.reset(before)
+
+
+def is_compiled_quickly() -> bool:
+    """Return whether what compiles soon is wanted, rather than what runs fast."""
+    return _quickly.get()
 
 
 @contextlib.contextmanager

@@ -16,7 +16,9 @@ from emojax.compiler import (
     keep_in_memory,
     options_to_run_once,
 )
+from emojax.models.convolution import convolve
 
+NHWC = ("NHWC", "HWIO", "NHWC")
 CACHE_DIR = "jax_compilation_cache_dir"
 
 # A process of its own: what the C library was told holds until the process ends.
@@ -60,6 +62,22 @@ def test_the_compiler_takes_its_options():
     with compiled_quickly():
         assert compiler_options().keys() in (known | once.keys(), set())
     assert compiler_options().keys() in (known, set())
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere there are no other forms")
+def test_compiled_quickly_a_convolution_is_one():
+    x, kernel = jnp.ones((8, 40, 40, 64)), jnp.ones((3, 3, 64, 64))
+
+    def operations() -> set[str]:
+        graph = jax.make_jaxpr(
+            lambda x: convolve(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
+        )(x)
+        return {equation.primitive.name for equation in graph.jaxpr.eqns}
+
+    usual = operations()
+    with compiled_quickly():
+        assert operations() == {"conv_general_dilated"}
+    assert operations() == usual != {"conv_general_dilated"}
 
 
 def test_what_is_kept_in_memory_is_made_once():

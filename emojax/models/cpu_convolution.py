@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from emojax.compiler import keep_in_memory
+from emojax.compiler import is_compiled_quickly, keep_in_memory
 from emojax.models.strided import convolve_squares, with_slope_by_taps
 from emojax.models.winograd import convolve_span, convolve_tiles, is_worthwhile, spans_its_axis
 
@@ -24,8 +24,11 @@ def has_quick_forms(x: jax.Array, kernel: jax.Array) -> bool:
 
     Elsewhere nothing that is made of convolutions is quicker than they are, and half precision
     has no digits to spare for sums. One example at a time is what an artifact sees: it keeps its
-    convolutions, at which LiteRT is quick.
+    convolutions, at which LiteRT is quick. And the forms take longer to compile: of a step of
+    `inception_v4` 38 s instead of 22, which a short training does not win back.
     """
+    if is_compiled_quickly():
+        return False
     floats = x.dtype == kernel.dtype and x.dtype.itemsize >= 4
     return x.shape[0] > 1 and floats and jax.default_backend() == "cpu"
 
