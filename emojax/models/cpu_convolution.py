@@ -24,8 +24,8 @@ def has_quick_forms(x: jax.Array, kernel: jax.Array) -> bool:
 
     Elsewhere nothing that is made of convolutions is quicker than they are, and half precision
     has no digits to spare for sums. One example at a time is what an artifact sees: it keeps its
-    convolutions, at which LiteRT is quick. And the forms take longer to compile: of a step of
-    `inception_v4` 38 s instead of 22, which a short training does not win back.
+    convolutions, at which LiteRT is quick. And the forms take longer to compile, which a short
+    training does not win back.
     """
     if is_compiled_quickly():
         return False
