@@ -62,7 +62,7 @@ def work_ahead(tasks: Sequence[Task], workers: int, logs: Path, *, quickly: bool
         quickly: whether programs are optimised less, see `compiler.compiled_quickly`.
     """
     waiting = [task for task in tasks if not task.done]
-    if workers < 2 or len(waiting) < 2:
+    if workers < 2 or not waiting:
         return
     logs.mkdir(parents=True, exist_ok=True)
     count = min(workers, len(waiting))
@@ -70,7 +70,8 @@ def work_ahead(tasks: Sequence[Task], workers: int, logs: Path, *, quickly: bool
     with tempfile.TemporaryDirectory(prefix="emojax-compiled-") as cache:
         crew: list[_Worker] = []
         try:
-            crew = [_Worker((place, count), logs, cache, quickly) for place in range(count)]
+            # The last one left has no more cores than the first had: they decide about rounding.
+            crew = [_Worker((place, workers), logs, cache, quickly) for place in range(count)]
             _supervise(crew, waiting)
         finally:
             for worker in crew:
@@ -169,7 +170,9 @@ def _keep_to_share(place: int, count: int) -> None:
     # macOS and Windows have no such call: there the processes share all cores.
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, cores[place::count] or cores)
+        # As many for each, though one be left over: whoever does a task, it is the same.
+        mine = cores[place::count][: len(cores) // count]
+        os.sched_setaffinity(0, mine or cores)
 
 
 def _print_into(path: Path) -> None:

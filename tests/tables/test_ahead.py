@@ -95,7 +95,15 @@ def test_after_a_mistake_what_is_begun_is_finished_and_no_more_is_begun(
     assert "Traceback" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(("workers", "count"), [(1, 5), (2, 1)])
+def test_the_last_one_left_has_its_share_and_no_more(tmp_path: Path):
+    only = tmp_path / "only"
+    work_ahead([task(only)], 2, tmp_path / "logs", quickly=True)
+    cores = json.loads(only.read_text().split(" ", 1)[1])
+    if (os.cpu_count() or 1) > 1 and hasattr(os, "sched_getaffinity"):
+        assert len(cores) == len(os.sched_getaffinity(0)) // 2
+
+
+@pytest.mark.parametrize(("workers", "count"), [(1, 5), (2, 0)])
 def test_no_process_is_started_for_nothing(workers: int, count: int, tmp_path: Path):
     paths = [tmp_path / f"{number}" for number in range(count)]
     work_ahead([*map(task, paths)], workers, tmp_path / "logs", quickly=False)
