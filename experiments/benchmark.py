@@ -24,8 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# On a GPU PyTorch needs memory beside what JAX takes for itself at the start.
-os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
+# On a GPU PyTorch needs memory beside what JAX would take for itself at the start.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import tyro
 

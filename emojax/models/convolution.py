@@ -1,6 +1,6 @@
 """Convolution and max pooling as the networks call them: the usual results, in quicker forms.
 
-What is rewritten here was found with the profiler of XLA's CPU compiler, see
+What is rewritten here was found in profiles of steps on a CPU and on a GPU, see
 docs/performance.md; each form gives the same numbers as the plain one to rounding, gradients
 included, and is a standard operation that LiteRT and accelerators know too.
 """
@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int8
 
 from emojax.compiler import keep_in_memory
 from emojax.models.cpu_convolution import convolve_on_cpu, has_quick_forms, multiply_channels
+from emojax.models.gpu_convolution import convolve_columns, pool_slope, wants_columns
 
 Sides = tuple[tuple[int, int], tuple[int, int]]
 """Padding before and behind, of height and of width."""
@@ -32,10 +33,10 @@ def convolve(
 ) -> Float[Array, "batch height2 width2 features"]:
     """Return a convolution; taps that only ever meet padding are left out.
 
-    On a GPU or TPU it is left to XLA. On a CPU, where one tap is left, or the kernel fits into
-    its input once, it is a matrix product and computed as one. Its gradients are then products
-    as well; as convolutions they would be transposed and dilated first. There are more such
-    forms, see `cpu_convolution`.
+    On a GPU or TPU it is left to XLA, but for what `gpu_convolution` has a form for. On a CPU,
+    where one tap is left, or the kernel fits into its input once, it is a matrix product and
+    computed as one. Its gradients are then products as well; as convolutions they would be
+    transposed and dilated first. There are more such forms, see `cpu_convolution`.
 
     Args:
         x: the input.
@@ -46,11 +47,14 @@ def convolve(
     """
     # Not on a GPU: jaxlib 0.11.2 aborts while it fuses the product of a strided slice there.
     plain = settings.get("feature_group_count", 1) != 1 or not _is_undilated(settings)
-    if plain or jax.default_backend() != "cpu":
+    columns = not plain and jax.default_backend() == "gpu" and wants_columns(x, kernel)
+    if not columns and (plain or jax.default_backend() != "cpu"):
         return lax.conv_general_dilated(x, kernel, window_strides, padding, **settings)
     sizes, strides = x.shape[1:3], (window_strides[0], window_strides[1])
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(sizes, kernel.shape[:2], strides, padding)
+    if columns:
+        return convolve_columns(x, kernel, strides, padding)
     taps, pads = zip(
         *(_useful_taps(*axis) for axis in zip(sizes, kernel.shape, strides, padding, strict=False)),
         strict=True,
@@ -168,6 +172,8 @@ def _pool_backward(
     kept: Any, slope: Any, window: tuple[int, int], strides: tuple[int, int], padding: Sides
 ) -> tuple[Any]:
     winner, shape = kept
+    if jax.default_backend() != "cpu":
+        return (pool_slope(winner, slope, shape.shape[1:], window, strides, padding),)
     batch, height, width, channels = slope.shape
     sides = [
         -(-(side + sum(pads)) // stride)

@@ -87,6 +87,40 @@ Conv: Callable[..., Any] = functools.partial(nn.Conv, conv_general_dilated=convo
 """Flax's convolution, computed by `convolution.convolve`."""
 
 
+def convolve_and_norm(
+    module: nn.Module,
+    conv: Callable[..., Any],
+    norm: BatchNorm,
+    x: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch height2 width2 channels2"]:
+    """Return the normalised convolution.
+
+    A GPU that predicts multiplies the kernel instead of what comes out of it, and cuDNN adds the
+    rest, and what follows, while the sums are still in its registers. That saves a reading and a
+    writing of every activation. Half precision rounds the kernel once more.
+
+    Args:
+        module: that calls.
+        conv: makes the convolution, all but `conv_general_dilated` bound; it has no bias.
+        norm: its normalisation.
+        x: the input.
+    """
+    if not norm.use_running_average or module.is_initializing() or not folds_norms():
+        return norm(conv()(x))
+    rate, shift = norm.line()
+
+    def scaled(x: jax.Array, kernel: jax.Array, *args: Any, **settings: Any) -> jax.Array:
+        kernel = (kernel * rate).astype(kernel.dtype)
+        return convolve(x, kernel, *args, **settings) + shift.astype(x.dtype)
+
+    return conv(conv_general_dilated=scaled)(x)
+
+
+def folds_norms() -> bool:
+    """Return whether the device is one that `convolve_and_norm` has something to save on."""
+    return jax.default_backend() == "gpu"
+
+
 class ConvNorm(nn.Module):
     """What the Inception figures call Conv: convolution, normalisation, activation."""
 
@@ -111,8 +145,11 @@ class ConvNorm(nn.Module):
     ) -> Float[Array, "batch height2 width2 channels2"]:
         """Return the activations."""
         strides = (self.stride, self.stride)
-        x = self.conv(self.width, self.kernel, strides, padding=self.padding, name="conv")(x)
-        return activate(self.norm(name="norm")(x), self.activation, "prelu")
+        conv = functools.partial(
+            self.conv, self.width, self.kernel, strides, padding=self.padding, name="conv"
+        )
+        x = convolve_and_norm(self, conv, self.norm(name="norm"), x)
+        return activate(x, self.activation, "prelu")
 
 
 def conv_norm_unit(

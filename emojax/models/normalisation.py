@@ -59,6 +59,23 @@ class BatchNorm(nn.Module):
             var.value = kept * var.value + (1 - kept) * batch_var
         return shaped.astype(self.dtype)
 
+    def line(self) -> tuple[Float[Array, " channels"], Float[Array, " channels"]]:
+        """Return by what the running statistics let each channel be multiplied, and what is added.
+
+        Only where the variables exist: not while a network is initialised.
+        """
+        scale, bias, mean, var = (
+            cast(jax.Array, self.get_variable(kind, name))
+            for kind, name in (
+                ("params", "scale"),
+                ("params", "bias"),
+                ("batch_stats", "mean"),
+                ("batch_stats", "var"),
+            )
+        )
+        rate = lax.rsqrt(var + self.epsilon) * scale
+        return rate, bias - mean * rate
+
 
 def _shares(x: Values, mask: Bool[Array, " batch"] | None) -> PerExample:
     """Return what one value of each example weighs in a mean."""

@@ -19,9 +19,41 @@ from emojax.models.layers import (
     Outputs,
     activate,
     check_input_size,
+    convolve_and_norm,
     he_normal,
 )
 from emojax.models.normalisation import BatchNorm
+
+
+def _unit(
+    block: Any,
+    name: str,
+    x: Float[Array, "batch height width channels"],
+    width: int,
+    side: int,
+    stride: int = 1,
+) -> Float[Array, "batch height2 width2 channels2"]:
+    """Return a convolution of a block, normalised.
+
+    Args:
+        block: that it is a part of, with `conv` and `norm`.
+        name: a number of convolution and normalisation, or `projection`.
+        x: the input.
+        width: output channels.
+        side: of the kernel.
+        stride: in both directions.
+    """
+    numbered = name != "projection"
+    conv = functools.partial(
+        block.conv,
+        width,
+        (side, side),
+        (stride, stride),
+        padding=side // 2,
+        name=f"conv{name}" if numbered else name,
+    )
+    norm = block.norm(name=f"norm{name}" if numbered else f"{name}_norm")
+    return convolve_and_norm(block, conv, norm, x)
 
 
 class BasicBlock(nn.Module):
@@ -43,14 +75,11 @@ class BasicBlock(nn.Module):
         self, x: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch height2 width2 channels2"]:
         """Return the block's output; shortcut option B: projection where the shape changes."""
-        strides = (self.stride, self.stride)
-        y = self.conv(self.width, (3, 3), strides, padding=1, name="conv1")(x)
-        y = activate(self.norm(name="norm1")(y), self.activation, "prelu1")
-        y = self.conv(self.width, (3, 3), padding=1, name="conv2")(y)
-        y = self.norm(name="norm2")(y)
+        unit = functools.partial(_unit, self)
+        y = unit("1", x, self.width, 3, self.stride)
+        y = unit("2", activate(y, self.activation, "prelu1"), self.width, 3)
         if x.shape != y.shape:
-            x = self.conv(self.width, (1, 1), strides, padding=0, name="projection")(x)
-            x = self.norm(name="projection_norm")(x)
+            x = unit("projection", x, self.width, 1, self.stride)
         return activate(x + y, self.activation, "prelu2")
 
 
@@ -76,17 +105,13 @@ class Bottleneck(nn.Module):
         self, x: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch height2 width2 channels2"]:
         """Return the block's output; shortcut option B: projection where the shape changes."""
-        strides, one = (self.stride, self.stride), (1, 1)
-        first, second = (strides, one) if self.stride_in == "1x1" else (one, strides)
-        y = self.conv(self.width, (1, 1), first, padding=0, name="conv1")(x)
-        y = activate(self.norm(name="norm1")(y), self.activation, "prelu1")
-        y = self.conv(self.width, (3, 3), second, padding=1, name="conv2")(y)
-        y = activate(self.norm(name="norm2")(y), self.activation, "prelu2")
-        y = self.conv(4 * self.width, (1, 1), padding=0, name="conv3")(y)
-        y = self.norm(name="norm3")(y)
+        unit = functools.partial(_unit, self)
+        first, second = (self.stride, 1) if self.stride_in == "1x1" else (1, self.stride)
+        y = unit("1", x, self.width, 1, first)
+        y = unit("2", activate(y, self.activation, "prelu1"), self.width, 3, second)
+        y = unit("3", activate(y, self.activation, "prelu2"), 4 * self.width, 1)
         if x.shape != y.shape:
-            x = self.conv(4 * self.width, (1, 1), strides, padding=0, name="projection")(x)
-            x = self.norm(name="projection_norm")(x)
+            x = unit("projection", x, 4 * self.width, 1, self.stride)
         return activate(x + y, self.activation, "prelu3")
 
 
@@ -137,10 +162,11 @@ class ResNet(nn.Module):
             dtype=self.dtype,
         )
         side = 7 if self.stem == "7x7" else 5
-        x = conv(widths[0], (side, side), (2, 2), padding=side // 2, name="stem_conv")(
-            images.astype(self.dtype)
+        stem = functools.partial(
+            conv, widths[0], (side, side), (2, 2), padding=side // 2, name="stem_conv"
         )
-        x = activate(norm(name="stem_norm")(x), self.activation, "stem_prelu")
+        x = convolve_and_norm(self, stem, norm(name="stem_norm"), images.astype(self.dtype))
+        x = activate(x, self.activation, "stem_prelu")
         if self.stem == "7x7":
             x = max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         for stage, (width, count) in enumerate(zip(widths, self.blocks, strict=True), start=1):

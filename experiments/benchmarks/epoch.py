@@ -15,7 +15,8 @@ from benchmarks.limits import device_dtypes
 from benchmarks.long_run import train_long
 from benchmarks.noise import build_noise, noise_examples
 from benchmarks.rounds import Options, Times, median, report, speed_ratio, time_ways
-from benchmarks.timm_peer import PEERS, Packages, find_peer, make_peer, run_loader
+from benchmarks.timm_peer import PEERS, find_peer, make_peer, run_loader
+from benchmarks.together import run_together
 from benchmarks.torch_data import make_loader
 from emojax.config import TrainConfig, network_spec
 from emojax.data.feed import Batches, find_usable, make_stream
@@ -25,6 +26,7 @@ from emojax.errors import UserError
 from emojax.experiment import build_network
 from emojax.optim import OptimConfig
 from emojax.sharding import replicated, split_batch
+from emojax.spec import InputSpec
 from emojax.train import Trainer, make_trainer, run_epoch
 
 
@@ -54,7 +56,8 @@ class EpochOptions(Options):
     """Instead: train for so long by each of our ways, checkpoints included, and say whether the
     memory of host and device stays flat."""
     ways: tuple[Literal["resident", "streaming"], ...] = ("resident", "streaming")
-    """Which of ours, with `minutes`: they can go on side by side."""
+    """Which of ours. Resident alone needs no shards, and no TensorFlow to build and read them; with
+    `minutes` the two can go on side by side."""
 
     QUICK: ClassVar[Mapping[str, Any]] = {
         "rounds": 1,
@@ -72,16 +75,23 @@ class EpochOptions(Options):
 
 
 class Prepared(NamedTuple):
-    """A network with the set that it is trained on, both ways."""
+    """A network with the set that it is trained on, by each way."""
 
     trainer: Trainer
-    resident: Resident
-    batches: Batches
+    examples: dict[str, Resident | Batches]
     one_batch: Resident
 
 
-def prepare(config: TrainConfig, shards: Path) -> Prepared:
-    """Return a network's compiled calls and its set, put together as training does it."""
+def prepare(config: TrainConfig, shards: Path | None, options: EpochOptions) -> Prepared:
+    """Return a network's compiled calls and its set, put together as training does it.
+
+    Args:
+        config: of the training.
+        shards: a set of noise; None: it is drawn here.
+        options: of the benchmark.
+    """
+    if shards is None:
+        return _prepare_resident(config, options)
     info = dataset_info(shards)
     spec = network_spec(config, info.input_spec)
     train = keep_labels(load_split(shards, "train"), spec)
@@ -96,7 +106,19 @@ def prepare(config: TrainConfig, shards: Path) -> Prepared:
         sharding=split_batch(trainer.mesh),
     )
     resident = put_on_device(train, replicated(trainer.mesh))
-    return Prepared(trainer, resident, batches, next(iter(batches(0))))
+    return Prepared(trainer, {"resident": resident, "streaming": batches}, next(iter(batches(0))))
+
+
+def _prepare_resident(config: TrainConfig, options: EpochOptions) -> Prepared:
+    spec = network_spec(config, InputSpec())
+    trainer = make_trainer(build_network(config, spec), spec, config, options.examples)
+    noise = noise_examples(options.examples, spec)
+    first = jax.tree.map(lambda values: values[: config.batch_size], noise)
+    return Prepared(
+        trainer,
+        {"resident": jax.device_put(noise, replicated(trainer.mesh))},
+        jax.device_put(first, split_batch(trainer.mesh)),
+    )
 
 
 def epoch_call(trainer: Trainer, examples: Resident | Batches) -> Callable[[], None]:
@@ -122,19 +144,37 @@ def bare_call(trainer: Trainer, batch: Resident) -> Callable[[], None]:
     return epoch_call(trainer, again)
 
 
+def config_of(options: EpochOptions, key: str) -> TrainConfig:
+    """Return how a network is trained here."""
+    return TrainConfig(
+        model=key,
+        batch_size=options.batch_size,
+        dtype=options.dtype,  # pyright: ignore[reportArgumentType] - it checks
+        # Only the schedule's length: the learning rate should stay above 0.
+        epochs=10**6 if options.minutes else 1000,
+        optim=OptimConfig(name="adam", weight_decay=0.0),
+    )
+
+
 def time_network(
-    config: TrainConfig, shards: Path, packages: Packages | None, options: EpochOptions
-) -> Times:
-    """Return the seconds of an epoch by each way."""
-    ready = prepare(config, shards)
-    ways = {
-        "bare step": bare_call(ready.trainer, ready.one_batch),
-        "resident": epoch_call(ready.trainer, ready.resident),
-        "streaming": epoch_call(ready.trainer, ready.batches),
-    }
-    if packages and config.model in PEERS:
-        spec = network_spec(config, dataset_info(shards).input_spec)
-        peer = make_peer(packages, config.model, config.dtype, spec)
+    options: EpochOptions, key: str, shards: Path | None, alone: Any
+) -> tuple[Times, dict[str, str] | None]:
+    """Return the seconds of an epoch by each way, and the peers' versions.
+
+    Args:
+        options: of the benchmark, settled.
+        key: of the network.
+        shards: as in `prepare`.
+        alone: returns what is entered while times are taken.
+    """
+    config, packages = config_of(options, key), find_peer(options.threads)
+    ready = prepare(config, shards, options)
+    ways = {"bare step": bare_call(ready.trainer, ready.one_batch)}
+    for way in options.ways:
+        ways[way] = epoch_call(ready.trainer, ready.examples[way])
+    if packages and key in PEERS:
+        spec = network_spec(config, InputSpec())
+        peer = make_peer(packages, key, config.dtype, spec)
         loader = make_loader(
             packages.torch,
             noise_examples(options.examples, spec),
@@ -145,7 +185,12 @@ def time_network(
             pin=packages.device == "cuda",
         )
         ways["PyTorch"] = lambda: run_loader(peer, loader, ready.trainer.steps_per_epoch)
-    return time_ways(ways, options.rounds, config.model)
+    if jax.default_backend() != "cpu":
+        for way in ways.values():
+            way()
+    with alone():
+        times = time_ways(ways, options.rounds, key)
+    return times, packages and packages.versions()
 
 
 def settle(options: EpochOptions) -> EpochOptions:
@@ -159,48 +204,48 @@ def settle(options: EpochOptions) -> EpochOptions:
     )
 
 
+def _figures_of(times: Times, options: EpochOptions) -> dict[str, Any]:
+    """Return pictures a second by each way, and the ratios."""
+    pictures = options.examples // options.batch_size * options.batch_size
+    row: dict[str, Any] = {}
+    for way in ("bare step", *options.ways, "PyTorch"):
+        row[f"{way} /s"] = pictures / median(times, way) if way in times else None
+    for limit in ("bare step", "PyTorch"):
+        for way in options.ways:
+            row[f"{way} / {limit.split()[0]}"] = speed_ratio(times, way, limit)
+    return row
+
+
 def measure(options: EpochOptions) -> dict[str, Any]:
     """Return the figures of each network."""
     options = settle(options)
-    table, rounds, packages = [], {}, None
+    table, rounds, peers = [], {}, None
     with tempfile.TemporaryDirectory(prefix="emojax-epoch-") as name:
-        shards = build_noise(Path(name) / "set", options.examples)
-        if not options.minutes:
-            packages = find_peer(options.threads)
-        for key in options.models:
-            config = TrainConfig(
-                model=key,
-                batch_size=options.batch_size,
-                dtype=options.dtype,  # pyright: ignore[reportArgumentType] - it checks
-                # Only the schedule's length: the learning rate should stay above 0.
-                epochs=10**6 if options.minutes else 1000,
-                optim=OptimConfig(name="adam", weight_decay=0.0),
-            )
-            if options.minutes:
-                ready = prepare(config, shards)
-                examples = {"resident": ready.resident, "streaming": ready.batches}
+        streams = "streaming" in options.ways
+        shards = build_noise(Path(name) / "set", options.examples) if streams else None
+        if options.minutes:
+            for key in options.models:
+                ready = prepare(config_of(options, key), shards, options)
                 for way in options.ways:
                     row, kept = train_long(
-                        ready.trainer, examples[way], Path(name) / f"{key}-{way}", options.minutes
+                        ready.trainer,
+                        ready.examples[way],
+                        Path(name) / f"{key}-{way}",
+                        options.minutes,
                     )
                     table.append({"network": key, "way": way, **row})
                     rounds[f"{key} {way}"] = kept
-                continue
-            times = time_network(config, shards, packages, options)
-            rounds[key] = times
-            pictures = options.examples // options.batch_size * options.batch_size
-            row: dict[str, Any] = {"network": key}
-            for way in ("bare step", "resident", "streaming", "PyTorch"):
-                row[f"{way} /s"] = pictures / median(times, way) if way in times else None
-            row["resident / bare"] = speed_ratio(times, "resident", "bare step")
-            row["streaming / bare"] = speed_ratio(times, "streaming", "bare step")
-            row["resident / PyTorch"] = speed_ratio(times, "resident", "PyTorch")
-            row["streaming / PyTorch"] = speed_ratio(times, "streaming", "PyTorch")
-            table.append(row)
+        else:
+            tasks = [(options, key, shards) for key in options.models]
+            timed = run_together(time_network, tasks)
+            peers = timed[0][1]
+            for key, (times, _) in zip(options.models, timed, strict=True):
+                rounds[key] = times
+                table.append({"network": key, **_figures_of(times, options)})
     figures = {
         "table": table,
         "memory" if options.minutes else "seconds": rounds,
-        "peers": packages and packages.versions(),
+        "peers": peers,
     }
     what = (
         "memory of host and device through a long training, first tenth against last"

@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.limits import device_dtypes, matrix_rate
 from benchmarks.rounds import Options, Times, median, report, speed_ratio, time_ways
 from benchmarks.timm_peer import PEERS, Packages, find_peer, make_peer, to_torch
+from benchmarks.together import run_together
 from emojax.compiler import compiler_options
 from emojax.inventory import measure_cost
 from emojax.models import build_model, forward
@@ -79,48 +80,67 @@ def peer_calls(
     return {batch: call(peer.put(to_torch(packages, images[:batch]))) for batch in batches}
 
 
+def time_network(
+    options: InferOptions, dtype: str, key: str, alone: Any
+) -> tuple[dict[int, Times], dict[str, str] | None]:
+    """Return the seconds of a network's prediction for each batch, ours and timm's; and versions.
+
+    Args:
+        options: of the benchmark.
+        dtype: compute type.
+        key: of the network.
+        alone: returns what is entered while times are taken.
+    """
+    spec, packages = InputSpec(), find_peer(options.threads)
+    shape = (max(options.batches), spec.height, spec.width, 1)
+    images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    ways = {
+        batch: {"ours": call}
+        for batch, call in our_calls(key, dtype, images, options.batches, spec).items()
+    }
+    if packages and key in PEERS:
+        for batch, call in peer_calls(packages, key, dtype, images, options.batches, spec).items():
+            ways[batch]["timm"] = call
+    for calls in ways.values():
+        for call in calls.values():
+            call()
+    with alone():
+        times = {
+            batch: time_ways(calls, options.rounds, f"{key} {dtype} {batch}", _SHORTEST_S)
+            for batch, calls in ways.items()
+        }
+    return times, packages and packages.versions()
+
+
 def measure(options: InferOptions) -> dict[str, Any]:
     """Return the figures of each network, compute type and batch."""
     options = options.settled()
-    spec, packages = InputSpec(), find_peer(options.threads)
-    rng = np.random.default_rng(0)
-    shape = (max(options.batches), spec.height, spec.width, 1)
-    images = rng.normal(size=shape).astype(np.float32)
+    spec = InputSpec()
     rates = {dtype: matrix_rate(dtype) for dtype in device_dtypes(options.dtype)}
+    tasks = [(options, dtype, key) for key in options.models for dtype in rates]
+    timed = run_together(time_network, tasks)
     table, rounds = [], {}
-
-    def add(key: str, dtype: str, batch: int, times: Times, rate: float) -> None:
+    for (_, dtype, key), (by_batch, _) in zip(tasks, timed, strict=True):
         model = build_model(key, spec.num_outputs, dtype="float32")
         products = measure_cost(model, "picture", spec).multiply_accumulates
-        row = {
-            "network": key,
-            "dtype": dtype,
-            "batch": batch,
-            "ours ms": median(times, "ours") * 1e3,
-            "timm ms": median(times, "timm") * 1e3 if "timm" in times else None,
-            "ours / timm": speed_ratio(times, "ours", "timm"),
-            "pictures/s": batch / median(times, "ours"),
-            "of matrix rate": products * batch / median(times, "ours") / rate,
-        }
-        table.append(row)
-        rounds[f"{key} {dtype} {batch}"] = times
-
-    for key in options.models:
-        for dtype, rate in rates.items():
-            ours = our_calls(key, dtype, images, options.batches, spec)
-            timm = (
-                peer_calls(packages, key, dtype, images, options.batches, spec)
-                if packages and key in PEERS
-                else {}
-            )
-            for batch, call in ours.items():
-                ways = {"ours": call} | ({"timm": timm[batch]} if timm else {})
-                times = time_ways(ways, options.rounds, f"{key} {dtype} {batch}", _SHORTEST_S)
-                add(key, dtype, batch, times, rate)
+        for batch, times in by_batch.items():
+            seconds = median(times, "ours")
+            row = {
+                "network": key,
+                "dtype": dtype,
+                "batch": batch,
+                "ours ms": seconds * 1e3,
+                "timm ms": median(times, "timm") * 1e3 if "timm" in times else None,
+                "ours / timm": speed_ratio(times, "ours", "timm"),
+                "pictures/s": batch / seconds,
+                "of matrix rate": products * batch / seconds / rates[dtype],
+            }
+            table.append(row)
+            rounds[f"{key} {dtype} {batch}"] = times
     figures = {
         "table": table,
         "seconds": rounds,
         "matrix_multiply_accumulates_per_second": rates,
-        "peers": packages and packages.versions(),
+        "peers": timed[0][1],
     }
     return report(options, "prediction, ours against timm's on the same device", figures)

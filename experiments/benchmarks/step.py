@@ -16,6 +16,7 @@ import optax
 from benchmarks.limits import device_dtypes, matrix_rate, memory_rate
 from benchmarks.rounds import Options, median, report, speed_ratio, time_ways
 from benchmarks.timm_peer import PEERS, Packages, find_peer, make_peer, to_torch
+from benchmarks.together import run_together
 from emojax.compiler import compiler_options
 from emojax.inventory import measure_cost
 from emojax.models import build_model
@@ -120,41 +121,59 @@ def peer_step(
     return run
 
 
+def time_network(options: StepOptions, dtype: str, key: str, alone: Any) -> dict[str, Any]:
+    """Return the seconds of a network's step, ours and timm's, and the bytes that XLA counts.
+
+    Args:
+        options: of the benchmark.
+        dtype: compute type.
+        key: of the network.
+        alone: returns what is entered while times are taken.
+    """
+    spec, packages = InputSpec(), find_peer(options.threads)
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(options.batch, spec.height, spec.width, 1)).astype(np.float32)
+    targets = rng.integers(0, 2, (options.batch, spec.num_outputs)).astype(np.float32)
+    ours, moved = make_step(key, dtype, images, targets, spec)
+    ways = {"ours": ours}
+    if packages and key in PEERS:
+        ways["timm"] = peer_step(packages, key, dtype, images, targets, spec)
+    for way in ways.values():
+        way()
+    with alone():
+        times = time_ways(ways, options.rounds, f"{key} {dtype}", _SHORTEST_S)
+    return {"times": times, "moved": moved, "peers": packages and packages.versions()}
+
+
 def measure(options: StepOptions) -> dict[str, Any]:
     """Return the figures of each network in each compute type."""
     options = options.settled()
     on_cpu = jax.default_backend() == "cpu"
     options = dataclasses.replace(options, batch=options.batch or (32 if on_cpu else 1024))
-    spec, packages = InputSpec(), find_peer(options.threads)
-    rng = np.random.default_rng(0)
-    images = rng.normal(size=(options.batch, spec.height, spec.width, 1)).astype(np.float32)
-    targets = rng.integers(0, 2, (options.batch, spec.num_outputs)).astype(np.float32)
+    spec = InputSpec()
     bandwidth = memory_rate()
     rates = {dtype: matrix_rate(dtype) for dtype in device_dtypes(options.dtype)}
+    tasks = [(options, dtype, key) for dtype in rates for key in options.models]
+    timed = run_together(time_network, tasks)
     table, rounds = [], {}
-    for dtype, rate in rates.items():
-        for key in options.models:
-            ours, moved = make_step(key, dtype, images, targets, spec)
-            ways = {"ours": ours}
-            if packages and key in PEERS:
-                ways["timm"] = peer_step(packages, key, dtype, images, targets, spec)
-            times = time_ways(ways, options.rounds, f"{key} {dtype}", _SHORTEST_S)
-            seconds = median(times, "ours")
-            products = measure_cost(
-                build_model(key, spec.num_outputs, dtype=dtype), "picture", spec
-            ).multiply_accumulates
-            row = {
-                "network": key,
-                "dtype": dtype,
-                "ours ms": seconds * 1e3,
-                "timm ms": median(times, "timm") * 1e3 if "timm" in times else None,
-                "ours / timm": speed_ratio(times, "ours", "timm"),
-                # A backward pass multiplies about twice as much as the forward pass.
-                "of matrix rate": 3 * products * options.batch / seconds / rate,
-                "of memory rate": moved and moved / seconds / bandwidth,
-            }
-            table.append(row)
-            rounds[f"{key} {dtype}"] = times
+    for (_, dtype, key), found in zip(tasks, timed, strict=True):
+        times = found["times"]
+        seconds = median(times, "ours")
+        products = measure_cost(
+            build_model(key, spec.num_outputs, dtype=dtype), "picture", spec
+        ).multiply_accumulates
+        row = {
+            "network": key,
+            "dtype": dtype,
+            "ours ms": seconds * 1e3,
+            "timm ms": median(times, "timm") * 1e3 if "timm" in times else None,
+            "ours / timm": speed_ratio(times, "ours", "timm"),
+            # A backward pass multiplies about twice as much as the forward pass.
+            "of matrix rate": 3 * products * options.batch / seconds / rates[dtype],
+            "of memory rate": found["moved"] and found["moved"] / seconds / bandwidth,
+        }
+        table.append(row)
+        rounds[f"{key} {dtype}"] = times
     for dtype, rate in rates.items():
         print(f"matrix rate: {rate / 1e9:,.0f} G multiply-accumulates a second in {dtype}")
     print(f"memory rate: {bandwidth / 1e9:,.1f} GB a second, read and written")
@@ -163,7 +182,7 @@ def measure(options: StepOptions) -> dict[str, Any]:
         "seconds": rounds,
         "matrix_multiply_accumulates_per_second": rates,
         "memory_bytes_per_second": bandwidth,
-        "peers": packages and packages.versions(),
+        "peers": timed[0]["peers"],
     }
     what = f"training step on {options.batch} pictures, ours against timm's on the same device"
     return report(options, what, figures)

@@ -106,6 +106,7 @@ def test_taps_that_meet_padding_alone_have_no_weight_in_the_sum() -> None:
     assert kernel == (1, 9, 3, 4)
 
 
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     ("size", "window", "strides", "padding"),
@@ -123,7 +124,10 @@ def test_pooling_and_its_gradient_are_flax_s(
     strides: tuple[int, int],
     padding: Any,
     dtype: str,
+    backend: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     # Rounded, so that windows hold equal values: the first of them gets the slope.
     x = jnp.asarray(np.round(RNG.normal(size=(3, *size, 4)), 1), dtype)
     found = run(lambda x: max_pool(x, window, strides, padding), x)
@@ -154,3 +158,39 @@ def test_on_a_gpu_a_convolution_stays_one(
     assert "conv_general_dilated" not in operations()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert operations() == {"conv_general_dilated"}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("kernel", "strides", "padding"),
+    [
+        ((7, 7), (2, 2), ((3, 3), (3, 3))),
+        ((5, 5), (2, 2), ((2, 2), (2, 2))),
+        ((3, 3), (2, 2), "VALID"),
+        ((3, 3), (1, 1), "SAME"),
+        ((3, 2), (1, 3), ((0, 1), (2, 0))),
+    ],
+)
+def test_on_a_gpu_few_channels_have_the_kernel_s_columns_beside_them(
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    padding: Any,
+    channels: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    # Small whole numbers: half precision holds every product of them.
+    x = jnp.asarray(RNG.integers(-2, 3, (2, 9, 8, channels)), jnp.bfloat16)
+    weights = jnp.asarray(RNG.integers(-2, 3, (*kernel, channels, 4)), jnp.bfloat16)
+    axes = ("NHWC", "HWIO", "NHWC")
+
+    def of(form: Any) -> list[jax.Array]:
+        def call(x: jax.Array, weights: jax.Array) -> jax.Array:
+            return form(x, weights, strides, padding, dimension_numbers=axes)
+
+        answer, pull = jax.vjp(call, x, weights)
+        return [answer, *pull(jnp.ones_like(answer))]
+
+    for left, right in zip(of(convolve), of(jax.lax.conv_general_dilated), strict=True):
+        np.testing.assert_array_equal(np.asarray(left, np.float32), np.asarray(right, np.float32))
+    assert "concatenate" in operations(lambda x: of(convolve)[0], x)
