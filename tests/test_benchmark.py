@@ -8,9 +8,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from timed_tasks import compile_and_time, fail_to_compile
 
 from emojax.augment import AugmentConfig, warp_affine
 from emojax.errors import UserError
@@ -284,3 +286,39 @@ def test_a_video_repeated_has_all_frames_at_their_times(load: Any, tmp_path: Pat
     levels = np.array([level for _, level in frames]).reshape(3, 12)
     assert np.ptp(levels, axis=0).max() == 0
     assert (np.diff(levels, axis=1) > 10).all()
+
+
+def test_networks_on_one_gpu_compile_at_once_and_are_timed_one_by_one(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, log = load("benchmarks.together"), tmp_path / "log"
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    tasks = [(log, "quick", 0.0), (log, "slow", 1.0)]
+    assert together.run_together(compile_and_time, tasks) == ["figures of quick", "figures of slow"]
+    lines = log.read_text().splitlines()
+    assert sorted(lines[:2]) == ["quick compiled", "slow compiled"]
+    assert [line.split()[1] for line in lines[2:]] == ["begins", "ends"] * 2
+    assert lines[2].split()[0] == lines[3].split()[0]
+
+
+def test_a_network_that_can_t_be_compiled_ends_the_others_too(
+    load: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    together = load("benchmarks.together")
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    tasks = [(tmp_path / "log", name, 0.0) for name in ("whole", "broken")]
+    with pytest.raises(UserError, match="could not be timed"):
+        together.run_together(fail_to_compile, tasks)
+    assert "no kernel fits" in capfd.readouterr().err
+    assert "begins" not in (tmp_path / "log").read_text()
+
+
+def test_on_a_cpu_networks_are_timed_in_this_process(load: Any, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    load("benchmarks.together").run_together(
+        compile_and_time, [(log, "one", 0.0), (log, "other", 0.0)]
+    )
+    assert log.read_text().split()[1::2] == ["compiled", "begins", "ends"] * 2

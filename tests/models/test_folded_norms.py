@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -16,9 +17,6 @@ from emojax.models.normalisation import BatchNorm
 CASES = {
     "resnet18": {"blocks": (1, 1)},
     "resnet50": {"blocks": (1, 1)},
-    "resnet_small": {},
-    "inception_resnet": {"blocks": (1, 1, 1)},
-    "inception_v4": {"blocks": (1, 1, 1)},
     "ar2": {},
 }
 
@@ -30,7 +28,7 @@ def test_predictions_are_those_of_normalising_by_itself(
     model = build_model(key, 7, **CASES[key])
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.normal(size=(2, 98, 80, 1)), jnp.float32)
-    variables = model.init(jax.random.key(0), images, train=False)
+    variables = jax.jit(functools.partial(model.init, train=False))(jax.random.key(0), images)
     # Statistics and scales as a training leaves them, not the ones and zeros of the beginning.
     variables = jax.tree_util.tree_map_with_path(
         lambda path, leaf: (
@@ -48,7 +46,9 @@ def test_predictions_are_those_of_normalising_by_itself(
     def predict() -> tuple[jax.Array, int]:
         calls.clear()
         with nn.intercept_methods(count):
-            logits = model.apply(variables, images, train=False).logits
+            # A new function each time: JAX keeps what it has traced.
+            call = jax.jit(lambda variables: model.apply(variables, images, train=False).logits)
+            logits = call(variables)
         return logits, sum(calls)
 
     plain, normalised = predict()
