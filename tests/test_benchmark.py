@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from timed_tasks import compile_and_time, fail_to_compile
+from timed_tasks import compile_and_time, die_while_compiling, fail_to_compile
 
 from emojax.augment import AugmentConfig, warp_affine
 from emojax.errors import UserError
@@ -301,7 +301,13 @@ def test_networks_on_one_gpu_compile_at_once_and_are_timed_one_by_one(
     assert lines[2].split()[0] == lines[3].split()[0]
 
 
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [(fail_to_compile, "no kernel fits"), (die_while_compiling, "ended with status -9")],
+)
 def test_a_network_that_can_t_be_compiled_ends_the_others_too(
+    task: Any,
+    said: str,
     load: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -311,8 +317,8 @@ def test_a_network_that_can_t_be_compiled_ends_the_others_too(
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     tasks = [(tmp_path / "log", name, 0.0) for name in ("whole", "broken")]
     with pytest.raises(UserError, match="could not be timed"):
-        together.run_together(fail_to_compile, tasks)
-    assert "no kernel fits" in capfd.readouterr().err
+        together.run_together(task, tasks)
+    assert said in capfd.readouterr().err
     assert "begins" not in (tmp_path / "log").read_text()
 
 

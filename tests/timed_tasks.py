@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -30,4 +32,11 @@ def fail_to_compile(log: Path, name: str, seconds: float, alone: Alone) -> str:
     """Fail where it is called `broken`."""
     if name == "broken":
         raise ValueError("no kernel fits")
+    return compile_and_time(log, name, seconds, alone)
+
+
+def die_while_compiling(log: Path, name: str, seconds: float, alone: Alone) -> str:
+    """End as a compiler that aborts ends its process, where it is called `broken`."""
+    if name == "broken":
+        os.kill(os.getpid(), signal.SIGKILL)
     return compile_and_time(log, name, seconds, alone)

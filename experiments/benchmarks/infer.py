@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.limits import device_dtypes, matrix_rate
 from benchmarks.rounds import Options, Times, median, report, speed_ratio, time_ways
 from benchmarks.timm_peer import PEERS, Packages, find_peer, make_peer, to_torch
-from benchmarks.together import run_together
+from benchmarks.together import compile_first, run_together
 from emojax.compiler import compiler_options
 from emojax.inventory import measure_cost
 from emojax.models import build_model, forward
@@ -102,8 +102,7 @@ def time_network(
         for batch, call in peer_calls(packages, key, dtype, images, options.batches, spec).items():
             ways[batch]["timm"] = call
     for calls in ways.values():
-        for call in calls.values():
-            call()
+        compile_first(calls.values())
     with alone():
         times = {
             batch: time_ways(calls, options.rounds, f"{key} {dtype} {batch}", _SHORTEST_S)

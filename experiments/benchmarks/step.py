@@ -16,7 +16,7 @@ import optax
 from benchmarks.limits import device_dtypes, matrix_rate, memory_rate
 from benchmarks.rounds import Options, median, report, speed_ratio, time_ways
 from benchmarks.timm_peer import PEERS, Packages, find_peer, make_peer, to_torch
-from benchmarks.together import run_together
+from benchmarks.together import compile_first, run_together
 from emojax.compiler import compiler_options
 from emojax.inventory import measure_cost
 from emojax.models import build_model
@@ -138,8 +138,7 @@ def time_network(options: StepOptions, dtype: str, key: str, alone: Any) -> dict
     ways = {"ours": ours}
     if packages and key in PEERS:
         ways["timm"] = peer_step(packages, key, dtype, images, targets, spec)
-    for way in ways.values():
-        way()
+    compile_first(ways.values())
     with alone():
         times = time_ways(ways, options.rounds, f"{key} {dtype}", _SHORTEST_S)
     return {"times": times, "moved": moved, "peers": packages and packages.versions()}

@@ -34,6 +34,7 @@ class Packages(NamedTuple):
         return {"torch": self.torch.__version__, "timm": self.timm.__version__}
 
 
+@functools.cache
 def find_peer(threads: int = 0) -> Packages | None:
     """Return torch and timm; where they are missing, or compute elsewhere, say so: None.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing.connection import wait
 from typing import Any
 
 import jax
@@ -28,14 +28,17 @@ class Turns:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Wait until all have compiled and nobody times.
-
-        Raises:
-            threading.BrokenBarrierError: another process failed.
-        """
+        """Wait until all have compiled and nobody times."""
         self.ready.wait()
         with self.lock:
             yield
+
+
+def compile_first(ways: Iterable[Callable[[], object]]) -> None:
+    """Call each way once before `alone` is entered; on a CPU the round that is not counted does."""
+    if jax.default_backend() != "cpu":
+        for way in ways:
+            way()
 
 
 Task = Callable[..., Any]
@@ -43,12 +46,9 @@ Task = Callable[..., Any]
 
 
 def _serve(connection: Any, turns: Turns, task: Task, arguments: Sequence[Any]) -> None:
-    # The others live in the same memory.
-    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     try:
         connection.send((True, task(*arguments, turns.alone)))
     except BaseException:
-        turns.ready.abort()
         connection.send((False, traceback.format_exc()))
         raise
 
@@ -70,24 +70,43 @@ def run_together(task: Task, tasks: Sequence[Sequence[Any]]) -> list[Any]:
         return [task(*arguments, contextlib.nullcontext) for arguments in tasks]
     context = multiprocessing.get_context("spawn")
     turns = Turns(context, len(tasks))
-    pipes = []
-    for arguments in tasks:
+    processes: list[Any] = []
+    left: dict[Any, int] = {}
+    for place, arguments in enumerate(tasks):
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, turns, task, arguments))
-        process.start()
+        processes.append(context.Process(target=_serve, args=(theirs, turns, task, arguments)))
+        processes[-1].start()
         theirs.close()
-        pipes.append((process, ours))
-    answers = []
-    for process, pipe in pipes:
-        try:
-            answers.append(pipe.recv())
-        except EOFError:
-            turns.ready.abort()
-            answers.append((False, f"the process ended with status {process.exitcode}"))
+        left[ours] = place
+    answers: list[Any] = [None] * len(tasks)
+    try:
+        while left:
+            # Whoever ends first is heard first: the others may be waiting for one that is gone.
+            heard = wait(list(left))
+            for pipe in [pipe for pipe in left if pipe in heard]:
+                place = left.pop(pipe)
+                answers[place] = _hear(pipe, processes[place])
+    finally:
+        # Where all went well they have ended.
+        for process in processes:
+            if left:
+                process.terminate()
+            process.join()
+    return answers
+
+
+def _hear(pipe: Any, process: Any) -> Any:
+    """Return what a process made.
+
+    Raises:
+        UserError: it failed; what it said has been printed.
+    """
+    try:
+        done, answer = pipe.recv()
+    except EOFError:
         process.join()
-    for done, answer in answers:
-        if not done and "BrokenBarrierError" not in answer:
-            print(answer, file=sys.stderr)
-    if not all(done for done, _ in answers):
+        done, answer = False, f"the process ended with status {process.exitcode}"
+    if not done:
+        print(answer, file=sys.stderr)
         raise UserError("a network could not be timed: what its process said stands above")
-    return [answer for _, answer in answers]
+    return answer

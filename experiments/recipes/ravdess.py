@@ -6,8 +6,8 @@ CREMA-D's (--from-scratch: from nothing). Protocol: speech alone, 1,440 utteranc
 picked by the person who is tested, and figures are over all utterances together, each answered by a
 network that never heard its speaker. What is cut off, the rate and the number of epochs were chosen
 on people 01 to 08 (tested four at a time); everything else on CREMA-D. folds.csv has a line for
-each person: 09 to 24 were not looked at before, and are right less often (docs/results). Three
-minutes on an H100, two hours on two cores.
+each person: 09 to 24 were not looked at before, and are right less often (docs/results).
+Minutes on a GPU, hours on two cores.
 
 A recording begins with a second of silence and may last longer than the three seconds that a
 spectrogram shows: what is quieter than 40 dB below the loudest moment is cut off at both ends, but
