@@ -7,11 +7,8 @@ step's randomness is `fold_in(key, step)` and an epoch's order
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -34,7 +31,7 @@ from emojax.compiler import compiler_options, options_to_run_once
 from emojax.config import TrainConfig
 from emojax.data.feed import Batches
 from emojax.data.resident import Batch, Resident, draw_frames, place, take_batch
-from emojax.errors import Terminated, UserError
+from emojax.errors import UserError
 from emojax.finetune import read_rates, stage_factors
 from emojax.finite import finite_losses
 from emojax.models import forward, looks_at
@@ -43,6 +40,7 @@ from emojax.models.layers import Outputs
 from emojax.optim import make_optimiser
 from emojax.sharding import check_batch_size, make_mesh, replicated, split_batch
 from emojax.spec import InputSpec
+from emojax.stopping import StopTraining, stop_signals
 
 Metrics = dict[str, jax.Array]
 
@@ -54,15 +52,6 @@ class TrainState(NamedTuple):
     params: Any  # float32 tree
     batch_stats: Any  # float32 tree, empty for networks without normalisation
     opt_state: Any  # optax's own tree
-
-
-class StopTraining(Exception):  # noqa: N818 - not an error: someone asked for it
-    """A signal asked to stop; the last step is saved."""
-
-    def __init__(self, step: int, number: int) -> None:
-        super().__init__(f"stopped at step {step}")
-        self.step = step
-        self.number = number
 
 
 def compute_dtype(wanted: str) -> str:
@@ -528,47 +517,6 @@ def run_order(
     for _ in range(first, trainer.steps_per_epoch):
         state, metrics = trainer.step(state, examples, order)
         yield state, metrics, 1
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Yield a list that fills when SIGTERM or Ctrl-C arrives; a second one acts at once."""
-    arrived: list[int] = []
-    previous: dict[int, Any] = {}
-
-    def note(number: int, _: Any) -> None:
-        arrived.append(number)
-        signal.signal(number, previous[number])
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            previous[number] = signal.signal(number, note)
-    try:
-        yield arrived
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM end what is done now as Ctrl-C does, with its own status.
-
-    Raises:
-        Terminated: it came; `stop_signals` inside of this waits for the step instead.
-    """
-
-    def end(*_: Any) -> None:
-        raise Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def best_epoch(history: Sequence[Mapping[str, Any]], watch: str) -> int:

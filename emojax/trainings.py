@@ -30,7 +30,8 @@ from emojax.evaluate import Modality, Predictions, score
 from emojax.lanes import Lanes, Training, make_lanes
 from emojax.spec import InputSpec
 from emojax.stacking import Stacked, Stacking, settle_stacking
-from emojax.train import StopTraining, TrainState, stop_signals
+from emojax.stopping import StopTraining, stop_signals
+from emojax.train import TrainState
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 

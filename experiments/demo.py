@@ -42,7 +42,7 @@ from emojax.errors import UserError
 from emojax.experiment import train_run
 from emojax.export_run import export_run
 from emojax.report import terminal_table, write_report
-from emojax.train import StopTraining
+from emojax.stopping import StopTraining
 
 # Another seed than the set's: nobody in the demo's own pictures was trained on.
 STRANGERS = 4711

@@ -31,7 +31,7 @@ from emojax.data.find import find_dataset
 from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
 from emojax.stacking import Stacked
-from emojax.train import StopTraining, sigterm_interrupts
+from emojax.stopping import StopTraining, signals_interrupt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     data = find_dataset(options.data, sound=PRESET_SPECTROGRAMS["log_mel"] if hears else None)
     folder = options.out or Path("runs") / f"folds-{config.model}-{data.name}-{config.seed}"
     try:
-        with sigterm_interrupts():
+        with signals_interrupt():
             results = train_folds(
                 config,
                 folder,

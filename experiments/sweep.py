@@ -29,8 +29,8 @@ from emojax.config import TrainConfig
 from emojax.data.find import find_dataset
 from emojax.models import MODELS, looks_at
 from emojax.stacking import Stacked
+from emojax.stopping import StopTraining, signals_interrupt
 from emojax.sweep import Grid, best_setting, markdown_table, read_blocks, train_sweep
-from emojax.train import StopTraining, sigterm_interrupts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     data = find_dataset(options.data, sound=PRESET_SPECTROGRAMS["log_mel"] if hears else None)
     folder = options.out or Path("runs") / f"sweep-{config.model}-{data.name}"
     try:
-        with sigterm_interrupts():
+        with signals_interrupt():
             results = train_sweep(
                 config,
                 folder,

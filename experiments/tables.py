@@ -41,6 +41,7 @@ from emojax.config import TrainConfig
 from emojax.data.shards import dataset_info
 from emojax.errors import UserError
 from emojax.run import provenance
+from emojax.stopping import StopTraining, signals_interrupt
 from emojax.tables import published
 from emojax.tables.ahead import Task, count_cores, work_ahead
 from emojax.tables.calibrated import calibration_table
@@ -71,7 +72,6 @@ from emojax.tables.trained import (
     train_each,
 )
 from emojax.tables.voices import voice_table
-from emojax.train import StopTraining, sigterm_interrupts
 
 BEYOND = ("cross", "modalities", "voices", "times")
 NAMES = (*sorted({*ON_PICTURES, *ON_CLIPS, "6.9"} - {*BEYOND}), *BEYOND)
@@ -470,7 +470,7 @@ def main(arguments: Sequence[str]) -> int:
     options = tyro.cli(TablesOptions, args=list(arguments), description=__doc__, prog="tables.py")
     try:
         quickly = compiled_quickly() if options.small else contextlib.nullcontext()
-        with sigterm_interrupts(), compiled_once(), quickly:
+        with signals_interrupt(), compiled_once(), quickly:
             page = make_tables(options, arguments)
     except StopTraining as stop:
         print(f"{stop}: the same command goes on from there", file=sys.stderr)

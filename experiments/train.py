@@ -48,7 +48,7 @@ from emojax.experiment import train_run
 from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
 from emojax.spec import SpectrogramSpec
-from emojax.train import StopTraining, sigterm_interrupts
+from emojax.stopping import StopTraining, signals_interrupt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _train(config: TrainConfig, options: TrainOptions, sound: SpectrogramSpec | 
     data = first_alone(lambda: find_dataset(options.data, workers=options.workers, sound=sound))
     folder = options.out or Path("runs") / f"{config.model}-{data.name}-{config.seed}"
     try:
-        with sigterm_interrupts():
+        with signals_interrupt():
             results = train_run(
                 config, folder, data, fresh=options.fresh, baseline=options.baseline
             )

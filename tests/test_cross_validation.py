@@ -29,7 +29,8 @@ from emojax.files import write_json
 from emojax.sharding import make_mesh, replicated
 from emojax.shipped import find_model
 from emojax.spec import read_json
-from emojax.train import StopTraining, make_trainer
+from emojax.stopping import StopTraining
+from emojax.train import make_trainer
 
 if TYPE_CHECKING:
     from conftest import RunPython

@@ -26,7 +26,8 @@ from emojax.errors import UserError
 from emojax.models import build_model
 from emojax.run import full_disk_is_told, newest_checkpoint
 from emojax.sharding import replicated
-from emojax.train import StopTraining, Trainer, fit, make_trainer, sigterm_interrupts
+from emojax.stopping import StopTraining, signals_interrupt
+from emojax.train import Trainer, fit, make_trainer
 
 CONFIG = TrainConfig(batch_size=8, epochs=2, checkpoint_minutes=1e-6)
 TENSORSTORE = (
@@ -125,7 +126,7 @@ def test_outside_of_the_steps_a_stop_acts_at_once(
     before = signal.getsignal(signal.SIGTERM)
 
     def evaluate() -> int:
-        with sigterm_interrupts():
+        with signals_interrupt():
             signal.raise_signal(number)
         return 0
 

@@ -31,7 +31,8 @@ from emojax.models import build_model
 from emojax.optim import OptimConfig
 from emojax.run import open_run, settle_input
 from emojax.sharding import replicated, split_batch
-from emojax.train import StopTraining, TrainState, fit, make_trainer, run_epoch
+from emojax.stopping import StopTraining
+from emojax.train import TrainState, fit, make_trainer, run_epoch
 
 # Trainings, whole: `make slow` has the time.
 pytestmark = pytest.mark.slow

@@ -27,16 +27,8 @@ from emojax.models.resnet import ResNet
 from emojax.optim import OptimConfig
 from emojax.sharding import replicated
 from emojax.spec import InputSpec, SpectrogramSpec
-from emojax.train import (
-    StopTraining,
-    change_batch,
-    draw_masks,
-    epoch_order,
-    fit,
-    make_trainer,
-    run_epoch,
-    stop_signals,
-)
+from emojax.stopping import StopTraining, stop_signals
+from emojax.train import change_batch, draw_masks, epoch_order, fit, make_trainer, run_epoch
 
 SPEC = InputSpec()
 STILL = AugmentConfig(

@@ -21,7 +21,7 @@ from emojax.errors import UserError
 from emojax.lanes import Training
 from emojax.sharding import make_mesh, replicated
 from emojax.stacking import even_width
-from emojax.train import StopTraining
+from emojax.stopping import StopTraining
 from emojax.trainings import train_all
 
 CONFIG = TrainConfig(batch_size=8, epochs=2, augment=STILL)

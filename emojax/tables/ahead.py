@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from tqdm import tqdm
 from emojax.compiler import compiled_quickly, keep_freed_memory
 from emojax.data.pool import end_with_parent
 from emojax.errors import UserError
-from emojax.train import StopTraining, sigterm_interrupts
+from emojax.stopping import StopTraining, signals_interrupt
 
 PATIENCE_S = 60.0
 """How long a process that was told to stop may take for its step and its checkpoint."""
@@ -144,19 +144,33 @@ def _serve(line: Any, share: tuple[int, int], logs: Path, cache: str, quickly: b
         jax.config.update("jax_compilation_cache_dir", cache)
     # Whoever is stopped ends as after its work: what is cut off leaves locks behind.
     with (
-        contextlib.suppress(EOFError, KeyboardInterrupt, StopTraining),
-        sigterm_interrupts(),
+        contextlib.suppress(KeyboardInterrupt, StopTraining),
+        signals_interrupt(),
         compiled_quickly() if quickly else contextlib.nullcontext(),
     ):
-        while True:
+        for work in _arriving(line):
+            went_well = _go_well(work)
+            # Whoever would want to know may be gone.
+            with contextlib.suppress(ConnectionError):
+                line.send(went_well)
+
+
+def _arriving(line: Any) -> Iterator[Callable[[], object]]:
+    while True:
+        try:
             work = line.recv()
-            try:
-                work()
-            except UserError as error:
-                print(error, flush=True)
-                line.send(False)
-            else:
-                line.send(True)
+        except (EOFError, ConnectionError):
+            return
+        yield work
+
+
+def _go_well(work: Callable[[], object]) -> bool:
+    try:
+        work()
+    except UserError as error:
+        print(error, flush=True)
+        return False
+    return True
 
 
 def count_cores() -> int:

@@ -15,7 +15,8 @@ from emojax.checkpoint import open_checkpoints
 from emojax.data.feed import Batches
 from emojax.data.resident import Resident
 from emojax.errors import UserError
-from emojax.train import StopTraining, Trainer, fit
+from emojax.stopping import StopTraining
+from emojax.train import Trainer, fit
 
 _STATM = Path("/proc/self/statm")
 

@@ -10,7 +10,7 @@ import tyro
 
 from emojax.cli import run_guarded
 from emojax.compiler import keep_freed_memory
-from emojax.train import StopTraining, sigterm_interrupts
+from emojax.stopping import StopTraining, signals_interrupt
 
 Options = TypeVar("Options")
 
@@ -36,7 +36,7 @@ def run_recipe(
         keep_freed_memory()
         given = tyro.cli(options, description=description, prog=program)
         try:
-            with sigterm_interrupts():
+            with signals_interrupt():
                 cook(given)
         except StopTraining as stop:
             print(f"{stop}: the same command goes on {goes_on}", file=sys.stderr)

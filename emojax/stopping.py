@@ -1,0 +1,110 @@
+"""How a training ends that somebody stops: SIGTERM and Ctrl-C.
+
+Between two steps a signal is noted, and the step is saved before anything else happens; wherever
+nothing is lost by it, a signal ends what is done at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from emojax.errors import Terminated
+
+AGAIN_S = 0.05
+"""How soon a signal comes again whose exception was lost."""
+
+
+class StopTraining(Exception):  # noqa: N818 - not an error: someone asked for it
+    """A signal asked to stop; the last step is saved."""
+
+    def __init__(self, step: int, number: int) -> None:
+        super().__init__(f"stopped at step {step}")
+        self.step = step
+        self.number = number
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Yield a list that fills when SIGTERM or Ctrl-C arrives; a second one acts at once."""
+    arrived: list[int] = []
+    previous: dict[int, Any] = {}
+
+    def note(number: int, _: Any) -> None:
+        arrived.append(number)
+        signal.signal(number, previous[number])
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous[number] = signal.signal(number, note)
+    try:
+        yield arrived
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C end what is done now, each with its own status, wherever they come.
+
+    A signal raises its exception in whatever Python does at that moment. Where that is a
+    destructor or a callback of the garbage collector, Python tells of the exception and drops it:
+    here nothing is told, and the signal comes once more. Where it is a function that an extension
+    module called, the module may make an error of its own of it: here it is a stop again.
+
+    Raises:
+        Terminated: SIGTERM came; `stop_signals` inside of this waits for the step instead.
+        KeyboardInterrupt: Ctrl-C, likewise.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kinds = {signal.SIGTERM: Terminated, signal.SIGINT: KeyboardInterrupt}
+    arrived: list[int] = []
+    again: list[threading.Timer] = []
+
+    def end(number: int, _: Any) -> None:
+        arrived.append(number)
+        raise kinds[signal.Signals(number)]
+
+    def dropped(unraisable: Any) -> None:
+        if not arrived or not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            told_before(unraisable)
+            return
+        again.append(threading.Timer(AGAIN_S, _signal_main_thread, (arrived[-1],)))
+        again[-1].daemon = True
+        again[-1].start()
+
+    told_before = sys.unraisablehook
+    sys.unraisablehook = dropped
+    # Whoever asked that Ctrl-C be ignored (`nohup`, a shell's `&`) still has it so.
+    ours = [number for number in kinds if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, end) for number in ours}
+    try:
+        yield
+    except Exception as error:
+        if not arrived:
+            raise
+        raise kinds[signal.Signals(arrived[-1])] from error
+    finally:
+        for timer in again:
+            timer.cancel()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if sys.unraisablehook is dropped:
+            sys.unraisablehook = told_before
+
+
+def _signal_main_thread(number: int) -> None:
+    # To the main thread where that can be chosen: it may be waiting in a system call.
+    if hasattr(signal, "pthread_kill"):
+        main = threading.main_thread().ident
+        if main is not None:
+            signal.pthread_kill(main, number)
+    else:
+        signal.raise_signal(number)

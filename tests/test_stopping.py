@@ -1,0 +1,90 @@
+"""A signal stops what is done, also where Python or a library loses its exception."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from emojax.errors import Terminated
+from emojax.stopping import signals_interrupt
+
+KINDS = [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
+
+
+class Dying:
+    """Gets a signal, or makes a mistake, where no exception leads anywhere."""
+
+    def __init__(self, number: int | None = None) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        if self.number is None:
+            raise ValueError("a mistake")
+        signal.raise_signal(self.number)
+
+
+def in_collector(number: int) -> None:
+    """Get a signal while the garbage is collected, as JAX's own callback may."""
+
+    def callback(phase: str, _: object) -> None:
+        if phase == "stop":
+            gc.callbacks.remove(callback)
+            signal.raise_signal(number)
+
+    gc.callbacks.append(callback)
+    gc.collect()
+
+
+@pytest.mark.parametrize(("number", "kind"), KINDS)
+@pytest.mark.parametrize("place", [Dying, in_collector])
+def test_an_exception_that_python_drops_is_raised_again_and_not_told(
+    place: Any, number: int, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+):
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    went_on, since = False, time.monotonic()
+    with pytest.raises(kind), signals_interrupt():  # noqa: PT012 - where it comes is the point
+        place(number)
+        went_on = True
+        time.sleep(20)
+    assert went_on
+    assert time.monotonic() - since < 10
+    assert not told
+    assert sys.unraisablehook == told.append
+
+
+@pytest.mark.parametrize(("number", "kind"), KINDS)
+def test_a_librarys_own_error_over_a_signal_is_a_stop(number: int, kind: type[BaseException]):
+    def library() -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise SystemError("returned a result with an exception set") from None
+
+    with pytest.raises(kind) as stop, signals_interrupt():
+        library()
+    assert isinstance(stop.value.__cause__, SystemError)
+
+
+def test_without_a_signal_mistakes_are_what_they_are(monkeypatch: pytest.MonkeyPatch):
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda it: told.append(str(it.exc_value)))
+    with pytest.raises(KeyError), signals_interrupt():  # noqa: PT012 - both of them
+        Dying()
+        raise KeyError("missing")
+    assert told == ["a mistake"]
+
+
+def test_ctrl_c_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with signals_interrupt():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
