@@ -1,7 +1,7 @@
-"""How a training ends that somebody stops: SIGTERM and Ctrl-C.
+"""How work ends that somebody stops: SIGTERM and Ctrl-C.
 
-Between two steps a signal is noted, and the step is saved before anything else happens; wherever
-nothing is lost by it, a signal ends what is done at once.
+Between two steps of a training a signal is noted, and the step is saved before anything else
+happens; what must not stop half-way is done first; elsewhere a signal ends what is done at once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 from emojax.errors import Terminated
@@ -108,3 +109,31 @@ def _signal_main_thread(number: int) -> None:
             signal.pthread_kill(main, number)
     else:
         signal.raise_signal(number)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Return a context at whose end a Ctrl-C or a SIGTERM arrives that came inside.
+
+    A file that FFmpeg is writing stays broken if its writing stops in the middle, a frame's row
+    and its annotated picture belong together, and TensorFlow prints a traceback where an exception
+    comes up while its native code calls Python. Outside of the main thread, which alone hears
+    signals, it does nothing, nor with one that is ignored or ends the process itself.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Callable[[int, FrameType | None], Any]] = {}
+    came: dict[int, FrameType | None] = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handler = signal.getsignal(number)
+        if callable(handler):
+            before[number] = handler
+            signal.signal(number, came.setdefault)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number, frame in came.items():
+            before[number](number, frame)

@@ -1,17 +1,18 @@
-"""A signal stops what is done, also where Python or a library loses its exception."""
+"""A signal stops what is done, also where its exception is lost, and waits where it must."""
 
 from __future__ import annotations
 
 import gc
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
 import pytest
 
 from emojax.errors import Terminated
-from emojax.stopping import signals_interrupt
+from emojax.stopping import signals_interrupt, uninterrupted
 
 KINDS = [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
 
@@ -84,6 +85,52 @@ def test_ctrl_c_that_is_ignored_stays_so():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with signals_interrupt():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(("number", "kind"), KINDS)
+def test_a_signal_arrives_at_the_end(number: int, kind: type[BaseException]) -> None:
+    done = []
+    with pytest.raises(kind), signals_interrupt():  # noqa: PT012 - what comes behind is the point
+        with uninterrupted():
+            with uninterrupted():
+                signal.raise_signal(number)
+                done.append("inner")
+            done.append("outer")
+        done.append("never")
+    assert done == ["inner", "outer"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_an_error_inside_is_told_before_ctrl_c() -> None:
+    def fail() -> None:
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            raise OSError("full")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fail()
+    assert isinstance(caught.value.__context__, OSError)
+
+
+def test_nothing_happens_in_other_threads_and_where_ctrl_c_is_ignored() -> None:
+    entered = []
+
+    def enter() -> None:
+        with uninterrupted():
+            entered.append(True)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert entered == [True]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with uninterrupted():
             signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:

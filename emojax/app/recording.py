@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from emojax.runtime.artifact import Artifact
-from emojax.runtime.interrupts import uninterrupted
 from emojax.runtime.predictor import FaceResult
 from emojax.runtime.process import CAMERA_RATE_HZ, prepare_folder
 from emojax.runtime.rows import column_types, rows_of_frame
 from emojax.runtime.sources import Frame
 from emojax.runtime.tables import CsvTable
 from emojax.runtime.video_writer import VideoWriter
+from emojax.stopping import uninterrupted
 
 
 def new_name(folder: Path) -> Path:

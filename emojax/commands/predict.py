@@ -19,7 +19,6 @@ from emojax.runtime.artifact import Artifact, check_window
 from emojax.runtime.clip_predictor import ClipPredictor
 from emojax.runtime.gallery import PAGE, Gallery
 from emojax.runtime.heat import write_heat
-from emojax.runtime.interrupts import uninterrupted
 from emojax.runtime.looking import Looking
 from emojax.runtime.neutral import Neutral, difference_types, parse_seconds
 from emojax.runtime.occlusion import find_output
@@ -39,6 +38,7 @@ from emojax.runtime.study import StudyFiles
 from emojax.runtime.summary import FileSummary
 from emojax.runtime.tables import Form, Tables
 from emojax.shipped import DEFAULT, VOICES, find_model
+from emojax.stopping import uninterrupted
 from emojax.video import BrokenVideoError
 
 PROGRAM = "emojax predict"

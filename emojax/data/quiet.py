@@ -9,6 +9,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from emojax.stopping import uninterrupted
 
 
 @contextlib.contextmanager
@@ -63,9 +68,21 @@ def load_tensorflow() -> ModuleType:
     if "tensorflow" in sys.modules and hasattr(sys.modules["tensorflow"], "constant"):
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with held_back_stderr(), _keras_left_out():
+    with uninterrupted(), held_back_stderr(), _keras_left_out():
         import tensorflow as tf
 
         tf.config.set_visible_devices([], "GPU")
         tf.constant(0)
     return tf
+
+
+def as_arrays(examples: Any) -> Iterator[dict[str, np.ndarray]]:
+    """Yield what a `tf.data.Dataset` holds; a stop waits until the one that is read is there."""
+    with uninterrupted():
+        iterator = examples.as_numpy_iterator()
+    while True:
+        with uninterrupted():
+            example = next(iterator, None)
+        if example is None:
+            return
+        yield example

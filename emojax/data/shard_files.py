@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emojax.data.quiet import load_tensorflow
+from emojax.data.quiet import as_arrays, load_tensorflow
 from emojax.data.records import DamagedError, find_records, read_record, take_apart
 from emojax.data.shards import DatasetInfo, empty_columns, open_builder, typed
 from emojax.errors import UserError
+from emojax.stopping import uninterrupted
 
 _PARSERS = 4
 """Reads that are parsed at once; one file is read no faster than this many can parse."""
@@ -184,8 +185,9 @@ class ShardFiles:
         fields: dict[str, Any] = {"faces": coming.faces}
         if others:
             tf = load_tensorflow()
-            parsed = self._decode(tf.io.parse_example(tf.constant(rests), others))
-            fields |= {name: values.numpy() for name, values in parsed.items()}
+            with uninterrupted():
+                parsed = self._decode(tf.io.parse_example(tf.constant(rests), others))
+                fields |= {name: values.numpy() for name, values in parsed.items()}
         return self._as_columns({name: fields[name] for name in self.record})
 
     def _whereabouts(self, stretches: Sequence[Stretch]) -> list[_Whereabouts]:
@@ -247,14 +249,17 @@ class ShardFiles:
         def parse(serialized: Any) -> Any:
             return self._decode(tf.io.parse_example(serialized, self.record))
 
-        batches = (
-            tf.data.Dataset.from_tensor_slices((files, skips, takes))
-            .flat_map(lambda file, skip, take: tf.data.TFRecordDataset(file).skip(skip).take(take))
-            .batch(max(1, min(_READ, _READ_BYTES // self.example_bytes)))
-            .map(parse, num_parallel_calls=_PARSERS)
-            .prefetch(2)
-        )
+        with uninterrupted():
+            batches = (
+                tf.data.Dataset.from_tensor_slices((files, skips, takes))
+                .flat_map(
+                    lambda file, skip, take: tf.data.TFRecordDataset(file).skip(skip).take(take)
+                )
+                .batch(max(1, min(_READ, _READ_BYTES // self.example_bytes)))
+                .map(parse, num_parallel_calls=_PARSERS)
+                .prefetch(2)
+            )
         try:
-            yield from map(self._as_columns, batches.as_numpy_iterator())
+            yield from map(self._as_columns, as_arrays(batches))
         except damaged as error:
             raise self._damaged(error) from None

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from emojax.data.quiet import load_tensorflow
+from emojax.data.quiet import as_arrays, load_tensorflow
 from emojax.data.splits import SPLITS
 from emojax.errors import UserError
 from emojax.labels import MODALITIES
 from emojax.spec import InputSpec, read_json, spec_from_dict
+from emojax.stopping import uninterrupted
 
 INPUT_SPEC_FILE = "input_spec.json"
 REPORT_FILE = "report.json"
@@ -214,10 +215,11 @@ def read_batches(
                 fields[name] = tf.reshape(flat, (-1, *templates[name].shape[1:]))
         return fields
 
-    batches = tf.data.TFRecordDataset(files).batch(size).map(parse, num_parallel_calls=2)
+    with uninterrupted():
+        batches = tf.data.TFRecordDataset(files).batch(size).map(parse, num_parallel_calls=2)
     count = 0
     try:
-        for batch in batches.prefetch(2).as_numpy_iterator():
+        for batch in as_arrays(batches.prefetch(2)):
             fields = {name: typed(values, templates[name]) for name, values in batch.items()}
             count += len(next(iter(fields.values())))
             yield fields
@@ -240,11 +242,12 @@ def open_builder(dataset_dir: Path) -> Any:
     Raises:
         UserError: the files that describe the shards can't be read.
     """
-    import tensorflow_datasets as tfds
+    with uninterrupted():
+        import tensorflow_datasets as tfds
 
     load_tensorflow()
     try:
-        with warnings.catch_warnings():
+        with uninterrupted(), warnings.catch_warnings():
             # TFDS 4.9 asks protobuf in a way that protobuf 6 deprecates.
             warnings.filterwarnings("ignore", r"label\(\) is deprecated", DeprecationWarning)
             return tfds.builder_from_directory(dataset_dir)

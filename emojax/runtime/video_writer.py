@@ -18,7 +18,7 @@ import av
 import numpy as np
 
 from emojax.errors import UserError
-from emojax.runtime.interrupts import uninterrupted
+from emojax.stopping import uninterrupted
 from emojax.video import open_container
 
 # Fine enough for any camera, and within what every MP4 encoder takes (MPEG-4 part 2: 16 bits).
