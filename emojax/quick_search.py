@@ -35,9 +35,9 @@ _WORTH_IT = 0.8
 """Share of a frame's size above which it is searched at once: there is too little to save."""
 _REACH = 2.0
 """Side of what is searched closely, as a multiple of the coarse box's."""
-_SMALLEST = 0.5
-"""Smallest face looked for closely, as a share of the coarse box's side: smaller windows agree on a
-face too, and without them its box would be a twentieth wider."""
+_SMALLEST = 0.6
+"""Smallest face looked for closely, as a share of the coarse box's side. Smaller windows agree on a
+face too: from 0.65 on boxes become wider, and differ more from those of a whole search."""
 _GRID = 8
 """Pixels to which the places of close searches are rounded: where they move with a coarse box, the
 cascade looks elsewhere in every frame, and the face's box trembles."""
@@ -59,6 +59,7 @@ def search_quickly(gray: np.ndarray, detect: Detector) -> list[Detection]:
     if smallest * _WORTH_IT < _WINDOW:
         return [scaled(box, 1 / share) for box in detect(gray)]
     places = _look_coarsely(gray, smallest)
+    places = _without_those_seen_anyway(places)
     # Windows to look through go with the area searched over that of the smallest face.
     if len(places) * (_REACH / _SMALLEST) ** 2 > gray.size / smallest**2:
         # A crowd: all at once costs less.
@@ -88,6 +89,23 @@ def _look_coarsely(gray: np.ndarray, smallest: int) -> list[Detection]:
     # Each twice: a group of one is a group.
     boxes, _ = cv2.groupRectangles(found * 2, 1, _ALIKE)
     return [Detection(*box) for box in np.asarray(boxes).tolist()]
+
+
+def _without_those_seen_anyway(places: list[Detection]) -> list[Detection]:
+    """Return the places that are not searched closely, at their size, around a larger one."""
+    kept: list[Detection] = []
+    for place in sorted(places, key=lambda place: (-place.w, place.x, place.y)):
+        if not any(_sees(other, place) for other in kept):
+            kept.append(place)
+    return kept
+
+
+def _sees(larger: Detection, place: Detection) -> bool:
+    off = max(
+        abs(2 * (place.x - larger.x) + place.w - larger.w),
+        abs(2 * (place.y - larger.y) + place.h - larger.h),
+    )
+    return place.w >= larger.w * _SMALLEST and off + place.w <= larger.w * _REACH
 
 
 def _around(gray: np.ndarray, place: Detection, detect: HaarDetector) -> list[Detection]:
