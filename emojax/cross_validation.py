@@ -8,7 +8,7 @@ was stopped goes on with the fold that it was at.
 runs/folds-ar1-crema_d-0/
   config.json      settings, and the data set they were used on
   folds.json       who trains and who is tested in each fold
-  folds/           scores of the people tested, a file a fold
+  folds/           scores of the people tested, a file a fold (and network, where several answer)
   folds.csv        a line for each fold
   results.json     figures over everybody, each as somebody whom the network had never seen
 ```
@@ -54,6 +54,7 @@ def train_folds(
     fresh: bool = False,
     stacked: Stacked = "auto",
     stack_size: int = 8,
+    networks: int = 1,
 ) -> dict[str, Any]:
     """Return the figures of all folds together, having trained those that were not done yet.
 
@@ -68,6 +69,8 @@ def train_folds(
         fresh: throw away a run that is there.
         stacked: whether a device trains several folds at once.
         stack_size: how many at most.
+        networks: how many answer each fold together, by the mean of what they say: seeds
+            `config.seed`, `config.seed + 1`, .. A run goes on with more than it had.
 
     Raises:
         UserError: settings, folds and data do not fit together, or a loss became NaN; the other
@@ -75,6 +78,8 @@ def train_folds(
         StopTraining: someone asked to stop; the folds that are done are kept.
     """
     _refuse_what_needs_more(config)
+    if networks < 1:
+        raise UserError(f"networks={networks}: wanted 1 or more")
     config = dataclasses.replace(config, input="resident")
     info = dataset_info(data)
     spec = network_spec(config, info.input_spec)
@@ -91,19 +96,19 @@ def train_folds(
     open_run(folder, config, spec, data, info.report["fingerprint"], fresh)
     _settle_folds(folder, folds)
 
-    def order_of(number: int, train: np.ndarray) -> Callable[[int], np.ndarray]:
-        return lambda epoch: fold_order(train, config.seed, number, epoch, steps, config.batch_size)
+    def training_of(network: int, number: int) -> Training:
+        seed, train = config.seed + network, trains[number]
+        return Training(
+            name=file_of(number, network),
+            about={"fold": folds[number].name} | ({"network": network} if network else {}),
+            seed=seed,
+            learning_rate=config.optim.learning_rate,
+            order=lambda epoch: fold_order(train, seed, number, epoch, steps, config.batch_size),
+            tested=_examples_of(whole, folds[number].test),
+        )
 
     trainings = [
-        Training(
-            name=f"{number:04d}",
-            about={"fold": fold.name},
-            seed=config.seed,
-            learning_rate=config.optim.learning_rate,
-            order=order_of(number, train),
-            tested=_examples_of(whole, fold.test),
-        )
-        for number, (fold, train) in enumerate(zip(folds, trains, strict=True))
+        training_of(network, number) for network in range(networks) for number in range(len(folds))
     ]
     rows, stacking = train_all(
         trainings,
@@ -119,7 +124,8 @@ def train_folds(
         trained=trained,
         modalities=sides_of(config, spec),
     )
-    _fold_table(whole, spec, rows).to_csv(folder / "folds.csv", index=False)
+    together = [_together(rows[number :: len(folds)]) for number in range(len(folds))]
+    _fold_table(whole, spec, together).to_csv(folder / "folds.csv", index=False)
 
     def batch_of(number: int, step: int) -> str:
         epoch, place = divmod(step - 1, steps)
@@ -129,7 +135,8 @@ def train_folds(
         )
 
     _refuse_diverged(folder, rows, batch_of)
-    results = _put_together(config, spec, whole, rows, stacking)
+    results = _put_together(config, spec, whole, together, stacking)
+    results["networks"] = networks
     results["data"] = {"name": info.name, "folder": str(data), "sha256": folds_sha256(folds)}
     results = drop_nan(results)
     write_json(folder / "results.json", results)
@@ -191,6 +198,34 @@ def _people_of(init: str) -> set[str]:
             "without --init, or from a run whose data set is still there"
         ) from None
     return {person for split in report["splits"].values() for person in split["people"]}
+
+
+def file_of(fold: int, network: int = 0) -> str:
+    """Return the name, without its ending, of the file in `folds` that a training leaves."""
+    return f"{fold:04d}-{network}" if network else f"{fold:04d}"
+
+
+def mean_answers(answers: Sequence[Predictions]) -> Predictions:
+    """Return what several networks say of the same examples on average; the loss is theirs."""
+    return Predictions(
+        np.mean([answer.action_units for answer in answers], axis=0),
+        np.mean([answer.emotions for answer in answers], axis=0),
+        statistics.fmean(answer.loss for answer in answers),
+    )
+
+
+def _together(rows: Sequence[Finished]) -> Finished:
+    """Return the networks of one fold as if they were one."""
+    sides = [side for side in rows[0].alone if all(side in row.alone for row in rows)]
+    return dataclasses.replace(
+        rows[0],
+        answers=mean_answers([row.answers for row in rows]),
+        loss=statistics.fmean(row.loss for row in rows),
+        diverged_at=next((row.diverged_at for row in rows if row.diverged_at is not None), None),
+        seconds=sum(row.seconds for row in rows),
+        compilations=sum(row.compilations for row in rows),
+        alone={side: mean_answers([row.alone[side] for row in rows]) for side in sides},
+    )
 
 
 def _examples_of(whole: FaceArrays, people: Sequence[str]) -> np.ndarray:

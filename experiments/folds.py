@@ -48,6 +48,9 @@ class FoldOptions(TrainConfig):
     """Whether a device trains several folds at once; auto: whichever way a few steps are faster."""
     stack_size: int = 8
     """How many at most."""
+    networks: int = 1
+    """How many answer each fold together, by the mean of what they say; each has a seed of its own
+    (seed, seed + 1, ..), and the rest of the settings in common."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,6 +79,7 @@ def main(arguments: Sequence[str]) -> int:
                 fresh=options.fresh,
                 stacked=options.stacked,
                 stack_size=options.stack_size,
+                networks=options.networks,
             )
     except StopTraining as stop:
         print(f"stopped: the same command goes on with the next fold in {folder}", file=sys.stderr)

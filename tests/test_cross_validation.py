@@ -168,6 +168,37 @@ def test_a_run_goes_on_with_the_folds_that_are_missing(
     assert again["test"] == results["test"]
 
 
+def test_several_networks_answer_by_the_mean_of_what_they_say(
+    shards: Path, folds_file: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "folds"
+    shutil.copytree(done[0], folder)
+    kept = {path: path.read_bytes() for path in (folder / "folds").iterdir()}
+    results = train_folds(CONFIG, folder, shards, folds_file, networks=2)
+    # The first network is not trained again, the second one is what its seed gives by itself.
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    other = dataclasses.replace(CONFIG, seed=1)
+    train_folds(other, tmp_path / "other", shards, folds_file)
+    right = 0
+    for number in range(4):
+        names = [f"{number:04d}", f"{number:04d}-1"]
+        first, second = (dict(np.load(folder / "folds" / f"{name}.npz")) for name in names)
+        alone = np.load(tmp_path / "other" / "folds" / f"{number:04d}.npz")
+        np.testing.assert_array_equal(second["emotions"], alone["emotions"])
+        assert not np.array_equal(first["emotions"], second["emotions"])
+        wanted = load_whole(shards).emotion[first["tested"]]
+        answer = (first["emotions"] + second["emotions"]).argmax(axis=1)
+        right += int((answer == wanted).sum())
+    assert results["networks"] == 2
+    assert results["folds"] == 4
+    found = results["test"]["overall"]["emotion"]["accuracy"]["value"]
+    assert found == pytest.approx(right / 32)
+    with (folder / "folds.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 4
+    with pytest.raises(UserError, match="networks=0: wanted 1 or more"):
+        train_folds(CONFIG, folder, shards, folds_file, networks=0)
+
+
 def test_a_stopped_run_keeps_its_folds(
     shards: Path, folds_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

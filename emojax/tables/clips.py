@@ -13,7 +13,7 @@ import numpy as np
 
 from emojax.audio import PRESETS
 from emojax.config import TrainConfig, network_spec
-from emojax.cross_validation import everybodys, train_folds
+from emojax.cross_validation import everybodys, mean_answers, train_folds
 from emojax.data.folds import make_folds
 from emojax.data.resident import keep_labels, select
 from emojax.data.shards import PEOPLE_FILE, DatasetInfo, dataset_info, load_whole
@@ -64,6 +64,8 @@ class CrossValidated:
     network has one branch, or was trained before that was asked."""
     groups: dict[str, dict[str, str]]
     """What the owner says of each person, by name; empty where nothing is known."""
+    networks: int = 1
+    """How many answer together, by the mean of what they say."""
 
     @property
     def folds(self) -> int:
@@ -92,12 +94,13 @@ def _read_folds(folder: Path, config: TrainConfig, data: Path) -> dict[str, Outc
     whole = keep_labels(load_whole(data), spec, info.input_spec.emotions)
     tested: list[np.ndarray] = []
     answers: dict[str, list[Predictions]] = {}
-    for path in sorted((folder / "folds").glob("*.npz")):
-        with np.load(path, allow_pickle=False) as kept:
-            tested.append(kept["tested"])
-            whole_clips = Predictions(kept["action_units"], kept["emotions"], float("nan"))
-            for given, answer in {EVERYBODY: whole_clips, **read_alone(kept)}.items():
-                answers.setdefault(given, []).append(answer)
+    for paths in _files_by_fold(folder):
+        networks = [_read_training(path) for path in paths]
+        tested.append(networks[0][0])
+        for given in networks[0][1]:
+            parts = [answer[given] for _, answer in networks if given in answer]
+            if len(parts) == len(paths):
+                answers.setdefault(given, []).append(mean_answers(parts))
     order = np.concatenate(tested)
     mask = np.zeros(len(whole.emotion), bool)
     mask[order] = True
@@ -109,6 +112,21 @@ def _read_folds(folder: Path, config: TrainConfig, data: Path) -> dict[str, Outc
             outcome = make_outcome(mine, everybodys(order, parts), spec)
             found[given] = outcome.select(there[given]) if given in there else outcome
     return found
+
+
+def _read_training(path: Path) -> tuple[np.ndarray, dict[str, Predictions]]:
+    """Return which examples a fold's network was asked about, and its answers."""
+    with np.load(path, allow_pickle=False) as kept:
+        whole_clips = Predictions(kept["action_units"], kept["emotions"], float("nan"))
+        return kept["tested"], {EVERYBODY: whole_clips, **read_alone(kept)}
+
+
+def _files_by_fold(folder: Path) -> list[list[Path]]:
+    """Return the files of each fold, one of each network that answers it."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted((folder / "folds").glob("*.npz")):
+        found.setdefault(path.stem.split("-")[0], []).append(path)
+    return list(found.values())
 
 
 def _settle_folds(runs: Path, data: Path, k: int | None) -> Path:
@@ -218,10 +236,13 @@ def read_cross_validation(folder: Path) -> CrossValidated:
     if not (folder / "folds").is_dir():
         raise UserError(f"{folder}: a run, but no cross-validation: give one of folds.py's")
     folds = read_json(folder / "folds.json")["folds"]
-    done = len(list((folder / "folds").glob("*.npz")))
-    if done != len(folds):
+    files = _files_by_fold(folder)
+    networks = max(map(len, files), default=1)
+    done, wanted = sum(map(len, files)), networks * len(folds)
+    if done != wanted:
+        what = "folds are" if networks == 1 else f"folds of {networks} networks are"
         raise UserError(
-            f"{folder}: {done} of {len(folds)} folds are trained: start its command again first"
+            f"{folder}: {done} of {wanted} {what} trained: start its command again first"
         )
     info, kept = dataset_info(data), _read_folds(folder, config, data)
     silent, blind = config.sound_features == 0, config.video_features == 0
@@ -238,6 +259,7 @@ def read_cross_validation(folder: Path) -> CrossValidated:
         answers=[kept.pop(EVERYBODY)],
         alone={given: [outcome] for given, outcome in kept.items()},
         groups=read_groups(data),
+        networks=networks,
     )
 
 

@@ -70,6 +70,9 @@ class RecipeOptions:
     """At its highest."""
     seed: int = 0
     """Of everything that is drawn."""
+    networks: int = 1
+    """How many answer for each person together, by the mean of what they say: seeds `seed`,
+    `seed + 1`, .. Given later, a run goes on with more than it had."""
     workers: int = os.cpu_count() or 1
     """Processes that read the sounds."""
 
@@ -138,7 +141,9 @@ def cook(options: RecipeOptions) -> None:
     spec = InputSpec(emotions=emotion_names("ravdess8"), sound=PRESETS["speech"])
     settings = BuildOptions(input_spec=spec, workers=options.workers, clip_frames=1)
     build_dataset("ravdess", source=source, out=options.data, options=settings)
-    results = train_folds(ravdess_config(options), options.out, options.data)
+    results = train_folds(
+        ravdess_config(options), options.out, options.data, networks=options.networks
+    )
     print(terminal_table(results))
     print(f"wrote {options.out / 'results.json'} and {options.out / 'folds.csv'}")
 

@@ -20,7 +20,7 @@ from emojax.files import write_json
 from emojax.run import open_run
 from emojax.tables.clips import CrossValidated, has_faces, read_cross_validation
 from emojax.tables.outcome import Outcome
-from emojax.tables.voices import voice_table
+from emojax.tables.voices import relative_to_speaker, voice_table
 
 CONFIG = TrainConfig(
     model="ar5", outputs="emotions", emotion_activation="softmax", video_features=0, epochs=3
@@ -64,6 +64,22 @@ def test_a_finished_run_is_read_as_it_is(finished: Path) -> None:
     assert "published" not in row
 
 
+def test_networks_that_answer_together_are_one_row(finished: Path) -> None:
+    for path in sorted((finished / "folds").iterdir()):
+        arrays = dict(np.load(path))
+        # Surer than the first one, and always wrong.
+        wrong = 3 * np.roll(arrays["emotions"], 1, axis=1)
+        np.savez(path.with_name(f"{path.stem}-1.npz"), **arrays | {"emotions": wrong})
+    found = read_cross_validation(finished)
+    assert (found.folds, found.networks) == (3, 2)
+    (row,) = voice_table([found], None, ["x"]).rows
+    assert row["who"].startswith("mean of 2 networks: ar5, ")
+    assert row["right"] == 0
+    (finished / "folds" / "0001-1.npz").unlink()
+    with pytest.raises(UserError, match="5 of 6 folds of 2 networks are trained"):
+        read_cross_validation(finished)
+
+
 def test_what_is_not_finished_is_said(finished: Path, data: Path) -> None:
     (finished / "folds" / "0002.npz").unlink()
     with pytest.raises(UserError, match="2 of 3 folds are trained: start its command again"):
@@ -81,6 +97,38 @@ def test_a_set_without_faces_is_one_of_voices(data: Path, tmp_path: Path) -> Non
         (mute / path.name).write_bytes(path.read_bytes())
     (mute / "report.json").write_text(json.dumps(report | {"frames_with_face": 0}))
     assert not has_faces(mute)
+
+
+def test_a_speaker_who_always_sounds_alike_is_heard_relative_to_that(finished: Path):
+    names = ("calm", "anger", "fear")
+    emotion = np.tile(np.arange(3), 8)
+    speaker = np.repeat(["a", "b"], 12)
+    # Anger is what all of b's clips sound like most, and b's angry ones more than the others.
+    scores = 0.2 + 0.1 * np.eye(3)[emotion]
+    scores[speaker == "b", 1] *= 4
+    outcome = Outcome(
+        emotion=emotion,
+        emotion_scores=(scores / scores.sum(axis=1, keepdims=True)).astype(np.float32),
+        action_units=np.zeros((24, 0), int),
+        unit_scores=np.zeros((24, 0), np.float32),
+        subject=speaker,
+        domain=np.full(24, ""),
+        path=np.array([f"{at}.wav" for at in range(24)]),
+        emotions=names,
+        units=(),
+    )
+    found = relative_to_speaker(outcome)
+    np.testing.assert_allclose(found.emotion_scores.sum(axis=1), 1, rtol=1e-6)
+    for at in (0, 13):
+        mine = outcome.emotion_scores[speaker == speaker[at]].astype(np.float64)
+        wanted = outcome.emotion_scores[at] / mine.mean(axis=0)
+        np.testing.assert_allclose(found.emotion_scores[at], wanted / wanted.sum(), rtol=1e-5)
+    heard = dataclasses.replace(read_cross_validation(finished), answers=[outcome])
+    plain, relative = voice_table([heard], None, ["x"]).rows
+    assert plain["value"] == pytest.approx((0.5 + 1 + 0.5) / 3)
+    assert relative["value"] == relative["right"] == 1
+    assert relative["who"] == "the same, relative to the speaker's mean answer"
+    assert (relative["people"], relative["examples"]) == (2, 24)
 
 
 def _heard(finished: Path, paths: list[str], people: list[str]) -> CrossValidated:
