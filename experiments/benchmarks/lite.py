@@ -22,6 +22,7 @@ from emojax.drawn_examples import draw_examples
 from emojax.errors import UserError
 from emojax.export import convert_to_tflite, write_saved_model
 from emojax.golden import input_ranges, name_inputs
+from emojax.inventory import measure_cost
 from emojax.litert import Network
 from emojax.models import build_model
 from emojax.quantise import to_float16, to_int8
@@ -31,13 +32,18 @@ from emojax.spec import InputSpec
 # Too soon over for one reading of the clock.
 _SHORTEST_S = 0.05
 
+_SIDE = 1024
+"""Of the square matrices whose product shows how much arithmetic this core can do."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LiteOptions(Options):
     """Time one picture by LiteRT, one thread, in float32, float16 and int8: what the runner takes.
 
     Beside it ONNX Runtime on one thread, float32, with timm's network of that name, which gives
-    the same outputs for the same weights (`make peers` installs torch, timm and onnxruntime).
+    the same outputs for the same weights (`make peers` installs torch, timm and onnxruntime). And
+    the time that the network's multiply-accumulates would take at the rate of NumPy's product of
+    large matrices: what no float32 convolution goes below that does them all.
     """
 
     rounds: int = 21
@@ -107,6 +113,8 @@ def measure(options: LiteOptions) -> dict[str, Any]:
         pin(max(os.sched_getaffinity(0)) if options.core is None else options.core)
     image = np.random.default_rng(0).normal(0, 0.5, (1, spec.height, spec.width, 1))
     image = image.astype(np.float32)
+    square = np.random.default_rng(1).normal(size=(_SIDE, _SIDE)).astype(np.float32)
+    product = np.empty_like(square)
     for key, models in contents.items():
         ways: dict[str, Callable[[], object]] = {
             precision: functools.partial(Network(content, 1, key).answer, faces=image)
@@ -115,8 +123,12 @@ def measure(options: LiteOptions) -> dict[str, Any]:
         peer = onnx_call(packages, key, image, spec) if packages and key in PEERS else None
         if peer is not None:
             ways["ONNX Runtime"] = peer
+        ways["product"] = functools.partial(np.matmul, square, square, out=product)
         times = time_ways(ways, options.rounds, f"{key} one picture", _SHORTEST_S)
         rounds[key] = times
+        network = build_model(key, spec.num_outputs, dtype="float32")
+        macs = measure_cost(network, "picture", spec).multiply_accumulates
+        limit_ms = macs * median(times, "product") / _SIDE**3 * 1e3
         for precision, content in models.items():
             ratio = speed_ratio(times, precision, "ONNX Runtime")
             table.append(
@@ -129,6 +141,7 @@ def measure(options: LiteOptions) -> dict[str, Any]:
                         median(times, "ONNX Runtime") * 1e3 if peer is not None else None
                     ),
                     "of its time": ratio and 1 / ratio,
+                    "at a product's rate, ms": limit_ms,
                 }
             )
     figures = {"table": table, "seconds": rounds, "peers": versions}
