@@ -6,7 +6,7 @@ a URL, nor a playlist into a request.
 
 from __future__ import annotations
 
-import bisect
+import collections
 import contextlib
 import dataclasses
 import os
@@ -196,6 +196,12 @@ def read_info(path: str | os.PathLike[str]) -> VideoInfo:
         )
 
 
+_LATELY = 256
+"""Frames that a decoder may hold back, and many more."""
+_CLOSE_S = 1e-6
+"""How close two times are that are the same, in seconds."""
+
+
 class _Reading:
     """What is known so far about one pass through a video: timestamps, damage, the end."""
 
@@ -207,12 +213,22 @@ class _Reading:
         self.declared_end_s = None if end_s is None else end_s - self.start_s
         self.packets_end_s = 0.0
         self.damage_s: float | None = None
-        self.shown_s: list[float] = []
+        self.shown = 0
+        # A camera's recording may last for days: of what was shown only this much is kept.
+        self._lately_s: collections.deque[float] = collections.deque(maxlen=_LATELY)
+        self._before_damage = 0
 
     @property
     def next_s(self) -> float:
         """When the next frame is due."""
-        return self.shown_s[-1] + self.frame_s if self.shown_s else 0.0
+        return self._lately_s[-1] + self.frame_s if self._lately_s else 0.0
+
+    def _note_damage(self, begin_s: float) -> None:
+        """Keep when the first damage begins, and how many frames there are before it."""
+        if self.damage_s is None:
+            self.damage_s = begin_s
+            late = sum(shown_s >= begin_s - _CLOSE_S for shown_s in self._lately_s)
+            self._before_damage = self.shown - late
 
     def frames(self, packet: Any) -> list[Any]:
         """Return the frames that a packet of any stream completes."""
@@ -226,8 +242,8 @@ class _Reading:
         if packet is not None and packet.stream is not self.stream:
             return []
         frames, is_sound = _decode(packet)
-        if not is_sound and self.damage_s is None:
-            self.damage_s = begin_s
+        if not is_sound:
+            self._note_damage(begin_s)
         return frames
 
     def stamp(self, frame: Any) -> float:
@@ -236,29 +252,31 @@ class _Reading:
         if -1e-3 < timestamp_s < 0:
             # The container's start is rounded to microseconds, its timestamps are not.
             timestamp_s = 0.0
-        if self.shown_s and timestamp_s <= self.shown_s[-1]:
+        if self._lately_s and timestamp_s <= self._lately_s[-1]:
             timestamp_s = self.next_s
-        if frame.is_corrupt and self.damage_s is None:
-            self.damage_s = timestamp_s
-        self.shown_s.append(timestamp_s)
+        if frame.is_corrupt:
+            self._note_damage(timestamp_s)
+        # Frames come out of the decoder late, and some from before the damage after it.
+        if self.damage_s is not None and timestamp_s < self.damage_s - _CLOSE_S:
+            self._before_damage += 1
+        self._lately_s.append(timestamp_s)
+        self.shown += 1
         return timestamp_s
 
     def broke_at(self, is_cut: bool) -> tuple[int, float, str] | None:
         """Return the first place that is missing or damaged: frame number, seconds, reason."""
         if self.damage_s is not None:
-            # The packet's time, not the decoder's: frames come out of order and late.
-            number = bisect.bisect_left(self.shown_s, self.damage_s - 1e-6)
             reason = "the file was cut off" if is_cut else "its data is damaged"
-            return number, max(self.damage_s, 0.0), reason
+            return self._before_damage, max(self.damage_s, 0.0), reason
         if self.declared_end_s is None:
-            return (len(self.shown_s), self.next_s, "the file was cut off") if is_cut else None
+            return (self.shown, self.next_s, "the file was cut off") if is_cut else None
         # Sound may outlast the picture, and writers count the last frame or not;
         # where bytes are missing there is no such doubt.
         end_s = self.next_s if is_cut else max(self.next_s, self.packets_end_s)
         if end_s >= self.declared_end_s - (0.5 if is_cut else 1.5) * self.frame_s:
             return None
         reason = f"the file ends, and its header tells of {self.declared_end_s:.3f} s"
-        return len(self.shown_s), self.next_s, reason
+        return self.shown, self.next_s, reason
 
 
 def _upright(frame: Any) -> np.ndarray:
@@ -343,7 +361,7 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
         reading = _Reading(container, stream)
         for packet in _packets(container):
             for frame in reading.frames(packet):
-                number = len(reading.shown_s)
+                number = reading.shown
                 try:
                     picture = _upright(frame)
                 except (av.FFmpegError, ValueError) as error:
@@ -358,11 +376,11 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
             number, timestamp_s, reason = broke
             raise BrokenVideoError(
                 f"{path}: broke at frame {number} ({timestamp_s:.3f} s): {reason}; "
-                f"frames read: {len(reading.shown_s)}; copy or record it again",
+                f"frames read: {reading.shown}; copy or record it again",
                 number,
                 timestamp_s,
             )
-        if not reading.shown_s:
+        if not reading.shown:
             raise UserError(f"{path}: its video stream holds no frame: record it again")
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+import tracemalloc
 import wave
 from collections.abc import Callable
 from fractions import Fraction
@@ -217,6 +218,26 @@ def test_random_damage_never_ends_otherwise_than_in_one_line(make, tmp_path, nam
         frames, error = read_all(path)
         assert rises(frames)
         assert error is None or "\n" not in str(error)
+
+
+def test_a_long_video_takes_no_more_memory_the_longer_it_is_read(tmp_path):
+    with av.open(str(tmp_path / "long.avi"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=RATE_HZ)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        gray = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 90, np.uint8), format="rgb24")
+        for _ in range(3000):
+            container.mux(stream.encode(gray))
+        container.mux(stream.encode())
+    held: list[int] = []
+    tracemalloc.start()
+    try:
+        for frame in read_frames(tmp_path / "long.avi"):
+            if frame.number in (999, 2999):
+                held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    # A number a frame would be 64 kB.
+    assert held[1] - held[0] < 8_000
 
 
 def test_reading_can_stop_early(make):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -73,14 +74,6 @@ def _id_cell(face_id: int) -> int | None:
     return None if face_id == _NOBODY else face_id
 
 
-def _id_order(row: Row) -> int:
-    return _NOBODY if row["face_id"] is None else int(row["face_id"])
-
-
-def _names(units: Iterable[int], spec: InputSpec) -> set[str]:
-    return {f"AU{unit:02d}" for unit in units} & set(spec.action_units)
-
-
 @dataclasses.dataclass
 class _Episode:
     start_s: float
@@ -91,8 +84,74 @@ class _Episode:
     present: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
 
+class _Ended:
+    """Episodes that are over, 60 bytes each: an hour's recording may have a hundred thousand."""
+
+    def __init__(self, spec: InputSpec) -> None:
+        self._units = spec.action_units
+        self._names = (*spec.action_units, *spec.emotions)
+        self._places = array.array("q")  # face id, place of the name, frames
+        self._figures = array.array("d")  # start, end, peak, its time
+        self._often = bytearray()  # a bit for each action unit
+        self._often_bytes = -(-len(self._units) // 8)
+
+    def add(self, face_id: int, what: str, episode: _Episode) -> None:
+        self._places.extend((face_id, self._names.index(what), episode.frames))
+        self._figures.extend((episode.start_s, episode.end_s, episode.peak, episode.peak_s))
+        bits = sum(
+            1 << place
+            for place, unit in enumerate(self._units)
+            if 2 * episode.present[unit] >= episode.frames
+        )
+        self._often += bits.to_bytes(self._often_bytes, "little")
+
+    def order(self) -> list[int]:
+        """Return their numbers, by their beginnings."""
+        return sorted(
+            range(len(self._places) // 3),
+            key=lambda at: (self._figures[4 * at], *self._places[3 * at : 3 * at + 2]),
+        )
+
+    def what(self, number: int) -> str:
+        return self._names[self._places[3 * number + 1]]
+
+    def episode_row(self, number: int) -> Row:
+        """Return what stands of one in the table of episodes, but for the file."""
+        figures = self._figures[4 * number : 4 * number + 4]
+        return {
+            "face_id": _id_cell(self._places[3 * number]),
+            "what": self.what(number),
+            **dict(zip(("start", "end", "peak", "peak_time"), figures, strict=True)),
+        }
+
+    def cue_row(self, number: int) -> Row:
+        """Return what stands of an emotion's in the table of cues, but for the file."""
+        at = number * self._often_bytes
+        bits = int.from_bytes(self._often[at : at + self._often_bytes], "little")
+        often = {unit for place, unit in enumerate(self._units) if bits >> place & 1}
+        emotion = self.what(number)
+        expected = self._known(PROTOTYPES[emotion])
+        others = {unit for units in PROTOTYPES.values() for unit in self._known(units)}
+        return {
+            "face_id": _id_cell(self._places[3 * number]),
+            "emotion": emotion,
+            "start": self._figures[4 * number],
+            "end": self._figures[4 * number + 1],
+            "frames": self._places[3 * number + 2],
+            "expected": self._joined(expected),
+            "missing": self._joined(expected - often),
+            "contradicting": self._joined((often & others) - expected),
+        }
+
+    def _known(self, units: Iterable[int]) -> set[str]:
+        return {f"AU{unit:02d}" for unit in units} & set(self._units)
+
+    def _joined(self, units: set[str]) -> str:
+        return " ".join(unit for unit in self._units if unit in units)
+
+
 class FileSummary:
-    """Takes the rows of one file in their order, and keeps no more than sums and open episodes."""
+    """Takes the rows of one file in their order, and keeps sums and episodes, no rows."""
 
     def __init__(self, name: str, spec: InputSpec, is_sound: bool = False) -> None:
         """Start without rows.
@@ -117,8 +176,7 @@ class FileSummary:
         self.last_s = 0.0
         """When the last frame is shown, in seconds."""
         self._open: dict[tuple[int, str], _Episode] = {}
-        self._episodes: list[Row] = []
-        self._cues: list[Row] = []
+        self._ended = _Ended(spec)
 
     def add(self, rows: Sequence[Row]) -> None:
         """Take the rows of one frame."""
@@ -161,58 +219,31 @@ class FileSummary:
         return episode
 
     def _end(self, key: tuple[int, str]) -> None:
-        episode = self._open.pop(key)
-        self._episodes.append(
-            {
-                "file": self._name,
-                "face_id": _id_cell(key[0]),
-                "what": key[1],
-                "start": episode.start_s,
-                "end": episode.end_s,
-                "peak": episode.peak,
-                "peak_time": episode.peak_s,
-            }
-        )
-        if self._spec.action_units and key[1] in PROTOTYPES:
-            self._cues.append(self._cue(key, episode))
+        self._ended.add(*key, self._open.pop(key))
 
-    def _cue(self, key: tuple[int, str], episode: _Episode) -> Row:
-        expected = _names(PROTOTYPES[key[1]], self._spec)
-        others = {unit for units in PROTOTYPES.values() for unit in _names(units, self._spec)}
-        often = {unit for unit, count in episode.present.items() if 2 * count >= episode.frames}
-
-        def joined(units: Iterable[str]) -> str:
-            return " ".join(unit for unit in self._spec.action_units if unit in set(units))
-
-        return {
-            "file": self._name,
-            "face_id": _id_cell(key[0]),
-            "emotion": key[1],
-            "start": episode.start_s,
-            "end": episode.end_s,
-            "frames": episode.frames,
-            "expected": joined(expected),
-            "missing": joined(expected - often),
-            "contradicting": joined((often & others) - expected),
-        }
+    def _end_all(self) -> None:
+        for key in list(self._open):
+            self._end(key)
 
     def episodes(self) -> list[Row]:
         """Return the episodes, by their beginnings; those that are open end here."""
-        for key in list(self._open):
-            self._end(key)
-        names = [*self._spec.action_units, *self._spec.emotions]
-        return sorted(
-            self._episodes,
-            key=lambda row: (row["start"], _id_order(row), names.index(str(row["what"]))),
-        )
+        self._end_all()
+        return [
+            {"file": self._name, **self._ended.episode_row(number)}
+            for number in self._ended.order()
+        ]
 
     def cues(self) -> list[Row]:
         """Return which action units of each stretch's emotion are missing or belong to others.
 
         By their beginnings; stretches that are open end here.
         """
-        self.episodes()
-        return sorted(self._cues, key=lambda row: (row["start"], _id_order(row), row["end"]))
+        self._end_all()
+        return [
+            {"file": self._name, **self._ended.cue_row(number)}
+            for number in self._ended.order()
+            if self._spec.action_units and self._ended.what(number) in PROTOTYPES
+        ]
 
     def row(self) -> Row:
         """Return the file's row of the summary."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,32 @@ def test_each_stretch_of_an_emotion_has_its_cue():
         "AU12",
     )
     assert (first["start"], first["end"], second["start"]) == (0.0, 0.2, 0.3)
+
+
+def test_a_long_recording_takes_a_hundred_bytes_an_episode_and_nothing_a_frame():
+    still, turns = summarise([{0: face(0.9)}]), [face(0.9), face(0.1, "anger")]
+    rows = [
+        rows_of_frame(
+            Frame(Path("a.mp4"), number, float(number), np.zeros((9, 9, 3), np.uint8)),
+            *([turns[number % 2]], [0], SPEC, THRESHOLDS),
+        )
+        for number in range(2000)
+    ]
+
+    def grown(summary: FileSummary, chosen: slice) -> int:
+        tracemalloc.start()
+        try:
+            for row in rows[chosen]:
+                summary.add(row)
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    # Each frame is a second after the last: AU12 and an emotion begin and end with each.
+    changing = FileSummary("a.mp4", SPEC)
+    taken = grown(changing, slice(None))
+    assert len(changing.episodes()) == 3000
+    assert taken < 3000 * 100
+    for row in rows[::2] * 10:
+        row[0]["timestamp"] = 0.5
+    assert grown(still, slice(None, None, 2)) < 5_000
