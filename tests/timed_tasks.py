@@ -28,9 +28,16 @@ def compile_and_time(log: Path, name: str, seconds: float, alone: Alone) -> str:
     return f"figures of {name}"
 
 
+def _await_the_other(log: Path) -> None:
+    """Wait until another process has compiled, and waits for this one."""
+    while not log.exists():
+        time.sleep(0.01)
+
+
 def fail_to_compile(log: Path, name: str, seconds: float, alone: Alone) -> str:
     """Fail where it is called `broken`."""
     if name == "broken":
+        _await_the_other(log)
         raise ValueError("no kernel fits")
     return compile_and_time(log, name, seconds, alone)
 
@@ -38,5 +45,6 @@ def fail_to_compile(log: Path, name: str, seconds: float, alone: Alone) -> str:
 def die_while_compiling(log: Path, name: str, seconds: float, alone: Alone) -> str:
     """End as a compiler that aborts ends its process, where it is called `broken`."""
     if name == "broken":
+        _await_the_other(log)
         os.kill(os.getpid(), signal.SIGKILL)
     return compile_and_time(log, name, seconds, alone)
