@@ -30,7 +30,7 @@ def compile_and_time(log: Path, name: str, seconds: float, alone: Alone) -> str:
 
 def _await_the_other(log: Path) -> None:
     """Wait until another process has compiled, and waits for this one."""
-    while not log.exists():
+    while not log.exists() or not log.read_text():
         time.sleep(0.01)
 
 
