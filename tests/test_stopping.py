@@ -81,10 +81,11 @@ def test_without_a_signal_mistakes_are_what_they_are(monkeypatch: pytest.MonkeyP
     assert told == ["a mistake"]
 
 
-def test_ctrl_c_that_is_ignored_stays_so():
+@pytest.mark.parametrize("context", [signals_interrupt, uninterrupted])
+def test_ctrl_c_that_is_ignored_stays_so(context: Any):
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with signals_interrupt():
+        with context():
             signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
@@ -117,7 +118,7 @@ def test_an_error_inside_is_told_before_ctrl_c() -> None:
     assert isinstance(caught.value.__context__, OSError)
 
 
-def test_nothing_happens_in_other_threads_and_where_ctrl_c_is_ignored() -> None:
+def test_nothing_waits_for_signals_in_other_threads() -> None:
     entered = []
 
     def enter() -> None:
@@ -128,10 +129,3 @@ def test_nothing_happens_in_other_threads_and_where_ctrl_c_is_ignored() -> None:
     thread.start()
     thread.join()
     assert entered == [True]
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with uninterrupted():
-            signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
