@@ -99,7 +99,7 @@ def train_folds(
     def training_of(network: int, number: int) -> Training:
         seed, train = config.seed + network, trains[number]
         return Training(
-            name=file_of(number, network),
+            name=_file_of(number, network),
             about={"fold": folds[number].name} | ({"network": network} if network else {}),
             seed=seed,
             learning_rate=config.optim.learning_rate,
@@ -200,9 +200,21 @@ def _people_of(init: str) -> set[str]:
     return {person for split in report["splits"].values() for person in split["people"]}
 
 
-def file_of(fold: int, network: int = 0) -> str:
+def _file_of(fold: int, network: int = 0) -> str:
     """Return the name, without its ending, of the file in `folds` that a training leaves."""
     return f"{fold:04d}-{network}" if network else f"{fold:04d}"
+
+
+def files_by_fold(folder: Path) -> list[list[Path]]:
+    """Return the files of each fold, one of each network that answers it.
+
+    Args:
+        folder: of a cross-validation.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in sorted((folder / "folds").glob("*.npz")):
+        found.setdefault(path.stem.split("-")[0], []).append(path)
+    return list(found.values())
 
 
 def mean_answers(answers: Sequence[Predictions]) -> Predictions:

@@ -58,8 +58,7 @@ def search_quickly(gray: np.ndarray, detect: Detector) -> list[Detection]:
         return []
     if smallest * _WORTH_IT < _WINDOW:
         return [scaled(box, 1 / share) for box in detect(gray)]
-    places = _look_coarsely(gray, smallest)
-    places = _without_those_seen_anyway(places)
+    places = _without_those_seen_anyway(_look_coarsely(gray, smallest))
     # Windows to look through go with the area searched over that of the smallest face.
     if len(places) * (_REACH / _SMALLEST) ** 2 > gray.size / smallest**2:
         # A crowd: all at once costs less.

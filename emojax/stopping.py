@@ -10,11 +10,13 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from emojax.errors import Terminated
+
+_Result = TypeVar("_Result")
 
 AGAIN_S = 0.05
 """How soon a signal comes again whose exception was lost."""
@@ -65,13 +67,16 @@ def signals_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kinds = {signal.SIGTERM: Terminated, signal.SIGINT: KeyboardInterrupt}
+    kinds: dict[int, type[KeyboardInterrupt]] = {
+        signal.SIGTERM: Terminated,
+        signal.SIGINT: KeyboardInterrupt,
+    }
     arrived: list[int] = []
     again: list[threading.Timer] = []
 
     def end(number: int, _: Any) -> None:
         arrived.append(number)
-        raise kinds[signal.Signals(number)]
+        raise kinds[number]
 
     def dropped(unraisable: Any) -> None:
         if not arrived or not isinstance(unraisable.exc_value, KeyboardInterrupt):
@@ -91,7 +96,7 @@ def signals_interrupt() -> Iterator[None]:
     except Exception as error:
         if not arrived:
             raise
-        raise kinds[signal.Signals(arrived[-1])] from error
+        raise kinds[arrived[-1]] from error
     finally:
         for timer in again:
             timer.cancel()
@@ -137,3 +142,19 @@ def uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
         for number, frame in came.items():
             before[number](number, frame)
+
+
+def what_waits(
+    results: Generator[_Result, None, None], stop: KeyboardInterrupt
+) -> Iterator[_Result]:
+    """Yield what a generator still has on its way when a Ctrl-C ends the loop over it.
+
+    It is told of the Ctrl-C, as if that had come while it was at work itself.
+
+    Args:
+        results: the generator; it may have ended, by that Ctrl-C or otherwise.
+        stop: what ended the loop, to be raised again by who calls this.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        yield results.throw(stop)
+        yield from results

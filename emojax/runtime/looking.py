@@ -11,11 +11,11 @@ from emojax.face import to_gray
 from emojax.following import FaceFollower
 from emojax.runtime.clip_predictor import ClipPredictor
 from emojax.runtime.clip_windows import ClipWindows, FrameResult, hear_windows
-from emojax.runtime.interrupts import what_waits
 from emojax.runtime.predictor import Predictor
 from emojax.runtime.rows import Seen
 from emojax.runtime.sources import Frame, Source, read_source
 from emojax.runtime.tracking import FaceTracker, Smoother
+from emojax.stopping import what_waits
 
 
 @dataclasses.dataclass(frozen=True)

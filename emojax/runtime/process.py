@@ -15,7 +15,6 @@ from emojax.runtime.canvas import Layout
 from emojax.runtime.clip_predictor import ClipPredictor
 from emojax.runtime.drawing import annotate, make_layout
 from emojax.runtime.hiding import FaceHider
-from emojax.runtime.interrupts import what_waits
 from emojax.runtime.looking import Looking, look_at
 from emojax.runtime.neutral import Differences, Neutral, mean_probabilities
 from emojax.runtime.predictor import Predictor
@@ -24,7 +23,7 @@ from emojax.runtime.sources import Source, list_sources, read_source
 from emojax.runtime.summary import FileSummary
 from emojax.runtime.tables import Tables
 from emojax.runtime.video_writer import VideoWriter
-from emojax.stopping import uninterrupted
+from emojax.stopping import uninterrupted, what_waits
 from emojax.video import read_info
 
 CAMERA_RATE_HZ = 30.0

@@ -13,7 +13,7 @@ import numpy as np
 
 from emojax.audio import PRESETS
 from emojax.config import TrainConfig, network_spec
-from emojax.cross_validation import everybodys, mean_answers, train_folds
+from emojax.cross_validation import everybodys, files_by_fold, mean_answers, train_folds
 from emojax.data.folds import make_folds
 from emojax.data.resident import keep_labels, select
 from emojax.data.shards import PEOPLE_FILE, DatasetInfo, dataset_info, load_whole
@@ -94,7 +94,7 @@ def _read_folds(folder: Path, config: TrainConfig, data: Path) -> dict[str, Outc
     whole = keep_labels(load_whole(data), spec, info.input_spec.emotions)
     tested: list[np.ndarray] = []
     answers: dict[str, list[Predictions]] = {}
-    for paths in _files_by_fold(folder):
+    for paths in files_by_fold(folder):
         networks = [_read_training(path) for path in paths]
         tested.append(networks[0][0])
         for given in networks[0][1]:
@@ -119,14 +119,6 @@ def _read_training(path: Path) -> tuple[np.ndarray, dict[str, Predictions]]:
     with np.load(path, allow_pickle=False) as kept:
         whole_clips = Predictions(kept["action_units"], kept["emotions"], float("nan"))
         return kept["tested"], {EVERYBODY: whole_clips, **read_alone(kept)}
-
-
-def _files_by_fold(folder: Path) -> list[list[Path]]:
-    """Return the files of each fold, one of each network that answers it."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted((folder / "folds").glob("*.npz")):
-        found.setdefault(path.stem.split("-")[0], []).append(path)
-    return list(found.values())
 
 
 def _settle_folds(runs: Path, data: Path, k: int | None) -> Path:
@@ -236,7 +228,7 @@ def read_cross_validation(folder: Path) -> CrossValidated:
     if not (folder / "folds").is_dir():
         raise UserError(f"{folder}: a run, but no cross-validation: give one of folds.py's")
     folds = read_json(folder / "folds.json")["folds"]
-    files = _files_by_fold(folder)
+    files = files_by_fold(folder)
     networks = max(map(len, files), default=1)
     done, wanted = sum(map(len, files)), networks * len(folds)
     if done != wanted:
