@@ -1,14 +1,13 @@
-"""What XLA is told for the device at hand, and the C library; measured in docs/performance.md."""
+"""What XLA is told for the device at hand; measured in docs/performance.md."""
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
-import ctypes
 import functools
-import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import jax
@@ -32,13 +31,7 @@ _CPU_ONCE = {"xla_backend_optimization_level": "1"}
 
 _CACHE_DIR = "jax_compilation_cache_dir"
 _quickly = contextvars.ContextVar("quickly", default=False)
-
-# From glibc's malloc.h: one arena, no mappings of their own for large blocks, nothing given back
-# while less than 2 GiB are unused, and 2 GiB of addresses asked for at a time. Only the first
-# arena can hold large blocks.
-_KEEP = ((-8, 1), (-4, 0), (-1, 2**31 - 1), (-2, 2**31 - 1))
-_LARGE_PAGE = 2 << 20
-_ADVICE = 14  # MADV_HUGEPAGE of Linux's mman.h
+_litert = contextvars.ContextVar("litert", default=False)
 
 
 def compiler_options() -> dict[str, str]:
@@ -65,19 +58,36 @@ def _known(options: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return dict(options)
 
 
-@contextlib.contextmanager
-def compiled_quickly() -> Iterator[None]:
+def compiled_quickly() -> AbstractContextManager[None]:
     """Let a CPU's programs be simpler and optimised less: for trainings of a minute."""
-    before = _quickly.set(True)
+    return _turned_on(_quickly)
+
+
+def made_for_litert() -> AbstractContextManager[None]:
+    """Let what is traced here be made of what LiteRT is quick at, whatever XLA would rather have.
+
+    The numbers are the same but for rounding.
+    """
+    return _turned_on(_litert)
+
+
+@contextlib.contextmanager
+def _turned_on(choice: contextvars.ContextVar[bool]) -> Iterator[None]:
+    before = choice.set(True)
     try:
         yield
     finally:
-        _quickly.reset(before)
+        choice.reset(before)
 
 
 def is_compiled_quickly() -> bool:
     """Return whether what compiles soon is wanted, rather than what runs fast."""
     return _quickly.get()
+
+
+def is_made_for_litert() -> bool:
+    """Return whether what is traced becomes a TFLite model."""
+    return _litert.get()
 
 
 @contextlib.contextmanager
@@ -107,38 +117,3 @@ def keep_in_memory(values: T) -> T:
     slowly. Elsewhere the compiler decides. Holds in what is compiled with `compiler_options`.
     """
     return lax.optimization_barrier(values) if jax.default_backend() == "cpu" else values
-
-
-def keep_freed_memory() -> bool:
-    """Let the process keep what it frees, in large pages; return whether the C library can.
-
-    XLA:CPU allocates a call's intermediate results, hundreds of megabytes, and frees them when it
-    returns. glibc hands such blocks back to the system at once, which then clears each page again
-    when the next call touches it: an eighth of a training step. And in pages of 4 KiB their
-    addresses have to be looked up again and again; Linux gives pages of 2 MiB to those who ask.
-    Call it before anything is computed: a thread that has allocated already keeps to its own arena.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    library = ctypes.CDLL(None)
-    change = getattr(library, "mallopt", None)
-    if change is None or sum(change(*setting) for setting in _KEEP) != len(_KEEP):
-        return False
-    _ask_for_large_pages(library)
-    return True
-
-
-def _ask_for_large_pages(library: ctypes.CDLL) -> None:
-    # The heap's addresses take no memory until they are touched. The answer does not matter: a
-    # kernel may have no large pages, or give them to everybody.
-    library.sbrk.restype = library.malloc.restype = ctypes.c_void_p
-    library.sbrk.argtypes = library.malloc.argtypes = (ctypes.c_ssize_t,)
-    library.free.argtypes = (ctypes.c_void_p,)
-    library.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    before = library.sbrk(0)
-    # More than the heap has left: it has to grow.
-    library.free(library.malloc(64 << 20))
-    start = -(-before // _LARGE_PAGE) * _LARGE_PAGE
-    size = library.sbrk(0) - start
-    if size > 0:
-        library.madvise(start, size, _ADVICE)

@@ -32,6 +32,7 @@ import numpy as np
 from jaxtyping import Float
 
 from emojax.calibration import Calibration
+from emojax.compiler import made_for_litert
 from emojax.data.mel import make_mel_filters
 from emojax.data.quiet import held_back_stderr
 from emojax.data.shards import FaceArrays
@@ -191,7 +192,8 @@ def write_saved_model(
         autograph=False,
     )
     root = tf.train.Checkpoint(answer=function)
-    tf.saved_model.save(root, str(folder), signatures=function)
+    with made_for_litert():
+        tf.saved_model.save(root, str(folder), signatures=function)
 
 
 def convert_to_tflite(saved_model: Path) -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from emojax.errors import UserError
+from emojax.memory import in_large_pages
 
 
 def open_interpreter(model: bytes, threads: int, source: str) -> Interpreter:
@@ -23,8 +24,9 @@ def open_interpreter(model: bytes, threads: int, source: str) -> Interpreter:
         UserError: LiteRT does not take the model.
     """
     try:
-        interpreter = Interpreter(model_content=model, num_threads=threads)
-        interpreter.allocate_tensors()
+        with in_large_pages():
+            interpreter = Interpreter(model_content=model, num_threads=threads)
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"{source}: LiteRT can't load the model ({error}): export the artifact again"

@@ -30,8 +30,8 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import tyro
 
 from emojax.cli import run_guarded
-from emojax.compiler import keep_freed_memory
 from emojax.errors import UserError
+from emojax.memory import keep_freed_memory
 
 # name: what it times; `benchmarks/NAME.py` holds `NAMEOptions` and `measure`.
 COMMANDS = {

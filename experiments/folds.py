@@ -24,10 +24,10 @@ from presets import preset_for
 
 from emojax.audio import PRESETS as PRESET_SPECTROGRAMS
 from emojax.cli import run_guarded
-from emojax.compiler import keep_freed_memory
 from emojax.config import TrainConfig
 from emojax.cross_validation import train_folds
 from emojax.data.find import find_dataset
+from emojax.memory import keep_freed_memory
 from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
 from emojax.stacking import Stacked

@@ -24,9 +24,9 @@ from presets import preset_for
 
 from emojax.audio import PRESETS as PRESET_SPECTROGRAMS
 from emojax.cli import run_guarded
-from emojax.compiler import keep_freed_memory
 from emojax.config import TrainConfig
 from emojax.data.find import find_dataset
+from emojax.memory import keep_freed_memory
 from emojax.models import MODELS, looks_at
 from emojax.stacking import Stacked
 from emojax.stopping import StopTraining, signals_interrupt

@@ -36,10 +36,11 @@ from presets import PRESETS, VOICES
 from tables_data import ON_CLIPS, ON_PICTURES, Given, find_given
 
 from emojax.cli import run_guarded
-from emojax.compiler import compiled_once, compiled_quickly, keep_freed_memory
+from emojax.compiler import compiled_once, compiled_quickly
 from emojax.config import TrainConfig
 from emojax.data.shards import dataset_info
 from emojax.errors import UserError
+from emojax.memory import keep_freed_memory
 from emojax.run import provenance
 from emojax.stopping import StopTraining, signals_interrupt
 from emojax.tables import published

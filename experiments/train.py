@@ -41,10 +41,10 @@ from emojax.cluster import (
     quiet_others,
     run_together,
 )
-from emojax.compiler import keep_freed_memory
 from emojax.config import TrainConfig
 from emojax.data.find import find_dataset
 from emojax.experiment import train_run
+from emojax.memory import keep_freed_memory
 from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
 from emojax.spec import SpectrogramSpec

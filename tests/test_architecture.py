@@ -37,7 +37,7 @@ class Layer(NamedTuple):
 
 LAYERS: dict[str, Layer] = {
     "vocabulary": Layer(
-        "errors files html labels seal shipped.* spec stopping version", sees="", packages=""
+        "errors files html labels memory seal shipped.* spec stopping version", sees="", packages=""
     ),
     "signal": Layer(
         "archive audio camera clip face following picture quick_search video window",

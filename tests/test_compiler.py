@@ -21,37 +21,6 @@ from emojax.models.convolution import convolve
 NHWC = ("NHWC", "HWIO", "NHWC")
 CACHE_DIR = "jax_compilation_cache_dir"
 
-# A process of its own: what the C library was told holds until the process ends.
-PROGRAM = """
-import resource, sys
-from emojax.compiler import keep_freed_memory
-print(keep_freed_memory())
-import numpy as np
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3):
-    np.ones(1 << 23)
-before = faults()
-for _ in range(5):
-    np.ones(1 << 23)
-print(faults() - before)
-# Not ru_maxrss, which begins with what the parent had.
-status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print(status["VmHWM"].split()[0])
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library is glibc")
-def test_what_is_freed_is_kept_and_nothing_is_taken_beforehand():
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
-    )
-    kept, faults, most = done.stdout.split()
-    assert kept == "True"
-    # Five arrays of 64 MiB are 81,920 pages of 4 KiB, if each has to be cleared again.
-    assert int(faults) < 1000
-    assert int(most) < 1000 * 1024, "KiB: 2 GiB of addresses are no memory yet"
-
 
 def test_the_compiler_takes_its_options():
     known = {"xla_cpu_experimental_ynn_fusion_type", "xla_disable_hlo_passes"}

@@ -16,9 +16,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int8
 
-from emojax.compiler import keep_in_memory
+from emojax.compiler import is_made_for_litert, keep_in_memory
 from emojax.models.cpu_convolution import convolve_on_cpu, has_quick_forms, multiply_channels
 from emojax.models.gpu_convolution import convolve_columns, pool_slope, wants_columns
+from emojax.models.strided import convolve_squares
 
 Sides = tuple[tuple[int, int], tuple[int, int]]
 """Padding before and behind, of height and of width."""
@@ -47,8 +48,9 @@ def convolve(
     """
     # Not on a GPU: jaxlib 0.11.2 aborts while it fuses the product of a strided slice there.
     plain = settings.get("feature_group_count", 1) != 1 or not _is_undilated(settings)
-    columns = not plain and jax.default_backend() == "gpu" and wants_columns(x, kernel)
-    if not columns and (plain or jax.default_backend() != "cpu"):
+    backend = "cpu" if is_made_for_litert() else jax.default_backend()
+    columns = not plain and backend == "gpu" and wants_columns(x, kernel)
+    if plain or (not columns and backend != "cpu"):
         return lax.conv_general_dilated(x, kernel, window_strides, padding, **settings)
     sizes, strides = x.shape[1:3], (window_strides[0], window_strides[1])
     if isinstance(padding, str):
@@ -73,6 +75,9 @@ def convolve(
         ):
             seen = x[:, :high, :wide].reshape(x.shape[0], -1)
             return (seen @ kernel.reshape(-1, kernel.shape[-1]))[:, None, None]
+    if is_made_for_litert() and strides == (2, 2) and kernel.shape[2] == 1:
+        # In int8 a single channel takes the time of eight.
+        return convolve_squares(x, kernel, pads)
     if has_quick_forms(x, kernel):
         return convolve_on_cpu(x, kernel, strides, pads, settings)
     return lax.conv_general_dilated(x, kernel, strides, pads, **settings)
@@ -124,6 +129,11 @@ def max_pool(
 def _plain_pool(
     x: jax.Array, window: tuple[int, int], strides: tuple[int, int], padding: Any
 ) -> jax.Array:
+    if is_made_for_litert() and all(max(pads) < 2 for pads in padding):
+        # The values at the edge once more, which change no maximum: XNNPACK does not take the
+        # padding with the least number in int8, and would hand over and back.
+        x = jnp.pad(x, ((0, 0), *padding, (0, 0)), mode="edge")
+        padding = "VALID"
     return nn.max_pool(x, window, strides=strides, padding=padding)
 
 

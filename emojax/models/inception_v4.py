@@ -27,7 +27,6 @@ from emojax.models.layers import (
     Outputs,
     Reduction,
     apply_chain,
-    average_pool,
     check_input_size,
     conv_norm_unit,
     smallest_side,
@@ -71,7 +70,7 @@ class InceptionC(nn.Module):
             y = apply_chain(self.unit, x, chain, f"branch{number}")
             outputs.append(self.unit(256, (1, 3), name=f"branch{number}_1x3")(y))
             outputs.append(self.unit(256, (3, 1), name=f"branch{number}_3x1")(y))
-        outputs.append(self.unit(256, (1, 1), name="pooled_conv1")(average_pool(x)))
+        outputs.append(self.unit(256, (1, 1), pooled=True, name="pooled_conv1")(x))
         return jnp.concatenate(outputs, axis=-1)
 
 

@@ -9,8 +9,10 @@ from typing import Any, Literal, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from emojax.compiler import is_made_for_litert
 from emojax.errors import UserError
 from emojax.models.convolution import convolve, max_pool
 from emojax.models.normalisation import BatchNorm
@@ -132,6 +134,8 @@ class ConvNorm(nn.Module):
     """In both directions."""
     padding: Literal["SAME", "VALID"] = "SAME"
     """VALID is what the figures mark with V."""
+    pooled: bool = False
+    """It sees the mean of each 3 x 3 neighbourhood."""
     activation: Activation = "relu"
     """Of the output."""
     conv: Callable[..., Any] = Conv
@@ -148,7 +152,16 @@ class ConvNorm(nn.Module):
         conv = functools.partial(
             self.conv, self.width, self.kernel, strides, padding=self.padding, name="conv"
         )
-        x = convolve_and_norm(self, conv, self.norm(name="norm"), x)
+        norm = self.norm(name="norm")
+        if not self.pooled:
+            x = convolve_and_norm(self, conv, norm, x)
+        # Means of what a 1 x 1 convolution gives are what it gives of means: they are taken where
+        # there are fewer channels. And past a normalisation that is known, which an exporter
+        # merges with the convolution.
+        elif norm.use_running_average:
+            x = average_pool(convolve_and_norm(self, conv, norm, x))
+        else:
+            x = norm(average_pool(conv()(x)))
         return activate(x, self.activation, "prelu")
 
 
@@ -232,8 +245,8 @@ class Branches(nn.Module):
             for number, chain in enumerate(self.chains, start=1)
         ]
         if self.pooled_width:
-            pooled = average_pool(x)
-            outputs.append(self.unit(self.pooled_width, (1, 1), name="pooled_conv1")(pooled))
+            pooled = self.unit(self.pooled_width, (1, 1), pooled=True, name="pooled_conv1")
+            outputs.append(pooled(x))
         return jnp.concatenate(outputs, axis=-1)
 
 
@@ -261,7 +274,23 @@ def average_pool(
     x: Float[Array, "batch height width channels"],
 ) -> Float[Array, "batch height width channels"]:
     """Return the mean of each 3 x 3 neighbourhood, of what lies inside the picture."""
-    return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
+    height, width, channels = x.shape[1:]
+    if height == width == 1:
+        return x
+    if not is_made_for_litert():
+        return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
+    # XNNPACK has no average pooling in int8: it would have to hand over to slower code and back.
+    ninth = jnp.full((3, 3, 1, channels), 1 / 9, x.dtype)
+    sums = convolve(
+        x,
+        ninth,
+        (1, 1),
+        "SAME",
+        feature_group_count=channels,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    inside = [np.convolve(np.ones(side), np.ones(3))[1:-1] for side in (height, width)]
+    return sums * jnp.asarray(9 / np.outer(*inside)[..., None], x.dtype)
 
 
 REDUCTION_WINDOW = (3, 2)

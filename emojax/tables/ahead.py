@@ -24,9 +24,10 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from emojax.compiler import compiled_quickly, keep_freed_memory
+from emojax.compiler import compiled_quickly
 from emojax.data.pool import end_with_parent
 from emojax.errors import UserError
+from emojax.memory import keep_freed_memory
 from emojax.stopping import StopTraining, signals_interrupt
 
 PATIENCE_S = 60.0

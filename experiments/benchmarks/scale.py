@@ -15,10 +15,10 @@ import jax
 from benchmarks.epoch import epoch_call
 from benchmarks.noise import noise_examples
 from benchmarks.rounds import Options, median, report, time_ways
-from emojax.compiler import keep_freed_memory
 from emojax.config import TrainConfig
 from emojax.errors import UserError
 from emojax.experiment import build_network
+from emojax.memory import keep_freed_memory
 from emojax.sharding import replicated
 from emojax.spec import InputSpec
 from emojax.train import make_trainer

@@ -9,7 +9,7 @@ from typing import TypeVar
 import tyro
 
 from emojax.cli import run_guarded
-from emojax.compiler import keep_freed_memory
+from emojax.memory import keep_freed_memory
 from emojax.stopping import StopTraining, signals_interrupt
 
 Options = TypeVar("Options")

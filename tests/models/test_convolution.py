@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -12,7 +13,10 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
+from emojax.compiler import made_for_litert
 from emojax.models.convolution import convolve, max_pool
+from emojax.models.layers import ConvNorm, average_pool
+from emojax.models.normalisation import BatchNorm
 
 RNG = np.random.default_rng(0)
 CASES = [
@@ -194,3 +198,86 @@ def test_on_a_gpu_few_channels_have_the_kernel_s_columns_beside_them(
     for left, right in zip(of(convolve), of(jax.lax.conv_general_dilated), strict=True):
         np.testing.assert_array_equal(np.asarray(left, np.float32), np.asarray(right, np.float32))
     assert "concatenate" in operations(lambda x: of(convolve)[0], x)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "strides", "padding"),
+    [
+        ((7, 7), (2, 2), ((3, 3), (3, 3))),
+        ((5, 5), (2, 2), ((2, 2), (2, 2))),
+        ((3, 3), (2, 2), "VALID"),
+        ((3, 3), (1, 1), "SAME"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_a_convolution_for_litert_is_the_same_on_every_device(
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    padding: Any,
+    channels: int,
+    backend: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    x = jnp.asarray(RNG.normal(size=(1, 9, 8, channels)), jnp.float32)
+    weights = jnp.asarray(RNG.normal(size=(*kernel, channels, 4)), jnp.float32)
+    axes = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+
+    def answer(x: jax.Array) -> jax.Array:
+        return convolve(x, weights, strides, padding, **axes)
+
+    with made_for_litert():
+        found, used = answer(x), operations(answer, x)
+    expected = jax.lax.conv_general_dilated(x, weights, strides, padding, **axes)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert ("transpose" in used) == (channels == 1 and strides == (2, 2)), "squares of 2 x 2"
+    assert "concatenate" not in used, "the GPU's own form"
+
+
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 1), (1, 0)), ((0, 0), (0, 0))])
+def test_max_pooling_for_litert_needs_no_least_number(padding: Any) -> None:
+    # All below zero: no padding with zeros either.
+    x = jnp.asarray(RNG.normal(size=(1, 9, 8, 3)) - 9, jnp.float32)
+    with made_for_litert():
+        found = max_pool(x, (3, 3), (2, 2), padding)
+        used = operations(lambda x: max_pool(x, (3, 3), (2, 2), padding), x)
+    np.testing.assert_array_equal(found, nn.max_pool(x, (3, 3), (2, 2), padding))
+    assert "pad" not in used
+
+
+@pytest.mark.parametrize("size", [(9, 7), (4, 3), (2, 1), (1, 1)])
+def test_average_pooling_for_litert_is_a_convolution(size: tuple[int, int]) -> None:
+    x = jnp.asarray(RNG.normal(size=(1, *size, 3)), jnp.float32)
+    with made_for_litert():
+        found = average_pool(x)
+        used = operations(average_pool, x)
+    inside = [
+        x[:, max(0, i - 1) : i + 2, max(0, j - 1) : j + 2].mean((1, 2))
+        for i in range(size[0])
+        for j in range(size[1])
+    ]
+    np.testing.assert_allclose(found.reshape(-1, 3), np.concatenate(inside), atol=1e-6)
+    np.testing.assert_allclose(found, average_pool(x), atol=1e-6)
+    assert not any("reduce_window" in name for name in used)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_a_pooled_unit_sees_the_means_of_neighbourhoods(train: bool) -> None:
+    x = jnp.asarray(RNG.normal(size=(3, 5, 4, 6)), jnp.float32)
+
+    def unit(pooled: bool) -> ConvNorm:
+        norm = functools.partial(
+            BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-3
+        )
+        return ConvNorm(2, (1, 1), pooled=pooled, norm=norm)
+
+    variables = jax.tree.map(
+        lambda leaf: jnp.asarray(RNG.uniform(0.5, 2, leaf.shape), leaf.dtype),
+        unit(True).init(jax.random.key(0), x),
+    )
+    found, kept = unit(True).apply(variables, x, mutable=["batch_stats"])
+    expected, plain = unit(False).apply(variables, average_pool(x), mutable=["batch_stats"])
+    assert np.asarray(expected).std() > 0.1
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), kept, plain)

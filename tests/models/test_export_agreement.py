@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from porting import draw
 
 from emojax.evaluate import activation
@@ -75,7 +76,8 @@ def random_examples(spec: InputSpec) -> Recorded:
     )
 
 
-def check(model: nn.Module, folder: Path, looks: Looks = "picture", **seen: Any) -> None:
+def check(model: nn.Module, folder: Path, looks: Looks = "picture", **seen: Any) -> bytes:
+    """Return the int8 model."""
     spec = SPEC.replace(**seen)
     recorded = random_examples(spec)
     named = name_inputs(recorded, looks, spec)
@@ -98,11 +100,21 @@ def check(model: nn.Module, folder: Path, looks: Looks = "picture", **seen: Any)
     check_agreement(expected, Network(exact, 1, folder.name).answers(named))
     # How near the others come depends on what was learnt: a hundred layers of random weights make
     # much of every rounding. Here, that LiteRT takes them and answers in probabilities.
-    for other in (to_float16(exact), to_int8(exact, named, input_ranges(spec))):
+    small = to_int8(exact, named, input_ranges(spec))
+    for other in (to_float16(exact), small):
         assert len(other) < 0.8 * len(exact)
         found = Network(other, 1, folder.name).answers(named)
         assert ((found >= 0) & (found <= 1)).all()
         assert found.std(axis=0).max() > 0.01
+    return small
+
+
+def delegated_parts(model: bytes) -> int:
+    """Stretches of the network that XNNPACK computes; between them it hands over to slower code."""
+    interpreter = Interpreter(model_content=model, num_threads=1)
+    interpreter.allocate_tensors()
+    names = [details["op_name"] for details in interpreter._get_ops_details()]
+    return names.count("DELEGATE")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +137,10 @@ SEEN: dict[Looks, dict[str, Any]] = {
 def test_registered_networks(key: str, tmp_path: Path) -> None:
     looks = looks_at(key)
     model = build_model(key, SPEC.num_outputs)
-    check(model, tmp_path / "saved_model", looks, **SEEN[looks])
+    small = check(model, tmp_path / "saved_model", looks, **SEEN[looks])
+    # Inception-v4's are between what is concatenated in two scales.
+    most = {"resnet18": 1, "resnet_small": 1, "inception_resnet": 1, "inception_v4": 4}
+    assert delegated_parts(small) <= most.get(key, 9)
 
 
 def test_a_clip_network_with_its_branches(tmp_path: Path) -> None:

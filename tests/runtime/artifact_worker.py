@@ -41,6 +41,8 @@ def outside(paths: list[str], own: tuple[Path, ...]) -> list[str]:
     fine += [sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), os.devnull, str(ROOT)]
     # An editable installation looks into a folder of that name, which is none.
     fine.append("__editable__")
+    # Where the process's own memory lies, for its large pages.
+    fine.append("/proc/self/maps")
     return [path for path in paths if path and not path.startswith(tuple(fine))]
 
 
