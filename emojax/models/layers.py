@@ -278,7 +278,8 @@ def average_pool(
     if height == width == 1:
         return x
     if not is_made_for_litert():
-        return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
+        # Flax divides half precision by counts in float32.
+        return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False).astype(x.dtype)
     # XNNPACK has no average pooling in int8: it would have to hand over to slower code and back.
     ninth = jnp.full((3, 3, 1, channels), 1 / 9, x.dtype)
     sums = convolve(

@@ -247,7 +247,9 @@ def test_max_pooling_for_litert_needs_no_least_number(padding: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [(9, 7), (4, 3), (2, 1), (1, 1)])
-def test_average_pooling_for_litert_is_a_convolution(size: tuple[int, int]) -> None:
+def test_average_pooling_keeps_its_type_and_is_a_convolution_for_litert(
+    size: tuple[int, int],
+) -> None:
     x = jnp.asarray(RNG.normal(size=(1, *size, 3)), jnp.float32)
     with made_for_litert():
         found = average_pool(x)
@@ -259,6 +261,7 @@ def test_average_pooling_for_litert_is_a_convolution(size: tuple[int, int]) -> N
     ]
     np.testing.assert_allclose(found.reshape(-1, 3), np.concatenate(inside), atol=1e-6)
     np.testing.assert_allclose(found, average_pool(x), atol=1e-6)
+    assert average_pool(x.astype("bfloat16")).dtype == "bfloat16"
     assert not any("reduce_window" in name for name in used)
 
 
