@@ -164,8 +164,7 @@ def test_on_a_gpu_a_convolution_stays_one(
     assert operations() == {"conv_general_dilated"}
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(
+first_layers = pytest.mark.parametrize(
     ("kernel", "strides", "padding"),
     [
         ((7, 7), (2, 2), ((3, 3), (3, 3))),
@@ -175,6 +174,10 @@ def test_on_a_gpu_a_convolution_stays_one(
         ((3, 2), (1, 3), ((0, 1), (2, 0))),
     ],
 )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@first_layers
 def test_on_a_gpu_few_channels_have_the_kernel_s_columns_beside_them(
     kernel: tuple[int, int],
     strides: tuple[int, int],
@@ -200,15 +203,7 @@ def test_on_a_gpu_few_channels_have_the_kernel_s_columns_beside_them(
     assert "concatenate" in operations(lambda x: of(convolve)[0], x)
 
 
-@pytest.mark.parametrize(
-    ("kernel", "strides", "padding"),
-    [
-        ((7, 7), (2, 2), ((3, 3), (3, 3))),
-        ((5, 5), (2, 2), ((2, 2), (2, 2))),
-        ((3, 3), (2, 2), "VALID"),
-        ((3, 3), (1, 1), "SAME"),
-    ],
-)
+@first_layers
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
 def test_a_convolution_for_litert_is_the_same_on_every_device(
