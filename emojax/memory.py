@@ -84,14 +84,15 @@ def in_large_pages() -> Iterator[None]:
 def _whole_large_pages() -> set[int]:
     """Return the large pages, numbered from address 0, that the process's own memory covers."""
     try:
-        lines = Path("/proc/self/maps").read_text().splitlines()
+        # Bytes: the names of mapped files need not be text.
+        lines = Path("/proc/self/maps").read_bytes().split(b"\n")
     except OSError:
         return set()
     found = set()
-    for line in lines:
+    for line in filter(None, lines):
         # Addresses, permissions, offset, device, inode and, not always, a name.
         addresses, permissions, _, _, inode, *name = line.split()
-        if permissions == "rw-p" and inode == "0" and name in ([], ["[heap]"]):
-            start, end = (int(address, 16) for address in addresses.split("-"))
+        if permissions == b"rw-p" and inode == b"0" and name in ([], [b"[heap]"]):
+            start, end = (int(address, 16) for address in addresses.split(b"-"))
             found.update(range(-(-start // _LARGE_PAGE), end // _LARGE_PAGE))
     return found

@@ -46,7 +46,7 @@ def test_what_is_freed_is_kept_and_nothing_is_taken_beforehand():
 
 
 MOVING = """
-import mmap
+import mmap, os, tempfile
 from emojax.memory import in_large_pages
 SIZE = 16 << 20
 DATA = bytes(range(256)) * (SIZE // 256)
@@ -60,6 +60,14 @@ def kib(name):
     lines = open("/proc/self/smaps_rollup").read().splitlines()[1:]
     return int(dict(line.split(":", 1) for line in lines)[name].split()[0])
 before = filled()
+# A mapped file whose name is no text, and has a line's end in it.
+name = os.fsencode(tempfile.mkdtemp()) + b"/\\xff\\r\\n1"
+with open(name, "wb+") as file:
+    file.write(bytes(4096))
+    file.flush()
+    odd = mmap.mmap(file.fileno(), 4096)
+os.unlink(name)
+os.rmdir(os.path.dirname(name))
 with in_large_pages():
     full, sparse = filled(), mapped()
     for page in range(0, SIZE, 1 << 16):
@@ -84,7 +92,7 @@ import builtins, pathlib
 from emojax.memory import in_large_pages
 def refuse(*_, **__):
     raise PermissionError("/proc")
-pathlib.Path.read_text = refuse
+pathlib.Path.read_bytes = refuse
 with in_large_pages():
     print("ran")
 """
