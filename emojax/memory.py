@@ -1,4 +1,8 @@
-"""What the C library and the kernel are told of memory; measured in docs/performance.md."""
+"""What the C library and the kernel are told of memory.
+
+Why a training keeps what it frees: docs/performance.md; why weights lie in large pages:
+docs/artifact.md.
+"""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class ConvNorm(nn.Module):
     padding: Literal["SAME", "VALID"] = "SAME"
     """VALID is what the figures mark with V."""
     pooled: bool = False
-    """It sees the mean of each 3 x 3 neighbourhood."""
+    """It sees the mean of each 3 x 3 neighbourhood; for a kernel of 1 x 1 alone."""
     activation: Activation = "relu"
     """Of the output."""
     conv: Callable[..., Any] = Conv
