@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -328,3 +330,57 @@ def test_on_a_cpu_networks_are_timed_in_this_process(load: Any, tmp_path: Path) 
         compile_and_time, [(log, "one", 0.0), (log, "other", 0.0)]
     )
     assert log.read_text().split()[1::2] == ["compiled", "begins", "ends"] * 2
+
+
+def test_for_a_gpu_both_sides_compile_at_the_same_time(
+    load: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    # Who comes first waits for the other one, in vain if it is only called afterwards.
+    both = threading.Barrier(2, timeout=30)
+    places = load("benchmarks.together").compile_both("net", both.wait, both.wait)
+    assert sorted(places) == [0, 1]
+    said = sorted(capsys.readouterr().err.splitlines())
+    assert [line.partition(" in ")[0] for line in said] == [
+        "net: ours compiled",
+        "net: timm's compiled",
+    ]
+
+
+def test_on_a_cpu_one_side_is_made_after_the_other(
+    load: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[str] = []
+    load("benchmarks.together").compile_both(
+        "net", lambda: made.append("ours"), lambda: made.append("theirs")
+    )
+    assert made == ["ours", "theirs"]
+    assert capsys.readouterr().err == ""
+
+
+def test_pytorch_looks_for_kernels_only_when_it_is_timed(load: Any) -> None:
+    peer = load("benchmarks.timm_peer")
+    library = SimpleNamespace(benchmark=True)
+    torch = SimpleNamespace(backends=SimpleNamespace(cudnn=library))
+    with peer.without_search(peer.Packages(torch, None)):
+        assert not library.benchmark
+    assert library.benchmark
+    with (
+        pytest.raises(KeyboardInterrupt),
+        peer.without_search(peer.Packages(torch, None)),
+    ):
+        raise KeyboardInterrupt
+    assert library.benchmark
+    with peer.without_search(None):
+        pass
+
+
+def test_figures_name_the_flags_that_xla_was_given(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = load("benchmarks.rounds")
+    for flags in ("--xla_gpu_autotune_level=2", ""):
+        monkeypatch.setenv("XLA_FLAGS", flags)
+        out = tmp_path / "figures.json"
+        rounds.report(rounds.Options(out=out), "this against that", {"table": [{"ours": 1.0}]})
+        assert json.loads(out.read_text()).get("XLA_FLAGS", "") == flags

@@ -15,8 +15,8 @@ from benchmarks.limits import device_dtypes
 from benchmarks.long_run import train_long
 from benchmarks.noise import build_noise, noise_examples
 from benchmarks.rounds import Options, Times, median, report, speed_ratio, time_ways
-from benchmarks.timm_peer import PEERS, find_peer, make_peer, run_loader
-from benchmarks.together import compile_first, run_together
+from benchmarks.timm_peer import PEERS, find_peer, make_peer, run_loader, without_search
+from benchmarks.together import call_once, run_together
 from benchmarks.torch_data import make_loader
 from emojax.config import TrainConfig, network_spec
 from emojax.data.feed import Batches, find_usable, make_stream
@@ -185,7 +185,8 @@ def time_network(
             pin=packages.device == "cuda",
         )
         ways["PyTorch"] = lambda: run_loader(peer, loader, ready.trainer.steps_per_epoch)
-    compile_first(ways.values())
+    with without_search(packages):
+        call_once(ways.values())
     with alone():
         times = time_ways(ways, options.rounds, key)
     return times, packages and packages.versions()

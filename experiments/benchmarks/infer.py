@@ -14,8 +14,15 @@ import numpy as np
 
 from benchmarks.limits import device_dtypes, matrix_rate
 from benchmarks.rounds import Options, Times, median, report, speed_ratio, time_ways
-from benchmarks.timm_peer import PEERS, Packages, find_peer, make_peer, to_torch
-from benchmarks.together import compile_first, run_together
+from benchmarks.timm_peer import (
+    PEERS,
+    Packages,
+    find_peer,
+    make_peer,
+    to_torch,
+    without_search,
+)
+from benchmarks.together import call_once, compile_both, run_together
 from emojax.compiler import compiler_options
 from emojax.inventory import measure_cost
 from emojax.models import build_model, forward
@@ -94,15 +101,25 @@ def time_network(
     spec, packages = InputSpec(), find_peer(options.threads)
     shape = (max(options.batches), spec.height, spec.width, 1)
     images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+    def make_ours() -> dict[int, Callable[[], object]]:
+        ours = our_calls(key, dtype, images, options.batches, spec)
+        call_once(ours.values())
+        return ours
+
+    def make_theirs() -> dict[int, Callable[[], object]]:
+        if packages is None or key not in PEERS:
+            return {}
+        theirs = peer_calls(packages, key, dtype, images, options.batches, spec)
+        with without_search(packages):
+            call_once(theirs.values())
+        return theirs
+
+    ours, theirs = compile_both(f"{key} {dtype}", make_ours, make_theirs)
     ways = {
-        batch: {"ours": call}
-        for batch, call in our_calls(key, dtype, images, options.batches, spec).items()
+        batch: {"ours": call} | ({"timm": theirs[batch]} if theirs else {})
+        for batch, call in ours.items()
     }
-    if packages and key in PEERS:
-        for batch, call in peer_calls(packages, key, dtype, images, options.batches, spec).items():
-            ways[batch]["timm"] = call
-    for calls in ways.values():
-        compile_first(calls.values())
     with alone():
         times = {
             batch: time_ways(calls, options.rounds, f"{key} {dtype} {batch}", _SHORTEST_S)

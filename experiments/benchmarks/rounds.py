@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -126,7 +127,9 @@ def report(options: Options, what: str, figures: Mapping[str, Any]) -> dict[str,
         figures: of the benchmark; those under `table` are printed.
     """
     settings = {**dataclasses.asdict(options), "out": None}
-    fields = {"what": what, "options": settings, **figures, "provenance": provenance()}
+    # A flag decides which kernels XLA makes, or how long it looks for them.
+    flags = {"XLA_FLAGS": os.environ["XLA_FLAGS"]} if os.environ.get("XLA_FLAGS") else {}
+    fields = {"what": what, "options": settings, **figures, **flags, "provenance": provenance()}
     show_table(fields["table"])
     if options.out is not None:
         write_json(options.out, json.loads(json.dumps(fields, default=str)))

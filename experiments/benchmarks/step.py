@@ -15,8 +15,15 @@ import optax
 
 from benchmarks.limits import device_dtypes, matrix_rate, memory_rate
 from benchmarks.rounds import Options, median, report, speed_ratio, time_ways
-from benchmarks.timm_peer import PEERS, Packages, find_peer, make_peer, to_torch
-from benchmarks.together import compile_first, run_together
+from benchmarks.timm_peer import (
+    PEERS,
+    Packages,
+    find_peer,
+    make_peer,
+    to_torch,
+    without_search,
+)
+from benchmarks.together import call_once, compile_both, run_together
 from emojax.compiler import compiler_options
 from emojax.inventory import measure_cost
 from emojax.models import build_model
@@ -134,11 +141,22 @@ def time_network(options: StepOptions, dtype: str, key: str, alone: Any) -> dict
     rng = np.random.default_rng(0)
     images = rng.normal(size=(options.batch, spec.height, spec.width, 1)).astype(np.float32)
     targets = rng.integers(0, 2, (options.batch, spec.num_outputs)).astype(np.float32)
-    ours, moved = make_step(key, dtype, images, targets, spec)
-    ways = {"ours": ours}
-    if packages and key in PEERS:
-        ways["timm"] = peer_step(packages, key, dtype, images, targets, spec)
-    compile_first(ways.values())
+
+    def make_ours() -> tuple[Callable[[], None], float | None]:
+        ours, moved = make_step(key, dtype, images, targets, spec)
+        call_once([ours])
+        return ours, moved
+
+    def make_theirs() -> dict[str, Callable[[], None]]:
+        if packages is None or key not in PEERS:
+            return {}
+        theirs = {"timm": peer_step(packages, key, dtype, images, targets, spec)}
+        with without_search(packages):
+            call_once(theirs.values())
+        return theirs
+
+    (ours, moved), theirs = compile_both(f"{key} {dtype}", make_ours, make_theirs)
+    ways = {"ours": ours} | theirs
     with alone():
         times = time_ways(ways, options.rounds, f"{key} {dtype}", _SHORTEST_S)
     return {"times": times, "moved": moved, "peers": packages and packages.versions()}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -85,6 +86,24 @@ class PeerCalls(NamedTuple):
     """Returns a tensor on the device; pictures with their channels last."""
     wait: Callable[[], None]
     """Returns when the device is done."""
+
+
+@contextlib.contextmanager
+def without_search(packages: Packages | None) -> Iterator[None]:
+    """Let PyTorch compile with cuDNN's first proposals, and look for quicker kernels later.
+
+    It takes the kernel of a convolution that is quickest at its first call and stays with it: that
+    call is to be one at which nobody else uses the device.
+    """
+    if packages is None:
+        yield
+        return
+    library = packages.torch.backends.cudnn
+    searched, library.benchmark = library.benchmark, False
+    try:
+        yield
+    finally:
+        library.benchmark = searched
 
 
 def make_peer(packages: Packages, key: str, dtype: str, spec: InputSpec) -> PeerCalls:

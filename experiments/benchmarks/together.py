@@ -9,14 +9,19 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
 from emojax.errors import UserError
+
+Ours = TypeVar("Ours")
+Theirs = TypeVar("Theirs")
 
 
 class Turns:
@@ -34,8 +39,36 @@ class Turns:
             yield
 
 
-def compile_first(ways: Iterable[Callable[[], object]]) -> None:
-    """Call each way once before `alone` is entered; on a CPU the round that is not counted does."""
+def compile_both(
+    what: str, ours: Callable[[], Ours], theirs: Callable[[], Theirs]
+) -> tuple[Ours, Theirs]:
+    """Return what both return; for a GPU at the same time, and say how long each took.
+
+    PyTorch compiles in processes of its own meanwhile, and XLA in threads.
+
+    Args:
+        what: is compiled.
+        ours: makes our functions, and calls each once where there is a GPU.
+        theirs: the same for PyTorch's.
+    """
+
+    def told(whose: str, make: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        made = make()
+        seconds = time.perf_counter() - started
+        print(f"{what}: {whose} compiled in {seconds:.0f} s", file=sys.stderr, flush=True)
+        return made
+
+    if jax.default_backend() == "cpu":
+        return ours(), theirs()
+    with ThreadPoolExecutor(1) as other:
+        mine = other.submit(told, "ours", ours)
+        peers = told("timm's", theirs)
+        return mine.result(), peers
+
+
+def call_once(ways: Iterable[Callable[[], object]]) -> None:
+    """Compile by a call of each way; on a CPU the round that is not counted does."""
     if jax.default_backend() != "cpu":
         for way in ways:
             way()
