@@ -83,12 +83,17 @@ def train_folds(
     config = dataclasses.replace(config, input="resident")
     info = dataset_info(data)
     spec = network_spec(config, info.input_spec)
-    whole = keep_labels(load_whole(data), spec, info.input_spec.emotions)
-    people = [whole.subjects[index] for index in whole.subject.tolist()]
+    everybody = load_whole(data)
+    whole = keep_labels(everybody, spec, info.input_spec.emotions)
+    people = _people_on(whole)
     trained = start_variables(config, spec)
     if config.init:
         _refuse_known_people(config.init, set(people))
-    folds = load_folds(folds_file, people) if folds_file else tuple(leave_one_subject_out(people))
+    folds = (
+        _without_nobody(load_folds(folds_file, _people_on(everybody)), set(people))
+        if folds_file
+        else tuple(leave_one_subject_out(people))
+    )
     trains = [_examples_of(whole, fold.train) for fold in folds]
     steps = max(1, min(map(len, trains)) // config.batch_size)
     if min(map(len, trains)) == 0:
@@ -141,6 +146,22 @@ def train_folds(
     results = drop_nan(results)
     write_json(folder / "results.json", results)
     return results
+
+
+def _people_on(arrays: FaceArrays) -> list[str]:
+    return [arrays.subjects[index] for index in arrays.subject.tolist()]
+
+
+def _without_nobody(folds: Sequence[Fold], people: set[str]) -> tuple[Fold, ...]:
+    """Return the folds in which somebody is tested that the network can be asked about.
+
+    Folds are of everybody; of people of whom no face was found it has no example.
+    """
+    kept = tuple(fold for fold in folds if people & {*fold.test})
+    for fold in folds:
+        if fold not in kept:
+            print(f"fold {fold.name}: no example of {', '.join(fold.test)} for this network")
+    return kept
 
 
 def _refuse_diverged(

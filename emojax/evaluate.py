@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -140,6 +141,10 @@ def make_predictor(
         variables: Any, arrays: FaceArrays, modality: Modality = "both"
     ) -> Predictions:
         count = len(arrays.emotion)
+        if not count:
+            units, emotions = len(spec.action_units), len(spec.emotions)
+            nobody = (np.zeros((0, width), np.float32) for width in (units, emotions))
+            return Predictions(*nobody, math.nan)
         whole = Batch(
             sampled_faces(arrays, spec.frames),
             (arrays.num_frames > 0).astype(np.float32) * (modality != "sound"),

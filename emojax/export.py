@@ -57,6 +57,7 @@ from emojax.quantise import FLOAT_PARTS, to_float16, to_int8
 from emojax.run import source_commit
 from emojax.seal import sealed
 from emojax.spec import InputSpec
+from emojax.stopping import uninterrupted
 
 TOLERANCE = 1e-4
 """Largest difference between Flax and the float32 artifact, in probability."""
@@ -261,6 +262,28 @@ def _calibration_fields(calibrated: Calibration | None, spec: InputSpec) -> Figu
     }
 
 
+def replace_folder(folder: Path, new: Path) -> None:
+    """Put a new folder in a folder's place; the old one goes last, so that one is always whole.
+
+    Args:
+        folder: the place, without links; nothing needs to be there.
+        new: on the same disk as `folder`.
+    """
+    old = new.with_name(f"{new.name}.old")
+    # A Ctrl-C between the two would leave nothing in the folder's place.
+    with uninterrupted():
+        if not folder.exists():
+            new.replace(folder)
+            return
+        folder.replace(old)
+        try:
+            new.replace(folder)
+        except OSError:
+            old.replace(folder)
+            raise
+        shutil.rmtree(old)
+
+
 def export_artifact(
     model: nn.Module,
     variables: Any,
@@ -307,6 +330,8 @@ def export_artifact(
     Raises:
         UserError: the artifact disagrees with Flax, or `out` holds something else.
     """
+    # Whole, without links: `.` has no parent and a link is no folder that can be replaced.
+    out = Path(os.path.realpath(out))
     if out.exists() and not (out / "spec.json").exists() and (out.is_file() or any(out.iterdir())):
         raise UserError(f"{out}: exists and is no artifact (no spec.json): choose another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -395,9 +420,7 @@ def export_artifact(
         write_json(aside / "spec.json", fields)
         # mkdtemp's folders are for their owner alone; an artifact is to be handed on.
         aside.chmod(0o777 & ~_umask())
-        if out.exists():
-            shutil.rmtree(out)
-        aside.replace(out)
+        replace_folder(out, aside)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return fields

@@ -97,8 +97,12 @@ def text(value: object, longest: int = LONGEST) -> Markup:
 
 
 def lines(value: str) -> Markup:
-    """Return a text of several lines, such as BibTeX, as preformatted HTML."""
-    return Markup(f"<pre>{chr(10).join(text(line) for line in value.strip().splitlines())}</pre>")
+    """Return a text of several lines, such as BibTeX, as preformatted HTML.
+
+    Nothing of it is cut, since half a command is none: for texts of ours, not for people's.
+    """
+    shown = (text(line, len(line)) for line in value.strip().splitlines())
+    return Markup(f"<pre>{chr(10).join(shown)}</pre>")
 
 
 def element(name: str, content: Iterable[object] | object, kind: str = "") -> Markup:

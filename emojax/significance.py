@@ -51,7 +51,7 @@ class Estimate:
     interval: Interval | None
     """95%, by bootstrap over people; None where it is not defined."""
     people: int
-    """Who were drawn from."""
+    """Who were drawn from: all of whom some example is labelled."""
     examples: int
     """Labelled pictures or clips of theirs."""
     replicates: Float[np.ndarray, " replicates"] = dataclasses.field(repr=False)
@@ -256,6 +256,11 @@ def _over_draws(
     return everybody, np.mean([figure(one) for one in sums], axis=0)
 
 
+def _labelled(counts: np.ndarray) -> np.ndarray:
+    """Return which people have a label, bool [people]: nobody else says anything of a figure."""
+    return counts[0].reshape(counts.shape[1], -1).any(axis=1)
+
+
 def _examples(counts: np.ndarray) -> int:
     # A unit or an emotion each: the unit with the most labels tells how many pictures there are.
     return int(counts[0].sum(axis=(0, -1, -2)).max()) if counts.size else 0
@@ -276,6 +281,7 @@ def estimate(
         replicates: of the bootstrap.
         seed: of the draws.
     """
+    counts = counts[:, _labelled(counts)]
     value, spread = _over_draws(counts, figure, replicates, seed)
     people = counts.shape[1]
     return Estimate(value, interval(spread, people), people, _examples(counts), spread)
@@ -306,6 +312,8 @@ def compare(
             "two networks on other people, or on other labels of theirs: a paired comparison "
             "needs both networks' answers to the same examples"
         )
+    there = _labelled(first)
+    first, second = first[:, there], second[:, there]
     one, draws = _over_draws(first, figure, replicates, seed)
     other, others = _over_draws(second, figure, replicates, seed)
     spread = draws - others

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,12 @@ SPEC_VERSION = 2
 
 LARGEST_JSON = 16 << 20
 """Bytes of a file of ours in JSON: a thousand times what there is to say."""
+
+LARGEST_SOUND = 2**27
+"""Samples of a sound, and values of its spectrogram: 1 GiB in float64, an hour of the default."""
+
+UNNAMED_S = 60.0
+"""Seconds that `LARGEST_SOUND` counts with where a spec names none: the runner's longest clip."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,17 +59,24 @@ class SpectrogramSpec:
 
     def __post_init__(self) -> None:
         """Refuse values that give no spectrogram."""
-        for name in ("window_ms", "hop_ms", "range_db", "sample_rate_hz", "height", "width"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"{name}={getattr(self, name)!r}: wanted a number above 0")
+        for name, most in (("window_ms", 10**6), ("hop_ms", 10**6), ("range_db", 1000)):
+            if not 0 < getattr(self, name) <= most:
+                raise UserError(
+                    f"{name}={getattr(self, name)!r}: wanted a number above 0, {most} at most"
+                )
         if self.duration_s is not None and not 0 < self.duration_s <= 3600:
             raise UserError(f"duration_s={self.duration_s!r}: wanted seconds, 0..3600, or None")
         if self.mel_bands is not None and self.mel_bands < 1:
             raise UserError(f"mel_bands={self.mel_bands!r}: wanted 1 or more, or None")
-        for name, most in (("fft_length", 2**16), ("height", 4096), ("width", 4096)):
+        for name, least, most in (
+            ("sample_rate_hz", 1000, 10**6),
+            ("fft_length", 1, 2**16),
+            ("height", 1, 4096),
+            ("width", 1, 4096),
+        ):
             value = getattr(self, name)
-            if not (isinstance(value, int) and 1 <= value <= most):
-                raise UserError(f"{name}={value!r}: wanted a whole number, 1..{most}")
+            if not (isinstance(value, int) and least <= value <= most):
+                raise UserError(f"{name}={value!r}: wanted a whole number, {least}..{most}")
         if self.window_length < 2 or self.window_length > self.fft_length:
             raise UserError(
                 f"window_ms={self.window_ms!r} is {self.window_length} samples: "
@@ -72,6 +84,15 @@ class SpectrogramSpec:
             )
         if self.hop_length < 1:
             raise UserError(f"hop_ms={self.hop_ms!r} is less than a sample: make it longer")
+        seconds = UNNAMED_S if self.duration_s is None else self.duration_s
+        samples = round(seconds * self.sample_rate_hz)
+        values = samples // self.hop_length * (self.fft_length // 2 + 1)
+        if max(samples, values) > LARGEST_SOUND:
+            raise UserError(
+                f"duration_s={self.duration_s!r}, hop_ms={self.hop_ms!r}: {samples} samples and a "
+                f"spectrogram of {values} values, wanted {LARGEST_SOUND} of each at most: make the "
+                "sound shorter or the hop longer"
+            )
 
     @property
     def window_length(self) -> int:

@@ -13,6 +13,7 @@ import math
 import os
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -270,23 +271,41 @@ def load_training(path: Path, training: Training) -> Finished | None:
     """Return a training that is done, None for one that is not.
 
     Raises:
-        UserError: the file is of another one.
+        UserError: the file is damaged, or of another one.
     """
     if not path.exists():
         return None
-    with np.load(path, allow_pickle=False) as kept:
-        fields = json.loads(str(kept["about"]))
-        answers = Predictions(kept["action_units"], kept["emotions"], float(kept["loss"]))
-        loss, tested = float(kept["training_loss"]), kept["tested"]
-        alone = read_alone(kept)
-    if fields["about"] != training.about or not np.array_equal(tested, training.tested):
+    found = read_training(path)
+    if found.about != training.about or not np.array_equal(found.tested, training.tested):
         raise UserError(
-            f"{path}: is the training {fields['about']}, wanted {training.about}: remove it"
+            f"{path}: is the training {found.about}, wanted {training.about}: remove it"
         )
-    return Finished(**fields, tested=tested, answers=answers, loss=loss, alone=alone)
+    return found
 
 
-def read_alone(kept: Mapping[str, np.ndarray]) -> dict[str, Predictions]:
+def read_training(path: Path) -> Finished:
+    """Return what `save_training` wrote.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            return Finished(
+                **json.loads(str(kept["about"])),
+                tested=kept["tested"],
+                answers=Predictions(kept["action_units"], kept["emotions"], float(kept["loss"])),
+                loss=float(kept["training_loss"]),
+                alone=_read_alone(kept),
+            )
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path}: can't be read ({error}): remove it, and the command that made it trains it "
+            "again"
+        ) from None
+
+
+def _read_alone(kept: Mapping[str, np.ndarray]) -> dict[str, Predictions]:
     """Return the answers to one side alone, out of the arrays of a training's file."""
     return {
         side: Predictions(

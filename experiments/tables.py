@@ -65,7 +65,9 @@ from emojax.tables.pictures import SYNTHETIC, emotion_table, perceptron_table, u
 from emojax.tables.table import Table
 from emojax.tables.trained import (
     PictureStudy,
+    folds_command,
     has_neutral,
+    has_units,
     picture_runs,
     protocol_config,
     study_pictures,
@@ -162,7 +164,7 @@ def _protocols(wanted: Sequence[str], data: Path) -> list[tuple[str, str]]:
                 pairs += [(network, "E1")] + [(network, "E2")] * has_neutral(data)
     if {"cross", "times"} & {*wanted}:
         pairs += [(network, "E1") for network in published.NETWORKS]
-    if "6.7" in wanted and dataset_info(data).input_spec.action_units:
+    if "6.7" in wanted and has_units(data):
         pairs += [(network, "AU first") for network in published.NETWORKS]
     return list(dict.fromkeys(pairs))
 
@@ -173,9 +175,29 @@ def _picture_commands(study: PictureStudy, presets: dict[str, TrainConfig]) -> d
     for (network, protocol), runs in study.runs.items():
         for trained in runs:
             config = protocol_config(presets[network], protocol, trained.config.seed)
-            command = train_command(config, PRESETS[config.model], study.data)
+            command = train_command(config, PRESETS[config.model], study.data, trained.folder)
             found.setdefault(f"{network} {protocol}", []).append(command)
     return found
+
+
+def _clip_commands(tested: Sequence[CrossValidated]) -> list[str]:
+    """Return the commands of the cross-validations; of one that was given, where its settings are.
+
+    Each seed has its own.
+    """
+    return [
+        folds_command(
+            dataclasses.replace(one.config, seed=seed),
+            PRESETS[one.config.model],
+            one.data,
+            one.folder.with_name(f"{one.folder.name.rpartition('-')[0]}-{seed}"),
+            one.folds_file,
+        )
+        if one.folds_file
+        else f"# settings of a run that was given: {one.folder / 'config.json'}"
+        for one in tested
+        for seed in one.seeds
+    ]
 
 
 def _can_train(data: Path) -> bool:
@@ -312,7 +334,7 @@ def _cross_all(
         found, said = cross(homes)
         crossed, notes, sets = crossed + found, notes + said, [*sets, len(homes)]
         commands += [
-            train_command(run.config, PRESETS[network], home.data)
+            train_command(run.config, PRESETS[network], home.data, run.folder)
             for home in homes
             for network, trainings in home.networks.items()
             for run in trainings
@@ -354,8 +376,12 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
     unknown = [name for name in options.networks if name not in published.NETWORKS]
     if unknown or not options.networks:
         raise UserError(f"networks {unknown}: use some of {', '.join(published.NETWORKS)}")
-    if not options.seeds:
-        raise UserError("seeds: wanted one or more, as --seeds 0 1 2")
+    if not options.seeds or len({*options.seeds}) < len(options.seeds):
+        raise UserError(f"seeds={options.seeds}: wanted one or more, each once, as --seeds 0 1 2")
+    if options.folds is not None and options.folds < 2:
+        raise UserError(
+            f"folds={options.folds}: wanted 2 or more; unset, one is left out at a time"
+        )
     given = find_given(options.data, wanted, small=options.small, workers=options.workers)
     runs = options.out / "runs"
     whole = f"python experiments/tables.py {shlex.join(arguments)}".strip()
@@ -404,7 +430,8 @@ def _notices(
     if options.small:
         notices.append(
             "The small setting: few people, one block a stage, few epochs. It shows that every "
-            "part runs; its figures are no network's worth."
+            "part runs; its figures are no network's worth. A network trained alone, by its own "
+            "command, differs in the last digits: here programs are compiled to be done soon."
         )
     return notices
 
@@ -444,10 +471,11 @@ def _all_tables(
                 tables.append(explained)
         elif number == "6.8":
             seeing = [one for one in tested if one.inputs != "sound"]
-            tables.append(clip_table(seeing, [whole]))
+            tables.append(clip_table(seeing, [whole, *_clip_commands(seeing)]))
         elif number == "voices":
             listening = [one for one in tested if one.inputs == "sound"]
-            tables.append(voice_table(listening, given.votes, [whole]))
+            trained = _clip_commands(listening)
+            tables.append(voice_table(listening, given.votes, [whole, *trained]))
         elif number == "6.9":
             tables.append(rater_table(given.votes, [whole]))
         elif number == "cross":

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from emojax.audio import PRESETS as SPECTROGRAMS
 from emojax.data.build import BuildOptions, build_dataset
-from emojax.data.find import DRAWN, find_dataset
+from emojax.data.crema_d_votes import read_votes
+from emojax.data.find import DRAWN, find_dataset, shards_of
 from emojax.data.shards import dataset_info
 from emojax.data.synthetic.layouts import SetSize
+from emojax.errors import UserError
 from emojax.spec import InputSpec
 from emojax.tables import published
 from emojax.tables.clip_tables import VOTES
@@ -72,6 +74,44 @@ def _draw_clips(sound: str, small: bool, workers: int) -> Path:
     return build_dataset("synthetic", out=out, options=build)
 
 
+def _has_votes(path: Path) -> bool:
+    return (path / VOTES).is_file() or path.name == VOTES.name
+
+
+def _told_apart(names: Sequence[str]) -> Sequence[str]:
+    """Return what was given.
+
+    Raises:
+        UserError: two of them would be one folder of shards, or have their runs in one folder.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        if _has_votes(Path(name)):
+            continue
+        folder = shards_of(name, sound=True)
+        if folder.name in found:
+            raise UserError(
+                f"{found[folder.name]} and {name}: two sets that would both be called "
+                f"{folder.name}, after their folders: rename one of these"
+            )
+        found[folder.name] = name
+    return names
+
+
+def _say_unused(
+    pictures: Sequence[Path], clips: Sequence[Path], voices: Sequence[Path], wanted: Sequence[str]
+) -> None:
+    """Say which sets no table will show, so that nobody takes drawn people for them."""
+    for kind, found, tables in (
+        ("pictures", pictures, ON_PICTURES),
+        ("clips", clips, (*ON_CLIPS, "cross")),
+        ("voices", voices, ("voices",)),
+    ):
+        for folder in found:
+            if not {*tables} & {*wanted}:
+                print(f"{folder}: {kind}, which are for {', '.join(tables)} alone", flush=True)
+
+
 def find_given(names: Sequence[str], wanted: Sequence[str], *, small: bool, workers: int) -> Given:
     """Return the data, told apart by what they are; drawn where none of a kind was given.
 
@@ -85,9 +125,11 @@ def find_given(names: Sequence[str], wanted: Sequence[str], *, small: bool, work
         UserError: one of them is none that is known.
     """
     pictures, clips, voices, votes = [], [], [], None
-    for name in names:
+    for name in _told_apart(names):
         path = Path(name)
-        if (path / VOTES).is_file() or path.name == VOTES.name:
+        if _has_votes(path):
+            # Now, and not when everything is trained.
+            read_votes(path / VOTES if path.is_dir() else path)
             votes = path
             continue
         found = find_dataset(name, workers=workers, sound=SPECTROGRAMS["log_mel"])
@@ -95,6 +137,7 @@ def find_given(names: Sequence[str], wanted: Sequence[str], *, small: bool, work
             voices.append(found)
         else:
             (pictures if dataset_info(found).max_frames == 1 else clips).append(found)
+    _say_unused(pictures, clips, voices, wanted)
     studio = None
     if not pictures and set(wanted) & set(ON_PICTURES):
         pictures = [_draw_pictures(small, workers)]

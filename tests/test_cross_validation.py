@@ -8,6 +8,7 @@ import functools
 import json
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_sets import noise_pictures
+from small_sets import noise_clips, noise_pictures
 
 from emojax import cross_validation, trainings
 from emojax.config import TrainConfig, network_spec
@@ -26,6 +27,7 @@ from emojax.data.shards import dataset_info, load_split, load_whole
 from emojax.errors import UserError
 from emojax.experiment import build_network, load_network, make_run_predictor, train_run
 from emojax.files import write_json
+from emojax.lanes import Training
 from emojax.sharding import make_mesh, replicated
 from emojax.shipped import find_model
 from emojax.spec import read_json
@@ -240,6 +242,27 @@ def test_a_fold_that_diverged_is_named_when_the_others_are_done(
         lines = list(csv.DictReader(file))
     assert [line["diverged_at"] for line in lines] == ["", "3", "", ""]
     assert [line["emotion_accuracy"] == "" for line in lines] == [False, True, False, False]
+
+
+def test_a_fold_of_people_without_a_face_is_left_out_for_a_network_that_only_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Of every fourth there is the sound alone, and the folds are of all of them.
+    data = noise_clips(tmp_path)
+    path = tmp_path / "folds.json"
+    write_json(path, make_folds(dataset_info(data), k=None))
+    asked: list[int] = []
+
+    def stop(trainings: Sequence[Training], *_: Any, **__: Any) -> None:
+        asked.extend(len(one.tested) for one in trainings)
+        raise StopTraining(0, 15)
+
+    monkeypatch.setattr(cross_validation, "train_all", stop)
+    config = TrainConfig(model="ar5", outputs="emotions", sound_features=0, batch_size=4)
+    with pytest.raises(StopTraining):
+        train_folds(config, tmp_path / "run", data, path)
+    assert asked == [1] * 12
+    assert capsys.readouterr().out.count("no example of P") == 5
 
 
 def test_a_run_never_goes_on_with_other_folds(

@@ -11,6 +11,7 @@ import pytest
 
 from emojax import baseline
 from emojax.baseline import pixel_baseline
+from emojax.data.resident import select
 from emojax.data.shards import FaceArrays
 from emojax.evaluate import make_predictor
 from emojax.models.ar5 import AR5
@@ -81,6 +82,11 @@ def test_an_example_without_a_face_is_answered_by_its_sound(
     video = predict(arrays, "video")
     np.testing.assert_array_equal(video[1], video[5])
     np.testing.assert_array_equal(video, predict(painted, "video"))
+
+
+def test_nobody_is_answered_in_no_rows(arrays: FaceArrays, predict: Any) -> None:
+    nobody = select(arrays, np.zeros(EXAMPLES, bool))
+    assert predict(nobody).shape == predict(arrays)[:0].shape == (0, 7)
 
 
 def test_the_baseline_never_learns_from_a_face_that_is_not_there(

@@ -62,6 +62,12 @@ def test_several_lines_stay_lines() -> None:
     )
 
 
+def test_a_long_line_of_ours_is_shown_to_its_end() -> None:
+    command = f"python a.py {'--data=x ' * 200}--last=<y>"
+    shown = html.lines(f"{command}\n{command}")
+    assert shown == "<pre>{0}\n{0}</pre>".format(command.replace("<y>", "&lt;y&gt;"))
+
+
 def test_a_picture_is_carried_along() -> None:
     assert html.picture(b"\x00\x01", "png", 'a "face"') == (
         '<img alt="a &quot;face&quot;" src="data:image/png;base64,AAE=">'

@@ -13,13 +13,14 @@ from tiny_network import random_examples
 
 from emojax.config import TrainConfig, network_spec
 from emojax.data.resident import Resident
+from emojax.errors import UserError
 from emojax.evaluate import Predictions
 from emojax.experiment import sides_of, variables_of
 from emojax.lanes import Lanes, Training, make_lanes
 from emojax.models.ar5 import AR5
 from emojax.models.inputs import Clip
 from emojax.spec import InputSpec, SpectrogramSpec
-from emojax.trainings import Finished, load_training, read_alone, save_training
+from emojax.trainings import Finished, load_training, read_training, save_training
 
 CONFIG = TrainConfig(model="ar5", outputs="emotions", emotion_activation="softmax", batch_size=2)
 SHARDS = InputSpec(height=32, width=32, sound=SpectrogramSpec(height=16, width=16))
@@ -91,8 +92,18 @@ def test_answers_to_one_side_are_kept_with_the_training(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.answers.emotions, done.answers.emotions)
     # A file of a network that was not asked has none.
     save_training(tmp_path / "1.npz", Finished({}, one.tested, answers(), 0.5, None, 1.0, 0))
-    with np.load(tmp_path / "1.npz", allow_pickle=False) as kept:
-        assert read_alone(kept) == {}
+    assert read_training(tmp_path / "1.npz").alone == {}
+
+
+def test_a_damaged_file_of_a_training_is_told_in_a_line(tmp_path: Path) -> None:
+    answers = Predictions(np.zeros((3, 0)), np.zeros((3, 7)), 0.0)
+    path = tmp_path / "0000.npz"
+    save_training(path, Finished({}, np.arange(3), answers, 0.5, None, 1.0, 0))
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", whole[:200] + bytes(100) + whole[300:]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"0000\.npz: can't be read .*: remove it"):
+            read_training(path)
 
 
 @pytest.mark.parametrize(

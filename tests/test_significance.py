@@ -188,6 +188,22 @@ def test_people_who_agree_with_themselves_are_less_sure_than_pictures() -> None:
     assert 4 < widths[0] / widths[1] < 7
 
 
+def test_who_has_no_label_is_not_among_the_people(answers: dict[str, Any]) -> None:
+    truth = np.where(answers["subjects"] < 100 + 7 * 4, answers["truth"], -1)
+    counts = [
+        emotion_counts(truth, answer, answers["subjects"], KINDS)[None]
+        for answer in answers["answers"]
+    ]
+    assert counts[0].shape[1] == PEOPLE
+    labelled = [one[:, :4] for one in counts]
+    for found, wanted in (
+        (estimate(counts[0], accuracy), estimate(labelled[0], accuracy)),
+        (compare(*counts, accuracy), compare(*labelled, accuracy)),
+    ):
+        assert found.people == 4
+        assert (found.value, found.interval) == (wanted.value, wanted.interval)
+
+
 def test_one_person_has_no_spread() -> None:
     counts = np.array([[[[3.0, 1.0], [0.0, 2.0]]]])
     found = estimate(counts, accuracy)

@@ -97,7 +97,19 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("emotions", None, "emotions=None"),
     ("emotions", "angry", "emotions='angry'"),
     ("emotions", [1, 2], "emotions"),
-]
+    ("sound", {"duration_s": 3600, "hop_ms": 0.0625}, "spectrogram of 14803200000 values"),
+    ("sound", {"duration_s": None, "hop_ms": 0.0625}, "spectrogram of 246720000 values"),
+    # Of columns far apart there are few, and the sound itself is too long.
+    ("sound", {"duration_s": 3600, "sample_rate_hz": 10**6, "window_ms": 0.1, "hop_ms": 1000},
+     "3600000000 samples"),
+    ("sound", {"range_db": 10**400}, "range_db=1000000"),
+    ("sound", {"range_db": 1000.1}, "range_db=1000.1: wanted a number above 0, 1000 at most"),
+    ("sound", {"range_db": math.nan}, "range_db=nan"),
+    ("sound", {"hop_ms": 10**400}, "hop_ms=1000000"),
+    ("sound", {"sample_rate_hz": 16000.4}, "sample_rate_hz=16000.4: wanted a whole number, 1000.."),
+    ("sound", {"sample_rate_hz": 999}, "sample_rate_hz=999: wanted a whole number, 1000..1000000"),
+    ("sound", {"sample_rate_hz": 10**6 + 1}, "sample_rate_hz=1000001: wanted a whole number"),
+]  # fmt: skip
 
 READ_EACH = """
 import json, sys
@@ -128,7 +140,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory, run_python: RunPython) -> 
     return json.loads(run_python("-c", READ_EACH, folder).stdout)
 
 
-NAMED = [f"{field}={value!r}" for field, value, _ in REFUSED]
+NAMED = [f"{field}={value!r}"[:80] for field, value, _ in REFUSED]
 
 
 @pytest.mark.parametrize(
@@ -224,3 +236,9 @@ def test_a_number_that_no_float_can_hold_is_refused_in_the_sound_too() -> None:
     fields["sound"]["window_ms"] = 10**400
     with pytest.raises(UserError, match=r"^spec\.json: "):
         spec_from_dict(fields, "spec.json")
+
+
+def test_an_hour_of_the_default_and_a_second_of_the_densest_sound_are_accepted() -> None:
+    assert SpectrogramSpec(duration_s=3600).hop_length == 160
+    dense = SpectrogramSpec(duration_s=1, hop_ms=1, sample_rate_hz=10**6, fft_length=2**16)
+    assert dense.window_length == 25_000

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tyro
 
+from emojax.errors import UserError
 from emojax.runtime.quiet import quiet_libraries
 from emojax.shipped import find_model
 
@@ -40,6 +41,8 @@ def verify(options: VerifyOptions) -> int:
     """Print what each model answers, and return the exit status."""
     from emojax.runtime.verify import verify_artifact
 
+    if options.threads < 1:
+        raise UserError(f"--threads {options.threads}: wanted 1 or more")
     status, artifact = 0, find_model(options.artifact)
     for verdict in verify_artifact(artifact, options.threads):
         print(

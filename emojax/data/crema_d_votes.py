@@ -36,6 +36,9 @@ RATED = labels.emotion_names("crema6")
 MAX_TABLE_BYTES = 32 * 2**20
 """Size from which a table is none; the owner's largest that is read here has 4 MB."""
 
+CLIPS = 7442
+"""Clips of the whole data set; each was rated in each way."""
+
 _NAME = re.compile(
     rf"([0-9]{{4}})_({'|'.join(SENTENCES)})_({'|'.join(labels.CREMA_D_EMOTIONS)})"
     rf"_({'|'.join(LEVELS)})"
@@ -99,7 +102,7 @@ def read_votes(path: Path) -> VoteTable:
     """Return the table of votes in a file.
 
     Raises:
-        UserError: the file is missing, too large, or not the owner's table.
+        UserError: the file is missing, too large, not the owner's table, or without votes.
     """
     with require_file(path, "CREMA-D's table of votes, tabulatedVotes.csv").open("rb") as file:
         content = file.read(MAX_TABLE_BYTES + 1)
@@ -114,7 +117,7 @@ def parse_votes(content: bytes, source: str) -> VoteTable:
         source: its name, for messages.
 
     Raises:
-        UserError: it is too large, no text, or lacks a column.
+        UserError: it is too large, no text, lacks a column, or has no votes that can be read.
     """
     lines = read_table(content, source)
     _, header = next(lines, (1, []))
@@ -153,6 +156,12 @@ def parse_votes(content: bytes, source: str) -> VoteTable:
         if problem:
             skipped += 1
             first_skipped = first_skipped or f"{source}: line {number}: {problem}"
+    if not any(any(row.counts) for row in rows.values()):
+        first = f", the first one: {first_skipped}" if skipped else ""
+        raise UserError(
+            f"{source}: no votes ({skipped} rows can't be read{first}): wanted CREMA-D's "
+            "processedResults/tabulatedVotes.csv as its owner publishes it"
+        )
     return VoteTable(tuple(rows.values()), skipped, first_skipped)
 
 

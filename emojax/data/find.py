@@ -40,6 +40,22 @@ def built_folder(name: str | Path) -> Path:
     return path
 
 
+def shards_of(data: str, *, sound: bool) -> Path:
+    """Return the folder in which the shards of a data set are, or will be.
+
+    Args:
+        data: as for `find_dataset`.
+        sound: whether that of a manifest's clips is kept.
+    """
+    path = Path(data)
+    if data in DRAWN:
+        return Path("data") / data
+    if path.suffix.lower() != ".csv":
+        return path
+    name = path.resolve().parent.name or path.stem
+    return Path("data") / (f"{name}-sound" if sound else name)
+
+
 def find_dataset(data: str, workers: int = 1, sound: SpectrogramSpec | None = None) -> Path:
     """Return the folder of shards that is meant, built first where that is possible.
 
@@ -54,17 +70,13 @@ def find_dataset(data: str, workers: int = 1, sound: SpectrogramSpec | None = No
     Raises:
         UserError: none of these, or the build found a mistake.
     """
-    path = Path(data)
-    if data in DRAWN:
-        path = Path("data") / data
-        if not path.exists():
-            options = dataclasses.replace(DRAWN[data], workers=workers)
-            return build_dataset("synthetic", out=path, options=options)
-    if path.suffix.lower() == ".csv":
-        name = path.resolve().parent.name or path.stem
+    path = shards_of(data, sound=sound is not None)
+    if data in DRAWN and not path.exists():
+        options = dataclasses.replace(DRAWN[data], workers=workers)
+        return build_dataset("synthetic", out=path, options=options)
+    if Path(data).suffix.lower() == ".csv":
         options = BuildOptions(workers=workers, input_spec=InputSpec(sound=sound))
-        out = Path("data") / (f"{name}-sound" if sound else name)
-        return build_dataset("manifest", source=path, out=out, options=options)
+        return build_dataset("manifest", source=Path(data), out=path, options=options)
     if not path.exists():
         raise UserError(
             f"{data}: no such data set: give {', '.join(f'`{name}`' for name in DRAWN)}, "

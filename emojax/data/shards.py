@@ -23,6 +23,9 @@ from emojax.stopping import uninterrupted
 
 INPUT_SPEC_FILE = "input_spec.json"
 REPORT_FILE = "report.json"
+MANIFEST = "manifest"
+"""Name of the builder of somebody's own set, whatever is in it."""
+
 PEOPLE_FILE = "people.json"
 
 BAKED_FIELDS = (
@@ -55,6 +58,11 @@ class DatasetInfo:
     """By split; 0 where the set has none in it."""
     report: dict[str, Any]
     """What the build wrote into report.json."""
+
+    @property
+    def title(self) -> str:
+        """What people call it: a manifest's examples have no name but their folder's."""
+        return self.folder.absolute().name if self.name == MANIFEST else self.name
 
 
 @dataclasses.dataclass(frozen=True)

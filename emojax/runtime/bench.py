@@ -211,6 +211,6 @@ def pin(core: int) -> None:
         raise UserError("--core: this system can't keep a process on one core: leave it out")
     try:
         os.sched_setaffinity(0, {core})
-    except OSError:
+    except (OSError, ValueError, OverflowError):
         there = sorted(os.sched_getaffinity(0))
         raise UserError(f"--core {core}: use one of {', '.join(map(str, there))}") from None

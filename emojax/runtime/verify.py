@@ -13,6 +13,7 @@ from emojax.golden import name_inputs, read_golden
 from emojax.litert import Network
 from emojax.runtime.artifact import (
     PRECISIONS,
+    find_precision,
     read_bank,
     read_checked,
     read_looks,
@@ -68,7 +69,8 @@ def verify_artifact(folder: str | os.PathLike[str], threads: int = 1) -> Iterato
         threads: of the processor.
 
     Raises:
-        UserError: no artifact, or a file of it that is missing or damaged.
+        UserError: no artifact, one without the model that is used by default, or a file of it that
+            is missing or damaged.
     """
     place, fields, spec = read_spec(folder)
     source = place / "spec.json"
@@ -80,6 +82,11 @@ def verify_artifact(folder: str | os.PathLike[str], threads: int = 1) -> Iterato
     golden = read_golden(path, spec)
     named = name_inputs(golden.recorded, looks, spec)
     files = read_section(fields, "files", source)
+    if (default := find_precision(fields, None, source)) not in files:
+        raise UserError(
+            f"{source}: no model in {default}, which is used where nothing else is asked for: "
+            "export the artifact again"
+        )
     for precision in (precision for precision in PRECISIONS if precision in files):
         own = precision == "int8"
         expected = golden.int8 if own else golden.probabilities

@@ -11,7 +11,7 @@ from emojax.calibration import expected_calibration_error, fit_temperature
 from emojax.labels import UNKNOWN
 from emojax.tables.outcome import Outcome
 from emojax.tables.table import Column, Table
-from emojax.tables.trained import PictureStudy, Trained
+from emojax.tables.trained import DRAWN, PictureStudy, Trained
 from emojax.temperature import scale_group
 
 
@@ -93,8 +93,10 @@ def calibration_table(studies: Sequence[PictureStudy], commands: Sequence[str]) 
         ),
         rows=tuple(rows),
         notes=(
+            *((DRAWN,) if any(study.synthetic for study in studies) else ()),
             "E1's emotions: expected calibration error of the highest score, 15 equally wide bins, "
-            "on test people; the temperature is chosen on validation people.",
+            "on test people; the temperature is chosen on validation people. It has no interval: "
+            "people who are drawn again, some of them twice, give a larger error than they have.",
         ),
         commands=tuple(commands),
     )

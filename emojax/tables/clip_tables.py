@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from emojax.data.crema_d_votes import RATED, ClipVotes, parse_clip_name, read_votes
+from emojax.data.crema_d_votes import (
+    CLIPS,
+    RATED,
+    ClipVotes,
+    VoteTable,
+    parse_clip_name,
+    read_votes,
+)
 from emojax.labels import MODALITIES
 from emojax.tables import published
 from emojax.tables.clips import CrossValidated
@@ -25,6 +32,11 @@ ABSENT_CLIPS = (
 ABSENT_VOTES = (
     "CREMA-D's votes are absent: give the folder that holds processedResults/tabulatedVotes.csv "
     "(github.com/CheyneyComputerScience/CREMA-D, ODbL) as --data=CREMA-D."
+)
+
+PART_OF_CREMA_D = (
+    f"Not all of CREMA-D is there ({CLIPS:,} clips of {published.CREMA_D_PEOPLE} actors, each "
+    "rated in each way): no difference to the thesis."
 )
 
 VOTES = Path("processedResults") / "tabulatedVotes.csv"
@@ -47,31 +59,32 @@ def clip_table(tested: Sequence[CrossValidated], commands: Sequence[str]) -> Tab
     rows: list[dict[str, Any]] = []
     for one in tested:
         figures = emotion_row(stack_counts(one.answers, "emotion"))
-        on = "crema_d" if one.name == "crema_d" and one.folds == figures["people"] else ""
+        whole = one.rule == "leave one out" and figures["people"] == published.CREMA_D_PEOPLE
+        on = one.name if one.owner == "crema_d" and whole else ""
         rows.append(
             {
                 "network": _WHAT[one.inputs],
                 "sound": one.sound,
                 "data": one.name,
-                "rule": f"{one.folds} folds" if one.folds != figures["people"] else "leave one out",
+                "rule": one.rule,
                 **figures,
                 "chance": chance(one.answers[0]),
                 **_beside(one, on, figures["value"]),
             }
         )
-    names = {one.name for one in tested}
+    owners = {one.owner for one in tested}
     for inputs in ("video", "both"):
-        if "crema_d" not in names:
+        if "crema_d" not in owners:
             figure = published.CLIP_ACCURACY[inputs] / 100
             absent = {"network": _WHAT[inputs], "data": "CREMA-D: absent, see below"}
             rows.append(absent | {"published": figure, "published_on": "CREMA-D, leave one out"})
     notes = []
-    if "synthetic" in names:
+    if "synthetic" in owners:
         notes.append(
             "Synthetic: drawn people with made voices, in place of CREMA-D. The figures say "
             "nothing about real clips."
         )
-    if "crema_d" not in names:
+    if "crema_d" not in owners:
         notes.append(ABSENT_CLIPS)
     missing = [name for name in ("log_mel", "thesis") if name not in {one.sound for one in tested}]
     if tested and missing:
@@ -142,27 +155,29 @@ def count_votes(rows: Sequence[ClipVotes], majority: bool) -> tuple[np.ndarray, 
     return counts, actors, int(counts.sum())
 
 
-def _rater_rows(source: Path) -> list[dict[str, Any]]:
-    votes = read_votes(source / VOTES if source.is_dir() else source).rows
+def _rater_rows(votes: VoteTable) -> list[dict[str, Any]]:
     rows = []
     for modality in MODALITIES:
-        mine = [row for row in votes if row.modality == modality]
+        mine = [row for row in votes.rows if row.modality == modality]
+        clips = sum(any(row.counts) for row in mine)
         for majority, name in ((False, "single rater, votes pooled"), (True, "majority of a clip")):
             counts, actors, total = count_votes(mine, majority)
             if not total:
                 continue
             figures = emotion_row(counts[None])
+            whole = (clips, len(actors)) == (CLIPS, published.CREMA_D_PEOPLE)
+            data = "CREMA-D" if whole else "part of CREMA-D"
             theirs = None if majority else published.HUMAN_ACCURACY[modality]
             rows.append(
                 {
                     "given": modality,
                     "rater": name,
-                    "data": "CREMA-D",
+                    "data": data,
                     **figures,
                     "people": len(actors),
-                    "clips": sum(any(row.counts) for row in mine),
+                    "clips": clips,
                     "votes": sum(sum(row.counts) for row in mine),
-                    **beside_published(theirs, "CREMA-D", "CREMA-D", figures["value"]),
+                    **beside_published(theirs, "CREMA-D", data, figures["value"]),
                 }
             )
     return rows
@@ -176,10 +191,21 @@ def rater_table(source: Path | None, commands: Sequence[str]) -> Table:
         commands: that make it.
 
     Raises:
-        UserError: the table can't be read.
+        UserError: the table can't be read, or has no votes.
     """
-    rows = _rater_rows(source) if source else []
-    if not rows:
+    notes: list[str] = []
+    if source:
+        votes = read_votes(source / VOTES if source.is_dir() else source)
+        rows = _rater_rows(votes)
+        if any(row["data"] != "CREMA-D" for row in rows):
+            notes.append(PART_OF_CREMA_D)
+        if votes.skipped:
+            notes.append(
+                f"Rows of the votes that are left out: {votes.skipped:,}, the first one: "
+                f"{votes.first_skipped}"
+            )
+    else:
+        notes.append(ABSENT_VOTES)
         rows = [
             {
                 "given": modality,
@@ -208,7 +234,7 @@ def rater_table(source: Path | None, commands: Sequence[str]) -> Table:
         ),
         rows=tuple(rows),
         notes=(
-            *(() if source else (ABSENT_VOTES,)),
+            *notes,
             "A single rater: the share of all votes that name the acted emotion. A majority: the "
             "share of clips whose most frequent answer is the acted emotion; a tie is wrong. 95% "
             "intervals by bootstrap over actors: who the raters were is not published.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import json
@@ -16,7 +17,7 @@ from emojax.config import TrainConfig, network_spec
 from emojax.cross_validation import everybodys, files_by_fold, mean_answers, train_folds
 from emojax.data.folds import make_folds
 from emojax.data.resident import keep_labels, select
-from emojax.data.shards import PEOPLE_FILE, DatasetInfo, dataset_info, load_whole
+from emojax.data.shards import MANIFEST, PEOPLE_FILE, DatasetInfo, dataset_info, load_whole
 from emojax.errors import UserError
 from emojax.evaluate import Predictions
 from emojax.files import write_json
@@ -25,7 +26,7 @@ from emojax.spec import read_json
 from emojax.tables.ahead import Task
 from emojax.tables.outcome import Outcome, load_outcomes, make_outcome, save_outcomes
 from emojax.tables.trained import ANSWERS
-from emojax.trainings import read_alone
+from emojax.trainings import read_training
 
 INPUTS: dict[str, dict[str, Any]] = {
     "video": {"sound_features": 0, "modality_dropout": 0.0},
@@ -51,7 +52,9 @@ class CrossValidated:
     """How the sound is seen: a name of `audio.PRESETS`, or `other`; empty without sound."""
     data: Path
     name: str
-    synthetic: bool
+    """What people call the data set."""
+    owner: str
+    """The builder's name of it: whose layout it has."""
     config: TrainConfig
     folder: Path
     seeds: tuple[int, ...]
@@ -66,11 +69,24 @@ class CrossValidated:
     """What the owner says of each person, by name; empty where nothing is known."""
     networks: int = 1
     """How many answer together, by the mean of what they say."""
+    folds_file: Path | None = None
+    """Says who is tested when; None: of a run that was not made for the tables."""
 
     @property
     def folds(self) -> int:
         """How many."""
         return len(self.tested)
+
+    @property
+    def rule(self) -> str:
+        """How people were left out, in words."""
+        one_each = all(len(people) == 1 for people in self.tested)
+        return "leave one out" if one_each else f"{self.folds} folds by person"
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether its people are drawn."""
+        return self.owner == "synthetic"
 
 
 def sound_of(info: DatasetInfo) -> str:
@@ -95,10 +111,17 @@ def _read_folds(folder: Path, config: TrainConfig, data: Path) -> dict[str, Outc
     tested: list[np.ndarray] = []
     answers: dict[str, list[Predictions]] = {}
     for paths in files_by_fold(folder):
-        networks = [_read_training(path) for path in paths]
-        tested.append(networks[0][0])
-        for given in networks[0][1]:
-            parts = [answer[given] for _, answer in networks if given in answer]
+        networks = [read_training(path) for path in paths]
+        for path, network in zip(paths, networks, strict=True):
+            if network.diverged_at is not None:
+                raise UserError(
+                    f"{path}: its loss became nan at step {network.diverged_at}, so it has no "
+                    "answers: train it again with a smaller --optim.learning-rate"
+                )
+        tested.append(networks[0].tested)
+        given_each = [{EVERYBODY: network.answers, **network.alone} for network in networks]
+        for given in given_each[0]:
+            parts = [answers_to[given] for answers_to in given_each if given in answers_to]
             if len(parts) == len(paths):
                 answers.setdefault(given, []).append(mean_answers(parts))
     order = np.concatenate(tested)
@@ -112,13 +135,6 @@ def _read_folds(folder: Path, config: TrainConfig, data: Path) -> dict[str, Outc
             outcome = make_outcome(mine, everybodys(order, parts), spec)
             found[given] = outcome.select(there[given]) if given in there else outcome
     return found
-
-
-def _read_training(path: Path) -> tuple[np.ndarray, dict[str, Predictions]]:
-    """Return which examples a fold's network was asked about, and its answers."""
-    with np.load(path, allow_pickle=False) as kept:
-        whole_clips = Predictions(kept["action_units"], kept["emotions"], float("nan"))
-        return kept["tested"], {EVERYBODY: whole_clips, **read_alone(kept)}
 
 
 def _settle_folds(runs: Path, data: Path, k: int | None) -> Path:
@@ -200,8 +216,8 @@ def study_clips(
                 inputs=inputs,
                 sound="" if inputs == "video" else sound_of(info),
                 data=data,
-                name=info.name,
-                synthetic=info.name == "synthetic",
+                name=info.title,
+                owner=info.name,
                 config=config,
                 folder=folder,
                 seeds=tuple(seeds),
@@ -210,6 +226,7 @@ def study_clips(
                 # A seed that was trained before it was asked for leaves all of them out.
                 alone={given: one for given, one in answers.items() if len(one) == len(seeds)},
                 groups=read_groups(data),
+                folds_file=folds_file,
             )
         )
     return found
@@ -222,7 +239,8 @@ def read_cross_validation(folder: Path) -> CrossValidated:
         folder: of the run; its shards have to be where it found them.
 
     Raises:
-        UserError: no such run there, its shards are gone, or folds are missing.
+        UserError: no such run there, its shards are gone or others, or folds are missing, damaged
+            or diverged.
     """
     config, _, data = load_run(folder)
     if not (folder / "folds").is_dir():
@@ -236,14 +254,20 @@ def read_cross_validation(folder: Path) -> CrossValidated:
         raise UserError(
             f"{folder}: {done} of {wanted} {what} trained: start its command again first"
         )
-    info, kept = dataset_info(data), _read_folds(folder, config, data)
+    info = dataset_info(data)
+    if read_json(folder / "config.json").get("data_fingerprint") != info.report["fingerprint"]:
+        raise UserError(
+            f"{folder}: answers about other shards than {data} holds now: build those as they "
+            "were, or train it again in another --out"
+        )
+    kept = _read_folds(folder, config, data)
     silent, blind = config.sound_features == 0, config.video_features == 0
     return CrossValidated(
         inputs="video" if silent else "sound" if blind else "both",
         sound="" if silent else sound_of(info),
         data=data,
-        name=info.name,
-        synthetic=info.name == "synthetic",
+        name=info.title,
+        owner=info.name,
         config=config,
         folder=folder,
         seeds=(config.seed,),
@@ -264,18 +288,40 @@ def same_clips(data: Sequence[Path]) -> list[list[Path]]:
     """Return folders of shards, those that are builds of the same clips together.
 
     They have one owner and the same people, and differ in how the sound is seen; emojax's own
-    spectrogram comes first.
+    spectrogram comes first. Manifests have as many owners as there are: theirs are the same where
+    all clips are called alike and have the same labels.
     """
+    infos = [dataset_info(folder) for folder in data]
+    several = sum(info.name == MANIFEST for info in infos) > 1
     found: dict[Any, list[Path]] = {}
-    for folder in data:
-        info = dataset_info(folder)
+    for folder, info in zip(data, infos, strict=True):
         people = frozenset(
             who for split in info.report["splits"].values() for who in split["people"]
         )
-        found.setdefault((info.name, people), []).append(folder)
+        clips = _clips_of(folder) if several and info.name == MANIFEST else None
+        found.setdefault((info.name, people, clips), []).append(folder)
     return [
         sorted(builds, key=lambda folder: sound_of(dataset_info(folder)) != "log_mel")
         for builds in found.values()
+    ]
+
+
+def _clips_of(data: Path) -> frozenset[Any]:
+    whole = load_whole(data)
+    people = (whole.subjects[index] for index in whole.subject.tolist())
+    return frozenset(zip(whole.paths, people, whole.emotion.tolist(), strict=True))
+
+
+def label_each(tested: Sequence[CrossValidated]) -> list[str]:
+    """Return what each is called beside the others of its data set.
+
+    By what it sees and hears; where two would be called alike, their folders tell them apart.
+    """
+    plain = [(one.name, f"{one.inputs} {one.sound}".strip()) for one in tested]
+    counts = collections.Counter(plain)
+    return [
+        f"{label} ({one.folder.name})" if counts[name, label] > 1 else label
+        for one, (name, label) in zip(tested, plain, strict=True)
     ]
 
 

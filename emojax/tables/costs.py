@@ -1,4 +1,4 @@
-"""What each network costs: parameters, multiply-accumulates, time. Times are this machine's."""
+"""What each network costs: parameters, multiply-accumulates, time, each with its device."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from emojax.run import provenance
 from emojax.spec import InputSpec, read_json
 from emojax.tables import published
 from emojax.tables.table import Column, Table
-from emojax.tables.trained import PictureStudy
-from emojax.train import init_variables
+from emojax.tables.trained import DRAWN, PictureStudy
+from emojax.train import compute_dtype, init_variables
 
 ROUNDS = 15
 """Timed predictions, of which the median is taken."""
@@ -68,21 +68,54 @@ def _measured(path: Path, key: dict[str, Any], measure: Any) -> dict[str, Any]:
     return found
 
 
-def _network_row(name: str, config: TrainConfig, spec: InputSpec, folder: Path) -> dict[str, Any]:
-    spec = network_spec(config, spec)
+def _place(device: Any, dtype: Any) -> str | None:
+    """Return a device, as `provenance` tells it, and a compute type in words; None: no such."""
+    if not isinstance(device, dict) or not {"count", "kind", "platform"} <= set(device):
+        return None
+    return f"{device['count']} x {device['kind']} ({device['platform']}), {dtype}"
+
+
+def _training_place(folder: Path) -> str | None:
+    """Return what a run was trained on; None where the run does not tell."""
+    path = folder / "results.json"
+    results = read_json(path) if path.exists() else {}
+    return _place(results.get("provenance", {}).get("device"), results.get("compute_dtype"))
+
+
+def _places(rows: Sequence[Mapping[str, Any]], key: str) -> str:
+    """Return where these rows' times were taken: a place, or several with their networks."""
+    networks: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get(key):
+            networks.setdefault(row[key], []).append(row["network"])
+    if len(networks) == 1:
+        return next(iter(networks))
+    return "; on ".join(f"{place}: {', '.join(names)}" for place, names in networks.items())
+
+
+def _network_row(
+    name: str, config: TrainConfig, spec: InputSpec, folder: Path, device: dict[str, Any]
+) -> dict[str, Any]:
+    spec, dtype = network_spec(config, spec), compute_dtype(config.dtype)
 
     def measure() -> dict[str, Any]:
         print(f"{name}: parameters and the time of a face ...", flush=True)
         cost = measure_cost(build_network(config, spec), looks_at(config.model), spec)
         return {**cost._asdict(), "prediction_s": predict_seconds(config, spec)}
 
-    key = {"config": config.to_dict(), "spec": spec.to_dict()}
+    key = {
+        "config": config.to_dict(),
+        "spec": spec.to_dict(),
+        "device": device,
+        "compute_dtype": dtype,
+    }
     found = _measured(folder / f"cost-{name}.json", json.loads(json.dumps(key)), measure)
     return {
         "network": name,
         "parameters": found["parameters"],
         "macs": found["multiply_accumulates"] / 1e6,
         "prediction_ms": 1000 * found["prediction_s"],
+        "predicted_on": _place(device, dtype),
         "fast": "yes" if found["prediction_s"] < REAL_TIME_S else "no",
     }
 
@@ -106,23 +139,28 @@ def cost_table(
         jobs: trainings that were done at a time.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    device = provenance()["device"]
     rows: list[dict[str, Any]] = []
     for (network, protocol), trained in study.runs.items():
         if protocol != "E1":
             continue
-        row = _network_row(network, trained[0].config, spec, folder)
+        row = _network_row(network, trained[0].config, spec, folder, device)
         row["training_s"] = training_seconds(trained[0].history)
+        row["trained_on"] = _training_place(trained[0].folder)
         hours = published.TRAINING_HOURS.get(network)
         rows.append(row | ({"published_h": hours} if hours else {}))
     for base in [row for row in rows if row["network"] == "resnet18"]:
         for row in rows:
-            row["training_ratio"] = row["training_s"] / base["training_s"]
-            row["prediction_ratio"] = row["prediction_ms"] / base["prediction_ms"]
+            # Two devices' times say nothing of two networks.
+            if row["trained_on"] == base["trained_on"]:
+                row["training_ratio"] = row["training_s"] / base["training_s"]
+            if row["predicted_on"] == base["predicted_on"]:
+                row["prediction_ratio"] = row["prediction_ms"] / base["prediction_ms"]
     for config in deeper:
         blocks = "-".join(map(str, config.blocks))
-        row = _network_row(f"{config.model} {blocks}".strip(), config, spec, folder)
+        row = _network_row(f"{config.model} {blocks}".strip(), config, spec, folder, device)
         rows.append(row | {"blocks": sum(config.blocks)})
-    device = provenance()["device"]
+    where = _places(rows, "trained_on")
     return Table(
         name="times",
         title="Times and parameters",
@@ -140,10 +178,11 @@ def cost_table(
         ),
         rows=tuple(rows),
         notes=(
-            f"In JAX on {device['count']} x {device['kind']} ({device['platform']}), float32; a "
-            f"face: median of {ROUNDS} calls, detection not included. Training: all epochs but the "
-            f"first, which compiles{_beside(jobs)}. Times differ from run to run and with what "
-            f"else the machine does. The thesis: {published.CLAIMS_OF_TIME}",
+            f"In JAX. A face: median of {ROUNDS} calls on {_places(rows, 'predicted_on')}; "
+            "detection is not included. Training: all epochs but the first, which compiles"
+            f"{_beside(jobs)}{f', on {where}' if where else ''}. Times differ from run to run and "
+            f"with what else the machine does. The thesis: {published.CLAIMS_OF_TIME}",
+            *((DRAWN,) if study.synthetic else ()),
         ),
         commands=tuple(commands),
     )

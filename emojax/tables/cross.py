@@ -322,8 +322,8 @@ def cross_table(crossed: Sequence[Crossed], notes: Sequence[str], commands: Sequ
             "difference is paired, its interval and p as in the first table, p not adjusted. At "
             "home: the network on the test people of its own set. Chance: always the most frequent "
             "emotion, every action unit always present. Tested are the other set's test people, "
-            "and all of its people where no network was trained on it; in two sets of one owner a "
-            "name is one person, and nobody who was trained on is tested.",
+            "and all of its people where no network was trained on it; in two sets of one owner, "
+            "and in two manifests, a name is one person, and nobody who was trained on is tested.",
         ),
         commands=tuple(commands),
     )

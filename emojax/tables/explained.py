@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emojax.data.resident import keep_labels
 from emojax.data.shards import FaceArrays, dataset_info, load_split
 from emojax.experiment import TrainedNetwork, load_network
@@ -22,7 +24,7 @@ from emojax.tables import published
 from emojax.tables.ahead import Task
 from emojax.tables.kept import keep_arrays, kept_arrays
 from emojax.tables.table import Column, Table
-from emojax.tables.trained import ANSWERS, PictureRun, PictureStudy, Trained, read_trained
+from emojax.tables.trained import ANSWERS, DRAWN, PictureRun, PictureStudy, Trained, read_trained
 
 EXPLAINED = "explained.npz"
 """What was made of a run, beside its answers."""
@@ -150,9 +152,11 @@ def contributions_table(studies: Sequence[PictureStudy], commands: Sequence[str]
             for trained in study.runs.get((network, "AU first"), ())[:1]:
                 if found := contributions_of(trained, study.data):
                     emotions |= dict.fromkeys(found.emotions)
-                    rows += [
-                        {"data": study.name, "network": network} | row for row in _unit_rows(found)
-                    ]
+                    about = {"data": study.name, "network": network, "seed": trained.config.seed}
+                    about["examples"] = len(trained.test.path)
+                    if trained.test.people_are_known:
+                        about["people"] = len(np.unique(trained.test.subject))
+                    rows += [about | row for row in _unit_rows(found)]
     if not rows:
         return None
     return Table(
@@ -165,9 +169,13 @@ def contributions_table(studies: Sequence[PictureStudy], commands: Sequence[str]
             *(Column(f"to_{emotion}", emotion, "number") for emotion in emotions),
             Column("accuracy_lost", "accuracy lost, points", "points"),
             Column("accuracy_spread", "± over shuffles", "points"),
+            Column("people", "people", "count"),
+            Column("examples", "pictures", "count"),
+            Column("seed", "seed", "count"),
         ),
         rows=tuple(rows),
         notes=(
+            *((DRAWN,) if any(study.synthetic for study in studies) else ()),
             "Under an emotion: how much the unit speaks for it where it is, in its logit: "
             "gradient times distance from the unit's mean, averaged over each test person's faces, "
             "then over people. Accuracy lost: with the unit's values shuffled over all test faces, "

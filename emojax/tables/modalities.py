@@ -116,7 +116,8 @@ def modality_pairs(ablations: Sequence[Ablation]) -> list[Pair]:
             answers = common_examples([*sides[0], *sides[1]])
             first, second = (f"{_SHORT[network]}, given {given}" for network, given in keys)
             parts = answers[: len(sides[0])], answers[len(sides[0]) :]
-            pairs.append(Pair(ablation.name, f"{ablation.folds} folds", first, second, parts))
+            what = f"{ablation.folds} folds"
+            pairs.append(Pair(ablation.name, what, first, second, parts, ablation.synthetic))
     return pairs
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from emojax import html
 from emojax.significance import accuracy, estimate
 from emojax.tables import drawings, published
 from emojax.tables.calibrated import confidences
-from emojax.tables.clips import CrossValidated
+from emojax.tables.clips import CrossValidated, label_each
 from emojax.tables.explained import draw_explained
 from emojax.tables.modalities import Ablation, modality_rows
 from emojax.tables.outcome import Outcome, labelled
@@ -171,7 +172,8 @@ def draw_clips(tested: Sequence[CrossValidated]) -> list[Drawing]:
     found: list[Drawing] = []
     for data in dict.fromkeys(one.data for one in tested):
         mine = [one for one in tested if one.data == data]
-        outcomes = {f"{one.inputs} {one.sound}".strip(): one.answers for one in mine}
+        labels = label_each(mine)
+        outcomes = {label: one.answers for label, one in zip(labels, mine, strict=True)}
         seeds = mine[0].seeds
         title = f"clips of {mine[0].name}" + f", {mine[0].sound}" * bool(mine[0].sound)
         called = data.name.lower()
@@ -191,18 +193,23 @@ def draw_clips(tested: Sequence[CrossValidated]) -> list[Drawing]:
                 drawings.draw_people(outcomes),
             ),
         ]
-        for one in mine:
+        for one, label in zip(mine, labels, strict=True):
             if rows := group_rows(one):
                 found.append(
                     Drawing(
-                        f"{called}-groups-{one.inputs}",
-                        f"By group of people, {one.inputs}, {title}",
+                        f"{called}-groups-{_file_name(label)}",
+                        f"By group of people, {label}, {title}",
                         f"Groups of {FEWEST} people and more, in the owner's words."
                         + _of_seeds(seeds, "their mean"),
                         drawings.draw_groups(rows),
                     )
                 )
     return found
+
+
+def _file_name(label: str) -> str:
+    """Return a label in letters that a file's name may have everywhere."""
+    return re.sub(r"\W+", "-", label).strip("-").lower()
 
 
 def draw_modalities(ablation: Ablation) -> Drawing:
@@ -252,7 +259,7 @@ def write_tables(
         shown = html.picture(picture.content, "png", f"{picture.title}. {picture.caption}")
         parts += [html.element("h2", picture.title), html.element("figure", [shown, caption])]
     parts.append(html.element("h2", "How it was made"))
-    parts += [html.element("p", fact) for fact in facts]
+    parts += [html.element("p", html.text(fact, len(fact))) for fact in facts]
     path = out / "index.html"
     path.write_text(html.page(title, parts, _STYLE), encoding="utf-8")
     return path

@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from emojax.labels import UNKNOWN
 from emojax.significance import (
     Figure,
@@ -18,10 +20,10 @@ from emojax.significance import (
     mean_of_units,
     unit_f1,
 )
-from emojax.tables.clips import CrossValidated
+from emojax.tables.clips import CrossValidated, label_each
 from emojax.tables.outcome import Outcome, common_examples, stack_counts
 from emojax.tables.table import Column, Table
-from emojax.tables.trained import PROTOCOLS, PictureStudy
+from emojax.tables.trained import DRAWN, PROTOCOLS, PictureStudy
 
 FIGURES: dict[str, tuple[Literal["emotion", "units"], Figure]] = {
     "emotion accuracy": ("emotion", accuracy),
@@ -40,6 +42,8 @@ class Pair:
     first: str
     second: str
     outcomes: tuple[Sequence[Outcome], Sequence[Outcome]]
+    synthetic: bool = False
+    """Whether the people are drawn."""
 
 
 def picture_pairs(study: PictureStudy) -> list[Pair]:
@@ -51,6 +55,7 @@ def picture_pairs(study: PictureStudy) -> list[Pair]:
             one,
             other,
             (study.outcomes(one, protocol), study.outcomes(other, protocol)),
+            study.synthetic,
         )
         for protocol in PROTOCOLS
         for one, other in itertools.combinations(
@@ -62,14 +67,26 @@ def picture_pairs(study: PictureStudy) -> list[Pair]:
 def clip_pairs(tested: Sequence[CrossValidated]) -> list[Pair]:
     """Return each pair of networks for clips that were tested on the same clips."""
     pairs = []
-    for one, other in itertools.combinations(tested, 2):
-        shared = set(one.answers[0].path) & set(other.answers[0].path)
-        if one.name == other.name and shared:
-            first, second = (f"{part.inputs} {part.sound}".strip() for part in (other, one))
-            answers = common_examples([*other.answers, *one.answers])
+    named = zip(tested, label_each(tested), strict=True)
+    for (one, second), (other, first) in itertools.combinations(named, 2):
+        if one.owner != other.owner:
+            continue
+        answers = common_examples([*other.answers, *one.answers])
+        if _are_same(answers[0], answers[-1]):
             parts = answers[: len(other.answers)], answers[len(other.answers) :]
-            pairs.append(Pair(one.name, f"{one.folds} folds", first, second, parts))
+            data = ", ".join(dict.fromkeys((other.name, one.name)))
+            pairs.append(Pair(data, f"{one.folds} folds", first, second, parts, one.synthetic))
     return pairs
+
+
+def _are_same(one: Outcome, other: Outcome) -> bool:
+    """Whether examples that are called alike are the same: in two manifests they need not be."""
+    return (
+        one.path.size > 0
+        and one.emotions == other.emotions
+        and np.array_equal(one.emotion, other.emotion)
+        and np.array_equal(one.subject, other.subject)
+    )
 
 
 def _compare(pair: Pair, name: str) -> dict[str, Any] | None:
@@ -128,6 +145,7 @@ def pairs_table(pairs: Sequence[Pair], commands: Sequence[str]) -> Table:
         ),
         rows=tuple(rows),
         notes=(
+            *((DRAWN,) if any(pair.synthetic for pair in pairs) else ()),
             "First less second, in points of a percent. Interval and p: paired bootstrap over "
             "people, both networks on the same draw of people, percentiles taken as far out as "
             "Student's t asks of so few. Holm: p adjusted for all comparisons of this table. Where "

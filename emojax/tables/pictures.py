@@ -168,6 +168,12 @@ def _absent_rows(
 
 def _notes(studies: Sequence[PictureStudy], what: str) -> tuple[str, ...]:
     notes = [SYNTHETIC] if any(study.synthetic for study in studies) else []
+    unknown = [study.name for study in studies if not study.pixels.people_are_known]
+    if unknown:
+        notes.append(
+            f"{', '.join(unknown)}: who is on a picture is not known, so that a person may have "
+            "been trained on in another picture, and intervals are over pictures."
+        )
     there = {domain for study in studies for domain in study.domains}
     if not set(published.CLOSED_SETS) <= there:
         notes.append(ABSENT_PICTURES)
@@ -175,10 +181,10 @@ def _notes(studies: Sequence[PictureStudy], what: str) -> tuple[str, ...]:
 
 
 _CAPTION = (
-    "Figures in percent, on people who were never trained on; 95% intervals by bootstrap over "
-    "people. Chance: always the most frequent emotion. Pixels: logistic regression on the pixels "
-    "of the same crops. UAR: unweighted average recall. A difference stands only where both "
-    "figures are on the same data."
+    "Figures in percent, on people who were never trained on, as far as they are known; 95% "
+    "intervals by bootstrap over people. Chance: always the most frequent emotion. Pixels: "
+    "logistic regression on the pixels of the same crops. UAR: unweighted average recall. A "
+    "difference stands only where both figures are on the same data."
 )
 
 
@@ -189,7 +195,8 @@ def _threshold_note(studies: Sequence[PictureStudy], network: str) -> str:
         for trained in study.runs.get((network, "E2"), ())
     ]
     return (
-        "E1: seven emotions. E2: six, and neutral where all six are below a threshold, chosen on "
+        "E1: all emotions of the set, seven in the thesis. E2: all but neutral, and neutral where "
+        "all of these are below a threshold, chosen on "
         f"validation people alone ({'; '.join(words)})."
     )
 
@@ -255,26 +262,35 @@ def perceptron_table(studies: Sequence[PictureStudy], commands: Sequence[str]) -
             ),
         ),
         notes=_notes(
-            studies, f"Seven emotions from the 15 outputs of an extractor held still. {_CAPTION}"
+            studies,
+            f"{_without_units(studies)}Emotions from the action units that an extractor, held "
+            f"still, finds. {_CAPTION}",
         ),
         commands=tuple(commands),
     )
 
 
+def _without_units(studies: Sequence[PictureStudy]) -> str:
+    """Return the sentence about sets in which no action unit is labelled; empty without one."""
+    names = [study.name for study in studies if not (study.pixels.action_units != UNKNOWN).any()]
+    return f"{', '.join(names)}: no action unit is labelled. " if names else ""
+
+
 def unit_rows(outcomes: Sequence[Outcome], units: Sequence[str]) -> list[dict[str, Any]]:
-    """Return accuracy and F1 of each action unit that has labels, and of their mean at the end."""
+    """Return accuracy and F1 of each action unit that has labels, and of their mean at the end.
+
+    None where nothing is labelled.
+    """
     rows, counts = [], stack_counts(outcomes, "units")
     for place, unit in enumerate(units):
-
-        def pick(figure: Figure, place: int = place) -> Figure:
-            return lambda counts: figure(counts)[..., place]
-
-        figures = figure_row(counts, pick(unit_accuracies))
         label = outcomes[0].action_units[:, place]
         known = label[label != UNKNOWN]
         if not known.size:
             continue
-        f1 = figure_row(counts, pick(unit_f1))
+        # Of this unit alone: who has no label of it is not among its people.
+        mine = counts[:, :, place : place + 1]
+        figures = figure_row(mine, mean_of_units(unit_accuracies))
+        f1 = figure_row(mine, mean_of_units(unit_f1))
         share = float(known.mean())
         rows.append(
             {
@@ -287,6 +303,8 @@ def unit_rows(outcomes: Sequence[Outcome], units: Sequence[str]) -> list[dict[st
                 "chance": max(share, 1 - share),
             }
         )
+    if not rows:
+        return []
     whole = figure_row(counts, mean_of_units(unit_accuracies))
     f1 = figure_row(counts, mean_of_units(unit_f1))
     mean = {"unit": "mean", **whole, "f1": f1["value"], "f1_interval": f1["interval"]}
@@ -334,9 +352,9 @@ def unit_table(number: str, studies: Sequence[PictureStudy], commands: Sequence[
         rows=(*rows, *_absent_rows(studies, "protocol", [])),
         notes=_notes(
             studies,
-            "Accuracy as the thesis counts it, |label - probability| < 0.5; chance: always "
-            "present or always absent. 95% intervals by bootstrap over people. Thesis: "
-            f"{published.SHIFTED} It does not say over which of FN1 to FN4.",
+            f"{_without_units(studies)}Accuracy as the thesis counts it, |label - probability| < "
+            "0.5; chance: always present or always absent. 95% intervals by bootstrap over people. "
+            f"Thesis: {published.SHIFTED} It does not say over which of FN1 to FN4.",
         ),
         commands=tuple(commands),
     )

@@ -85,6 +85,9 @@ SHIFTED = (
 CLIP_ACCURACY: dict[str, float] = {"video": 62.84, "both": 69.42}
 """CREMA-D, one subject left out at a time. Table 6.8."""
 
+CREMA_D_PEOPLE = 91
+"""All of CREMA-D's actors."""
+
 HUMAN_ACCURACY: dict[str, float] = {"voice": 40.9, "face": 58.2, "both": 63.6}
 """CREMA-D, a single rater against the acted emotion, by what was given. Table 6.9."""
 

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -102,18 +103,31 @@ def to_csv(table: Table) -> str:
     return stream.getvalue()
 
 
+def _on_one_line(value: str) -> str:
+    return " ".join(value.splitlines())
+
+
+def markdown_text(value: str) -> str:
+    """Return a text as Markdown shows it on a line: what would be a tag or an entity is none."""
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", _on_one_line(value))
+    return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text)
+
+
 def to_markdown(table: Table) -> str:
     """Return the table with its title, its notes and its commands."""
 
-    def line(cells: list[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    def cell(value: str) -> str:
+        return markdown_text(value).replace("|", r"\|")
 
-    lines = [f"## {table.title}", ""]
+    def line(cells: list[str]) -> str:
+        return f"| {' | '.join(map(cell, cells))} |"
+
+    lines = [f"## {markdown_text(table.title)}", ""]
     lines += [line([column.title for column in table.shown])]
     lines += [line(["---" if column.form == "text" else "---:" for column in table.shown])]
     lines += [line(cells) for cells in _cells(table)]
     for note in table.notes:
-        lines += ["", note]
+        lines += ["", markdown_text(note)]
     if table.commands:
         lines += ["", "```", *table.commands, "```"]
     return "\n".join(lines) + "\n"
@@ -125,13 +139,18 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    # As the quotation mark prints, which is a command of its own in some languages.
+    '"': "''",
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
 }
 
 
 def latex_text(value: str) -> str:
     """Return a text as LaTeX prints it."""
-    return "".join(_LATEX.get(letter, letter) for letter in value)
+    text = "".join(_LATEX.get(letter, letter) for letter in _on_one_line(value))
+    # Two hyphens print as one dash.
+    return re.sub("-(?=-)", "-{}", text)
 
 
 def to_latex(table: Table) -> str:
@@ -141,7 +160,7 @@ def to_latex(table: Table) -> str:
     def line(cells: list[str]) -> str:
         return f"{' & '.join(map(latex_text, cells))} \\\\"
 
-    lines = [f"% {command}" for command in table.commands]
+    lines = [f"% {part}" for command in table.commands for part in command.splitlines()]
     lines += [r"\begin{table}", r"\centering\scriptsize"]
     lines += [f"\\caption{{{latex_text(' '.join([f'{table.title}.', *table.notes]))}}}"]
     lines += [f"\\begin{{tabular}}{{{places}}}", r"\toprule"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from emojax.config import TrainConfig
 from emojax.data.resident import keep_faces, keep_labels
 from emojax.data.shards import DatasetInfo, dataset_info, load_split
 from emojax.experiment import load_network, make_run_predictor, train_run
-from emojax.labels import NEUTRAL
+from emojax.labels import NEUTRAL, UNKNOWN
 from emojax.sharding import make_mesh
 from emojax.spec import read_json
 from emojax.tables.outcome import (
@@ -35,6 +37,11 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "AU first": {"model": "ar4"},
 }
 """Settings by which the thesis's experiments differ from a network's own."""
+
+DRAWN = (
+    "Where the data are called synthetic, people are drawn: nothing follows about real faces and "
+    "voices."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,17 +100,41 @@ def protocol_config(base: TrainConfig, protocol: str, seed: int) -> TrainConfig:
     return dataclasses.replace(base, **changes)
 
 
-def train_command(config: TrainConfig, preset: TrainConfig, data: Path) -> str:
-    """Return the command that trains a run by itself.
+def train_command(config: TrainConfig, preset: TrainConfig, data: Path, folder: Path) -> str:
+    """Return the command that trains a run by itself, once more and into a folder of its own.
 
     Args:
         config: its settings.
         preset: what `experiments/train.py` does for this network when nothing else is said.
         data: folder of the shards.
+        folder: of the run in the tables.
     """
-    words = [f"python experiments/train.py --model={config.model} --data={data}"]
-    words += _flags(config.to_dict(), preset.to_dict(), "--")
-    return " ".join(words)
+    return _command("train", config, preset, data, folder)
+
+
+def folds_command(
+    config: TrainConfig, preset: TrainConfig, data: Path, folder: Path, folds: Path
+) -> str:
+    """Return the command that does a cross-validation by itself, as `train_command`.
+
+    Args:
+        config: its settings.
+        preset: what `experiments/folds.py` does for this network when nothing else is said.
+        data: folder of the shards.
+        folder: of the run in the tables.
+        folds: who is tested when.
+    """
+    more = ["--stacked=no", f"--folds={shlex.quote(str(folds))}"]
+    return " ".join([_command("folds", config, preset, data, folder), *more])
+
+
+def _command(
+    script: str, config: TrainConfig, preset: TrainConfig, data: Path, folder: Path
+) -> str:
+    again = folder.with_name(f"{folder.name}-again")
+    places = [f"--data={shlex.quote(str(data))}", f"--out={shlex.quote(str(again))}"]
+    flags = _flags(config.to_dict(), preset.to_dict(), "--")
+    return " ".join([f"python experiments/{script}.py --model={config.model}", *places, *flags])
 
 
 def _flags(fields: Mapping[str, Any], known: Mapping[str, Any], prefix: str) -> list[str]:
@@ -115,9 +146,9 @@ def _flags(fields: Mapping[str, Any], known: Mapping[str, Any], prefix: str) -> 
         if isinstance(value, dict):
             words += _flags(value, known[name], f"{flag}.")
         elif isinstance(value, tuple | list):
-            words.append(" ".join([flag, *map(str, value)]))
+            words.append(" ".join([flag, *(shlex.quote(str(part)) for part in value)]))
         else:
-            words.append(f"{flag}={value}")
+            words.append(f"{flag}={shlex.quote(str(value))}")
     return words
 
 
@@ -268,10 +299,16 @@ def study_pictures(
     info = dataset_info(data)
     found = train_each(data, runs, presets, wanted, seeds)
     pixels = _answer_pixels(info, runs / f"{data.name}-pixels")
-    return PictureStudy(data, info.name, info.name == "synthetic", found, pixels)
+    return PictureStudy(data, info.title, info.name == "synthetic", found, pixels)
 
 
 def has_neutral(data: Path) -> bool:
     """Return whether E2 can be asked of a set: it has neutral faces and others."""
     emotions = dataset_info(data).input_spec.emotions
     return NEUTRAL in emotions and len(emotions) > 1
+
+
+@functools.cache
+def has_units(data: Path) -> bool:
+    """Return whether a network can learn action units from a set: some are labelled."""
+    return bool((load_split(data, "train").action_units != UNKNOWN).any())

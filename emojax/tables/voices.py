@@ -75,7 +75,7 @@ def _network_row(tested: CrossValidated, data: str) -> dict[str, Any]:
     row = {
         "who": who + ", trained before on other people" * bool(tested.config.init),
         "data": data,
-        "rule": "leave one out" if tested.folds == people else f"{tested.folds} folds by person",
+        "rule": tested.rule,
         "epochs": tested.config.epochs,
         **figures,
         "right": right["value"],

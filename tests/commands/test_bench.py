@@ -87,6 +87,8 @@ def test_ones_own_video_is_timed(folder, tmp_path, capfd, astronaut):
         (["--detect-every", "0"], "--detect-every 0: wanted 1 or more"),
         (["--seconds", "0"], "--seconds 0.0: wanted 1 to 3600"),
         (["--core", "4096"], "--core 4096: use one of"),
+        (["--core=-1"], "--core -1: use one of"),
+        (["--core", str(2**70)], f"--core {2**70}: use one of"),
         (["nothing.mp4"], "nothing.mp4: no such file"),
     ],
 )

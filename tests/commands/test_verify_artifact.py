@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -90,3 +91,27 @@ def test_an_unknown_default_is_refused(model, tmp_path, capsys, default):
     folder = change(write_verifiable(tmp_path / "a", model), default=default)
     with pytest.raises(UserError, match="use float32, float16, int8"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "default"), [([], "float32"), (["float32"], "int8"), (["int8"], None)]
+)
+def test_an_artifact_without_the_model_that_is_used_is_refused(
+    model, tmp_path, capsys, files, default
+):
+    folder = write_verifiable(tmp_path / "a", model)
+    there = json.loads((folder / "spec.json").read_text())["files"]
+    change(folder, files={name: there[name] for name in files})
+    if default is not None:
+        change(folder, default=default)
+    assert main(["verify", str(folder)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"{folder / 'spec.json'}: no model in {default or 'float32'}" in captured.err
+
+
+@pytest.mark.parametrize("threads", ["0", "-1"])
+def test_fewer_threads_than_one_are_the_flags_fault(model, tmp_path, capsys, threads):
+    folder = write_verifiable(tmp_path / "a", model)
+    assert main(["verify", str(folder), f"--threads={threads}"]) == 2
+    assert f"--threads {threads}: wanted 1 or more" in capsys.readouterr().err

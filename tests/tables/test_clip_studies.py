@@ -14,9 +14,11 @@ from emojax.data.folds import load_folds
 from emojax.data.resident import keep_labels
 from emojax.data.shards import dataset_info, load_whole
 from emojax.errors import UserError
+from emojax.evaluate import Predictions
 from emojax.experiment import sides_of
 from emojax.tables import clips
 from emojax.tables.clips import same_clips, study_clips
+from emojax.trainings import Finished, save_training
 
 BASE = TrainConfig(model="ar5", outputs="emotions", emotion_activation="softmax")
 
@@ -32,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
     """Settings of the trainings that were asked for; each of them knows every emotion."""
     found: list[TrainConfig] = []
 
-    def answer(config: TrainConfig, folder: Path, data: Path, file: Path, **_: Any) -> None:
+    def train(config: TrainConfig, folder: Path, data: Path, file: Path, **_: Any) -> None:
         found.append(config)
         info = dataset_info(data)
         spec = network_spec(config, info.input_spec)
@@ -43,23 +45,19 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
         people = [everybody.subjects[index] for index in everybody.subject]
         for number, fold in enumerate(load_folds(file, people)):
             tested = np.flatnonzero(np.isin(names, fold.test))
-            alone = {}
-            for shift, side in enumerate(sides_of(config, spec), 1):
-                # Of one side alone it takes each emotion for one of the next.
-                alone[f"{side}/action_units"] = np.zeros((len(tested), 0), np.float32)
-                alone[f"{side}/loss"] = np.float64(0)
-                alone[f"{side}/emotions"] = np.eye(7, dtype=np.float32)[
-                    (whole.emotion[tested] + shift) % 7
-                ]
-            np.savez(
-                folder / "folds" / f"{number:04d}.npz",
-                tested=tested,
-                action_units=np.zeros((len(tested), 0), np.float32),
-                emotions=np.eye(7, dtype=np.float32)[whole.emotion[tested]],
-                **alone,
-            )
 
-    monkeypatch.setattr(clips, "train_folds", answer)
+            def answer(shift: int, truth: np.ndarray = whole.emotion[tested]) -> Predictions:
+                units = np.zeros((len(truth), 0), np.float32)
+                return Predictions(units, np.eye(7, dtype=np.float32)[(truth + shift) % 7], 0.0)
+
+            # Of one side alone it takes each emotion for one of the next.
+            sides = enumerate(sides_of(config, spec), 1)
+            alone = {side: answer(shift) for shift, side in sides}
+            about = {"fold": fold.name}
+            done = Finished(about, tested, answer(0), 0.5, None, 1.0, 0, alone)
+            save_training(folder / "folds" / f"{number:04d}.npz", done)
+
+    monkeypatch.setattr(clips, "train_folds", train)
     return found
 
 

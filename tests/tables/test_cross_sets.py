@@ -127,6 +127,25 @@ def test_nobody_whom_the_network_has_seen_is_asked_about(
     assert set(test.subject) == set(load_split(away, "test").subjects)
 
 
+def test_two_sets_of_the_same_people_have_nobody_to_ask_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The real predictor, which has nothing to put together then.
+    home, away = (tmp_path / name for name in ("home", "away"))
+    for folder in (home, away):
+        folder.mkdir()
+        noise_pictures(folder, people="b", train=7)
+    config = TrainConfig(model="ar1")
+    spec = network_spec(config, dataset_info(away / "out").input_spec)
+    network = SimpleNamespace(config=config, spec=spec, variables={})
+    monkeypatch.setattr(cross_module, "load_network", lambda folder: network)
+    trained = make_trained(tmp_path / "run")
+    found, notes = cross([Home(home / "out", {"ar1": [trained]}), Home(away / "out", {})])
+    assert found == []
+    reason = "nobody, or no label, that a network of the one can be tested by."
+    assert notes == [f"out to out, ar1: {reason}"]
+
+
 def test_answers_are_asked_for_once(away: Path, asked: list[list[str]], tmp_path: Path) -> None:
     trained = make_trained(tmp_path / "run")
     first = answer_elsewhere(trained, away, away, everybody=False)

@@ -122,7 +122,14 @@ def test_the_table_has_a_row_for_each_unit(study: PictureStudy) -> None:
     cells = rows[8].split(",")
     assert cells[:3] == ["synthetic", "resnet18", "AU12 lip corner puller"]
     assert float(cells[4]) == pytest.approx(found.contribution[1, 8], rel=1e-6)
-    assert float(cells[-2]) == pytest.approx(found.accuracy_lost[8], rel=1e-6)
+    places = head.split(",")
+    lost = float(cells[places.index("accuracy_lost")])
+    assert lost == pytest.approx(found.accuracy_lost[8], rel=1e-6)
+    assert [cells[places.index(name)] for name in ("people", "examples", "seed")] == [
+        "8",
+        "128",
+        "0",
+    ]
 
 
 def test_where_no_network_is_left_nothing_is_shown() -> None:

@@ -45,7 +45,7 @@ def make_network(inputs: str, alone: bool = True) -> CrossValidated:
         sound="" if inputs == "video" else "log_mel",
         data=Path("data/clips"),
         name="synthetic",
-        synthetic=True,
+        owner="synthetic",
         config=TrainConfig(model="ar5"),
         folder=Path("runs"),
         seeds=SEEDS,

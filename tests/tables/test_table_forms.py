@@ -64,7 +64,7 @@ def test_markdown_leaves_out_what_nothing_stands_in() -> None:
     lines = to_markdown(TABLE).splitlines()
     assert lines[2] == "| data | accuracy, % | 95% interval | people |"
     assert lines[3] == "| --- | ---: | ---: | ---: |"
-    assert lines[4] == r"| S1 & <S2>\| | 33.33 | [25.00, 50.00] | 1,234 |"
+    assert lines[4] == r"| S1 & &lt;S2>\| | 33.33 | [25.00, 50.00] | 1,234 |"
     assert lines[5] == "| FN1 |  |  |  |"
     assert "Synthetic: 5% of it." in lines
     assert "python experiments/tables.py 6.1" in lines
@@ -79,11 +79,42 @@ def test_csv_has_every_column_and_all_digits() -> None:
 
 def test_latex_escapes_what_it_would_read() -> None:
     text = to_latex(TABLE)
-    assert r"S1 \& \textless{}S2\textgreater{}| & 33.33 & [25.00, 50.00] & 1,234 \\" in text
+    assert (
+        r"S1 \& \textless{}S2\textgreater{}\textbar{} & 33.33 & [25.00, 50.00] & 1,234 \\" in text
+    )
     assert r"\caption{Table 6.1. Synthetic: 5\% of it.}" in text
     assert "% python experiments/tables.py 6.1" in text
     assert text.count(r"\begin{tabular}{lrrr}") == 1
     assert latex_text("a_b\\") == r"a\_b\textbackslash{}"
+
+
+STRANGE = dataclasses.replace(
+    TABLE,
+    title="Table\n6.1",
+    rows=({"data": "a\nb\r\nc <lab> &amp; d", "value": 0.5},),
+    notes=('|label - x| < 0.5,\n\n<lab> p<q a--b --- "c" &#65;',),
+    commands=("python a.py --data='<x>\ny &amp;'",),
+)
+
+
+def test_markdown_shows_line_breaks_and_tags_as_text() -> None:
+    assert to_markdown(STRANGE).splitlines() == [
+        *("## Table 6.1", "", "| data | accuracy, % |", "| --- | ---: |"),
+        "| a b c &lt;lab> &amp;amp; d | 50.00 |",
+        "",
+        '|label - x| < 0.5,  &lt;lab> p&lt;q a--b --- "c" &amp;#65;',
+        *("", "```", "python a.py --data='<x>", "y &amp;'", "```"),
+    ]
+
+
+def test_latex_joins_no_letters_and_breaks_no_lines() -> None:
+    text = to_latex(STRANGE)
+    assert "a b c \\textless{}lab\\textgreater{} \\&amp; d & 50.00 \\\\\n" in text
+    assert (
+        "\\caption{Table 6.1. \\textbar{}label - x\\textbar{} \\textless{} 0.5,  "
+        "\\textless{}lab\\textgreater{} p\\textless{}q a-{}-b -{}-{}- ''c'' \\&\\#65;}\n"
+    ) in text
+    assert text.startswith("% python a.py --data='<x>\n% y &amp;'\n\\begin{table}")
 
 
 def test_html_escapes_too() -> None:

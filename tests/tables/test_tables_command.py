@@ -27,6 +27,14 @@ PATIENCE_S = 1800
         (["6.10"], "table '6.10' is not known: use 6.1, 6.2"),
         (["6.1", "--data", "nowhere"], "nowhere: no such data set"),
         (["6.1", "--networks", "vgg"], "networks ['vgg']: use some of resnet18"),
+        (["6.1", "--seeds", "0", "0"], "seeds=(0, 0): wanted one or more, each once"),
+        (["6.8", "--folds", "0"], "folds=0: wanted 2 or more"),
+        (
+            ["6.1", "--data", "alice/clips/manifest.csv", "bob/clips/manifest.csv"],
+            "bob/clips/manifest.csv: two sets that would both be called clips-sound",
+        ),
+        (["6.1", "--data", "a/faces", "b/faces"], "a/faces and b/faces: two sets"),
+        (["6.9", "--data", "typo/tabulatedVotes.csv"], "typo/tabulatedVotes.csv"),
     ],
 )
 def test_a_mistake_is_one_line(

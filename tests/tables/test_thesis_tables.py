@@ -5,18 +5,27 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from made_up_study import make_outcome, make_study
 from sklearn.metrics import accuracy_score, f1_score, recall_score
+from small_sets import build
 
 from emojax.config import TrainConfig
 from emojax.tables.calibrated import calibration_table, confidences
+from emojax.tables.outcome import Outcome
 from emojax.tables.pairs import pairs_table, picture_pairs
-from emojax.tables.pictures import emotion_table, perceptron_table, unit_table
+from emojax.tables.pictures import emotion_table, perceptron_table, unit_rows, unit_table
 from emojax.tables.published import EMOTION_ACCURACY, NETWORKS, UNIT_ACCURACY
 from emojax.tables.table import to_markdown
-from emojax.tables.trained import PictureStudy, protocol_config, train_command
+from emojax.tables.trained import (
+    PictureStudy,
+    folds_command,
+    has_units,
+    protocol_config,
+    train_command,
+)
 
 COMMAND = ["python experiments/tables.py 6.1"]
 
@@ -101,6 +110,56 @@ def test_a_unit_table_has_scikit_learns_figures(study: PictureStudy) -> None:
     assert "look shifted one place to the left" in to_markdown(table)
 
 
+def test_nothing_is_made_of_units_that_nobody_labelled() -> None:
+    study = make_study("fer2013")
+    unknown = np.full_like(study.pixels.action_units, -1)
+
+    def without(outcome: Outcome) -> Outcome:
+        return dataclasses.replace(outcome, action_units=unknown)
+
+    runs = {
+        key: [dataclasses.replace(one, test=without(one.test)) for one in trained]
+        for key, trained in study.runs.items()
+    }
+    plain = dataclasses.replace(study, runs=runs, pixels=without(study.pixels))
+    table = unit_table("6.2", [plain], COMMAND)
+    assert not any("value" in row for row in table.rows)
+    assert "fer2013: no action unit is labelled. " in to_markdown(table)
+    assert "no action unit is labelled" not in to_markdown(unit_table("6.2", [study], COMMAND))
+
+
+def test_a_unit_s_people_are_those_of_whom_it_is_labelled() -> None:
+    study = make_study()
+    (known,) = study.runs["resnet18", "E1"]
+    units = known.test.action_units.copy()
+    # The first unit was coded for three of the eight people, the others for all.
+    units[~np.isin(known.test.subject, ["P000", "P001", "P002"]), 0] = -1
+    test = dataclasses.replace(known.test, action_units=units)
+    rows = unit_rows([test], test.units)
+    assert [row["people"] for row in rows] == [3, *[8] * 15]
+
+
+def test_where_people_are_unknown_no_table_speaks_of_people(study: PictureStudy) -> None:
+    assert "who is on a picture is not known" not in to_markdown(emotion_table("6.1", [study], []))
+    pixels = dataclasses.replace(study.pixels, subject=study.pixels.path)
+    alone = dataclasses.replace(study, name="fer2013", pixels=pixels)
+    note = "fer2013: who is on a picture is not known"
+    assert note in to_markdown(emotion_table("6.1", [alone], []))
+
+
+def test_drawn_people_are_named_in_every_table(study: PictureStudy) -> None:
+    real = make_study("ck_plus")
+    for table in (
+        lambda study: pairs_table(picture_pairs(study), COMMAND),
+        lambda study: calibration_table([study], COMMAND),
+        lambda study: emotion_table("6.1", [study], COMMAND),
+        lambda study: unit_table("6.2", [study], COMMAND),
+    ):
+        words = ("people are drawn", "drawn people")
+        assert any(said in to_markdown(table(study)) for said in words)
+        assert not any(said in to_markdown(table(real)) for said in words)
+
+
 def test_the_perceptrons_have_their_own_published_figures(study: PictureStudy) -> None:
     rows = perceptron_table([study], COMMAND).rows
     for network in NETWORKS:
@@ -173,9 +232,33 @@ def test_calibration_is_chosen_on_validation_people_only(study: PictureStudy) ->
 def test_a_command_says_what_differs_from_the_preset() -> None:
     base = TrainConfig(model="resnet18", epochs=8)
     e2 = protocol_config(dataclasses.replace(base, blocks=(1, 1, 1, 1)), "E2", 3)
-    assert train_command(e2, base, Path("data/x")) == (
-        "python experiments/train.py --model=resnet18 --data=data/x "
+    # Not into the tables' own run, which holds it already; and a path may have spaces.
+    assert train_command(e2, base, Path("my data/x"), Path("runs/t/x-resnet18-E2-3")) == (
+        "python experiments/train.py --model=resnet18 --data='my data/x' "
+        "--out=runs/t/x-resnet18-E2-3-again "
         "--outputs=without_neutral --blocks 1 1 1 1 --seed=3"
     )
     first = protocol_config(base, "AU first", 0)
     assert (first.model, first.extractor) == ("ar4", "resnet18")
+
+
+def test_a_cross_validation_names_its_folds() -> None:
+    preset = TrainConfig(model="ar5", epochs=8)
+    config = dataclasses.replace(preset, sound_features=0)
+    folder, folds = Path("runs/clips-ar5-video-0"), Path("runs/folds-clips-5.json")
+    assert folds_command(config, preset, Path("data/clips"), folder, folds) == (
+        "python experiments/folds.py --model=ar5 --data=data/clips "
+        "--out=runs/clips-ar5-video-0-again --sound-features=0 "
+        "--stacked=no --folds=runs/folds-clips-5.json"
+    )
+
+
+def test_action_units_are_learned_where_some_are_labelled(tmp_path: Path) -> None:
+    for name, units in (("coded", ("1", "0")), ("plain", ("", ""))):
+        folder = tmp_path / name
+        folder.mkdir()
+        lines = ["path,subject,emotion,AU06,split"]
+        for number, unit in enumerate(units):
+            cv2.imwrite(str(folder / f"{number}.png"), np.zeros((98, 80), np.uint8))
+            lines.append(f"{number}.png,{number},anger,{unit},train")
+        assert has_units(build(folder, "\n".join(lines))) == (name == "coded")

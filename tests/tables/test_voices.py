@@ -16,11 +16,19 @@ from emojax.data.folds import make_folds
 from emojax.data.resident import keep_labels
 from emojax.data.shards import dataset_info, load_whole
 from emojax.errors import UserError
+from emojax.evaluate import Predictions
 from emojax.files import write_json
 from emojax.run import open_run
-from emojax.tables.clips import CrossValidated, has_faces, read_cross_validation
+from emojax.tables.clips import (
+    CrossValidated,
+    has_faces,
+    label_each,
+    read_cross_validation,
+)
 from emojax.tables.outcome import Outcome
+from emojax.tables.pairs import clip_pairs
 from emojax.tables.voices import relative_to_speaker, voice_table
+from emojax.trainings import Finished, read_training, save_training
 
 CONFIG = TrainConfig(
     model="ar5", outputs="emotions", emotion_activation="softmax", video_features=0, epochs=3
@@ -45,12 +53,10 @@ def finished(data: Path, tmp_path: Path) -> Path:
     (folder / "folds").mkdir()
     for number, fold in enumerate(folds["folds"]):
         tested = np.flatnonzero(np.isin(names, fold["test"]))
-        np.savez(
-            folder / "folds" / f"{number:04d}.npz",
-            tested=tested,
-            action_units=np.zeros((len(tested), 0), np.float32),
-            emotions=np.eye(7, dtype=np.float32)[whole.emotion[tested]],
-        )
+        units = np.zeros((len(tested), 0), np.float32)
+        right = Predictions(units, np.eye(7, dtype=np.float32)[whole.emotion[tested]], 0.1)
+        done = Finished({"fold": fold["name"]}, tested, right, 0.5, None, 1.0, 0)
+        save_training(folder / "folds" / f"{number:04d}.npz", done)
     return folder
 
 
@@ -86,6 +92,38 @@ def test_what_is_not_finished_is_said(finished: Path, data: Path) -> None:
         read_cross_validation(finished)
     with pytest.raises(UserError, match="no run here"):
         read_cross_validation(data)
+
+
+def test_a_fold_that_diverged_is_no_answer(finished: Path) -> None:
+    path = finished / "folds" / "0001.npz"
+    nan = read_training(path)
+    answers = nan.answers._replace(emotions=np.full_like(nan.answers.emotions, np.nan))
+    save_training(path, dataclasses.replace(nan, answers=answers, diverged_at=7))
+    with pytest.raises(UserError, match=r"0001\.npz: its loss became nan at step 7"):
+        read_cross_validation(finished)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"0001\.npz: can't be read"):
+        read_cross_validation(finished)
+
+
+def test_answers_about_other_shards_are_not_taken_for_answers_about_these(finished: Path) -> None:
+    about = json.loads((finished / "config.json").read_text())
+    (finished / "config.json").write_text(json.dumps(about | {"data_fingerprint": "another"}))
+    with pytest.raises(UserError, match="answers about other shards than "):
+        read_cross_validation(finished)
+
+
+def test_two_runs_on_the_same_voices_are_told_apart(finished: Path) -> None:
+    one = read_cross_validation(finished)
+    other = dataclasses.replace(one, folder=finished.with_name("longer"))
+    assert label_each([one]) == ["sound log_mel"]
+    assert label_each([one, other]) == ["sound log_mel (run)", "sound log_mel (longer)"]
+    (pair,) = clip_pairs([one, other])
+    assert (pair.first, pair.second) == ("sound log_mel (longer)", "sound log_mel (run)")
+    # In another set a clip of the same name is another clip.
+    (outcome,) = one.answers
+    alike = dataclasses.replace(outcome, subject=np.char.add(outcome.subject, "-of-lab-b"))
+    assert clip_pairs([one, dataclasses.replace(other, answers=[alike])]) == []
 
 
 def test_a_set_without_faces_is_one_of_voices(data: Path, tmp_path: Path) -> None:
