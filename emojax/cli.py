@@ -6,6 +6,7 @@ defect of ours.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -89,6 +90,16 @@ _EXTRA_OF_PACKAGE: dict[str, str] = {
 }
 
 
+def _flush_stdout() -> None:
+    """Write what is held back: what can't be, Python would tell as a traceback at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - has to outlive this function
+        raise
+
+
 def run_guarded(program: str, function: Callable[[], int]) -> int:
     """Return a process's exit status: the function's own, or that of the mistake it met.
 
@@ -100,8 +111,11 @@ def run_guarded(program: str, function: Callable[[], int]) -> int:
         2 after a `UserError`, a file that can't be read or written, or a
         missing extra (one line on stderr); 130 after Ctrl-C, 143 where SIGTERM is taken as one.
     """
+    status = 0
     try:
-        return function()
+        status = function()
+        _flush_stdout()
+        return status
     except UserError as error:
         message = str(error)
     except ModuleNotFoundError as error:
@@ -112,10 +126,13 @@ def run_guarded(program: str, function: Callable[[], int]) -> int:
     except BrokenPipeError:
         # The reader of our output went away (`emojax ... | head`): that is its right.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - has to outlive this function
-        return 0
+        return status
     except OSError as error:
         if error.filename is None and error.errno not in NO_ROOM:
             raise
+        if error.filename is None:
+            with contextlib.suppress(OSError):
+                _flush_stdout()
         where = error.filename if error.filename is not None else "the output"
         remedy = "free some space" if error.errno in NO_ROOM else "check the path and its rights"
         message = f"{where}: {error.strerror or error}: {remedy}"

@@ -142,9 +142,9 @@ def make_predictor(
     ) -> Predictions:
         count = len(arrays.emotion)
         if not count:
-            units, emotions = len(spec.action_units), len(spec.emotions)
-            nobody = (np.zeros((0, width), np.float32) for width in (units, emotions))
-            return Predictions(*nobody, math.nan)
+            units = np.zeros((0, len(spec.action_units)), np.float32)
+            emotions = np.zeros((0, len(spec.emotions)), np.float32)
+            return Predictions(units, emotions, math.nan)
         whole = Batch(
             sampled_faces(arrays, spec.frames),
             (arrays.num_frames > 0).astype(np.float32) * (modality != "sound"),

@@ -242,12 +242,21 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
         Blue, green, red, uint8 [height, width, 3].
 
     Raises:
-        UserError: missing, empty, a folder, not a picture, cut off, damaged, or too large.
+        UserError: missing, empty, a folder, not a picture, cut off, damaged, too large, or on a
+            disk that can't be read.
     """
     found: Path = require_file(path, "a picture")
-    if (size := found.stat().st_size) > _MAX_BYTES:
-        raise UserError(f"{found}: {size} bytes, wanted a picture of {_MAX_BYTES} at most")
-    return decode_picture(found.read_bytes(), str(found))
+    try:
+        if (size := found.stat().st_size) > _MAX_BYTES:
+            raise UserError(f"{found}: {size} bytes, wanted a picture of {_MAX_BYTES} at most")
+        data = found.read_bytes()
+    except OSError as error:
+        # A stick that was pulled out: such an error names no file.
+        reason = error.strerror or error
+        raise UserError(
+            f"{found}: can't be read ({reason}): check the disk, copy it again"
+        ) from None
+    return decode_picture(data, str(found))
 
 
 def to_gray(picture: np.ndarray) -> np.ndarray:

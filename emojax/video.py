@@ -9,8 +9,10 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import io
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import av
@@ -96,15 +98,37 @@ class VideoInfo:
         return None if self.duration_s is None else max(1, round(self.duration_s * self.rate_hz))
 
 
+class _File(io.BufferedReader):
+    """A file whose end is where it can't be read any further; `problem` says why."""
+
+    problem: OSError | None = None
+
+    def read(self, size: int | None = -1) -> bytes:
+        # FFmpeg gives what it has up to an end; of an error PyAV prints a traceback. In one go:
+        # what came before the error would be lost.
+        try:
+            return super().read1(-1 if size is None else size)
+        except OSError as error:
+            self.problem = error
+            return b""
+
+
+def _check_read(file: _File, path: Path) -> None:
+    if file.problem is not None:
+        reason = file.problem.strerror or file.problem
+        raise UserError(f"{path}: can't be read ({reason}): check the disk, copy it again")
+
+
 @contextlib.contextmanager
 def open_container(path: str | os.PathLike[str], what: str) -> Iterator[Any]:
     """Return an open PyAV container, closed at the end of the context.
 
     Raises:
-        UserError: missing, empty, or no container that can be read.
+        UserError: missing, empty, or no container that can be read; at the end of the context: it
+            could not be read any further.
     """
     found = require_file(path, what)
-    with found.open("rb") as file:
+    with _File(io.FileIO(str(found))) as file:
         head = file.read(12)
         file.seek(0)
         limits = {"max_pixels": str(MAX_PIXELS)}
@@ -118,6 +142,7 @@ def open_container(path: str | os.PathLike[str], what: str) -> Iterator[Any]:
                 metadata_errors="replace",
             )
         except (av.FFmpegError, ValueError):
+            _check_read(file, found)
             if head[4:8] == b"ftyp":
                 raise UserError(
                     f"{found}: the index (moov) is missing: the file was cut off or never "
@@ -133,21 +158,41 @@ def open_container(path: str | os.PathLike[str], what: str) -> Iterator[Any]:
                 if stream.codec_context is not None:
                     stream.codec_context.options.update(limits)
             yield container
+        _check_read(file, found)
 
 
-def _video_stream(container: Any, source: str) -> Any:
+def _video_streams(container: Any) -> list[Any]:
     # Cover art is a video stream of one picture.
-    streams = [
+    return [
         stream
         for stream in container.streams.video
         if not stream.disposition & Disposition.attached_pic
     ]
+
+
+def is_sound_alone(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file holds sound and no video, whatever it is called."""
+    try:
+        with open_container(path, "a sound or video file") as container:
+            return bool(container.streams.audio) and not _video_streams(container)
+    except UserError:
+        return False
+
+
+def _video_stream(container: Any, source: str) -> Any:
+    streams = _video_streams(container)
     if not streams:
         raise UserError(
             f"{source}: holds no video stream: give a video or a picture; a voice alone is for "
             "--model voices"
         )
-    return streams[0]
+    # FFmpeg knows no decoder of the others.
+    known = [stream for stream in streams if stream.codec_context is not None]
+    if not known:
+        raise UserError(
+            f"{source}: its video is in a form that this FFmpeg can't decode: save it as H.264 MP4"
+        )
+    return known[0]
 
 
 def _rate_hz(stream: Any) -> float:
@@ -369,8 +414,12 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
                         f"{path}: frame {number} can't be converted ({error}): save it as MP4"
                     ) from None
                 yield VideoFrame(number, reading.stamp(frame), picture)
-        with open(path, "rb") as file:
-            is_cut = _is_cut(file)
+        try:
+            with open(path, "rb") as file:
+                is_cut = _is_cut(file)
+        except OSError:
+            # It was there when reading began.
+            is_cut = True
         broke = reading.broke_at(is_cut)
         if broke is not None:
             number, timestamp_s, reason = broke

@@ -282,6 +282,41 @@ def test_a_reader_that_goes_away_is_no_error(repository: Path) -> None:
     assert (process.returncode, err) == (0, "")
 
 
+@pytest.mark.parametrize(("place", "status"), [("a pipe", 1), ("/dev/full", 2)])
+def test_a_last_word_that_nobody_hears_is_no_traceback(
+    place: str, status: int, repository: Path
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    code = (
+        "import sys; from emojax.cli import run_guarded\n"
+        "def talk():\n"
+        "    print('few words')\n"
+        "    return 1\n"
+        "sys.exit(run_guarded('emojax predict', talk))"
+    )
+    if place == "a pipe":
+        reading, writing = os.pipe()
+        os.close(reading)
+    else:
+        writing = os.open(place, os.O_WRONLY)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=repository,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+        # Held back until the end, as it is by default.
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+    )
+    os.close(writing)
+    assert done.returncode == status
+    assert done.stderr.count("\n") == status - 1
+    assert "Exception" not in done.stderr
+
+
 def test_what_a_file_says_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> int:
         raise UserError("a\x1b[2J b\r\n\tc \udcff Größe \u202e")

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import io
 import itertools
+import os
 import struct
 import tracemalloc
 import wave
@@ -244,6 +247,46 @@ def test_reading_can_stop_early(make):
     frames = read_frames(make("sound.mp4"))
     assert next(frames).number == 0
     frames.close()
+
+
+@pytest.mark.parametrize("name", ["indexed_first.mp4", "plain.mkv", "plain.ts", "sound.webm"])
+def test_a_disk_that_is_pulled_out_keeps_the_frames_up_to_there(make, monkeypatch, capfd, name):
+    path = make(name)
+    end = path.stat().st_size // 2
+
+    class PulledOut(io.FileIO):
+        def readinto(self, buffer):
+            if self.tell() >= end:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().readinto(memoryview(buffer)[: end - self.tell()])
+
+    monkeypatch.setattr(io, "FileIO", PulledOut)
+    frames, error = read_all(path)
+    assert 10 < len(frames) < NUM_FRAMES
+    assert rises(frames)
+    assert error is not None
+    assert str(error).startswith(f"{path}: ")
+    assert capfd.readouterr().err == ""
+    # What of it does not tell where it ends would be taken for whole.
+    if name == "plain.ts":
+        assert "can't be read (Input/output error): check the disk, copy it again" in str(error)
+    end = 0
+    for read in (read_info, read_sound, lambda path: next(read_frames(path))):
+        with pytest.raises(UserError, match=r"can't be read \(Input/output error\)"):
+            read(path)
+
+
+def test_a_form_that_nobody_decodes_is_told(make, tmp_path):
+    content = make("sound.mkv").read_bytes()
+    assert content.count(b"V_MPEG4/ISO/AVC") == 1
+    path = tmp_path / "a.mkv"
+    path.write_bytes(content.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XXX"))
+    told = r"a\.mkv: its video is in a form that this FFmpeg can't decode: save it as H\.264 MP4"
+    with pytest.raises(UserError, match=told):
+        read_info(path)
+    with pytest.raises(UserError, match=told):
+        next(read_frames(path))
+    assert read_sound(path) is not None
 
 
 def test_variable_frame_rate_keeps_its_times(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +16,7 @@ import tyro
 
 from emojax.camera import CameraLostError
 from emojax.errors import UserError, one_line
+from emojax.files import is_full_disk
 from emojax.runtime.artifact import Artifact, check_window
 from emojax.runtime.clip_predictor import ClipPredictor
 from emojax.runtime.gallery import PAGE, Gallery
@@ -68,17 +70,19 @@ the answer of the newest whole window before it: window_start and window_end, in
 
   emojax predict talk.mp4 voice.wav --model clip_artifact --window 2.5 --step 0.5
 
-The columns: file, frame (from 0), face_id (stays while a face is in view),
-timestamp (seconds; of a camera by the clock, from its first frame), confidence (the detector's
-score), success, x, y, w, h (pixels), AU01_c .. (0 or 1), AU01_p .. (probability), emotion,
-uncertain (1 where the highest score is below what spec.json calls uncertain), emotion_neutral_p ..,
-face_size (height of the box as a share of the frame's), blur (variance of the crop's Laplacian: the
-lower, the more blurred), brightness (mean of the crop, 0 to 255)
+The columns: file (a CSV has ./ before a name that a spreadsheet would compute, such as =1+1.png),
+frame (from 0), face_id (stays while a face is in view), timestamp (seconds; of a camera by the
+clock, from its first frame), confidence (the detector's score), success, x, y, w, h (pixels),
+AU01_c .. (0 or 1), AU01_p .. (probability), emotion, uncertain (1 where the highest score is below
+what spec.json calls uncertain), emotion_neutral_p .., face_size (height of the box as a share of
+the frame's), blur (variance of the crop's Laplacian: the lower, the more blurred), brightness (mean
+of the crop, 0 to 255)
 
 Ends with 0; with 1 when a video broke in the middle or a camera was pulled out (the rows up
-to there are kept); with 2 when a file can't be read (the others are done all the same) or the
-disk is full (nothing more is done); with 130 after Ctrl-C. Whatever happens, what was written
-can be read; an annotated video then ends up to a second early.
+to there are kept); with 2 when a file can't be read (the others are done all the same), a copy
+can't be written (its rows are there all the same) or the disk is full (nothing more is done); with
+130 after Ctrl-C. Whatever happens, what was written can be read; an annotated video then ends up to
+a second early.
 """
 
 
@@ -138,9 +142,21 @@ class PredictOptions:
     names, a quarter of its window."""
 
 
+def _tell(line: str, stream: Literal["stdout", "stderr"] = "stdout") -> None:
+    """Print a line, whatever it holds, below the progress bar where there is one."""
+    to = getattr(sys, stream)
+    if to is None:
+        return
+    try:
+        tqdm.tqdm.write(one_line(line), file=to)
+        to.flush()
+    except BrokenPipeError:
+        # Its reader went away (`emojax ... | head`): the tables are for another.
+        setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115 - outlives this function
+
+
 def _complain(message: str) -> None:
-    # Below the progress bar, where there is one.
-    tqdm.tqdm.write(f"{PROGRAM}: error: {one_line(message)}", file=sys.stderr)
+    _tell(f"{PROGRAM}: error: {message}", "stderr")
 
 
 def _say_summary(
@@ -162,17 +178,17 @@ def _say_summary(
     if heard:
         parts.append(f"{_count(windows, 'clip')} of {_count(heard, 'sound')}")
     rows = _count(faces + without + windows, "row")
-    print(f"{options.out / 'predictions.csv'}: {rows}: {', '.join(parts)}")
+    _tell(f"{options.out / 'predictions.csv'}: {rows}: {', '.join(parts)}")
     if options.annotate:
         kinds = "annotated copies" if copies != 1 else "annotated copy"
-        print(f"{options.out / 'annotated'}: {copies} {kinds}")
-        print(f"{options.out / PAGE}: all of it, to be looked at")
+        _tell(f"{options.out / 'annotated'}: {copies} {kinds}")
+        _tell(f"{options.out / PAGE}: all of it, to be looked at")
     if options.heat is not None:
-        print(f"{options.out / HEAT}: what the network goes by in {_count(looked_into, 'file')}")
+        _tell(f"{options.out / HEAT}: what the network goes by in {_count(looked_into, 'file')}")
     if listing.num_skipped:
         number = listing.num_skipped
         verb = "is" if number == 1 else "are"
-        print(f"skipped {_count(number, 'file')} that {verb} no picture and no video")
+        _tell(f"skipped {_count(number, 'file')} that {verb} no picture and no video")
 
 
 def _count(number: int, what: str) -> str:
@@ -217,12 +233,24 @@ def _check_heat(options: PredictOptions, predictor: Predictor | ClipPredictor) -
 def _write_heat(
     source: Source, predictor: Predictor | ClipPredictor, wanted: str, to: Path
 ) -> bool:
-    """Write where the network looks in a picture or listens in a sound; return whether it does."""
-    if isinstance(predictor, Predictor):
-        if source.kind == "picture":
+    """Write where the network looks in a picture or listens in a sound; return whether it does.
+
+    Raises:
+        UserError: the file can't be read, or the picture not be written.
+        OSError: the disk is full.
+    """
+    try:
+        if isinstance(predictor, ClipPredictor):
+            write_sound_heat(source.path, predictor, wanted, to)
+        elif source.kind == "picture":
             write_heat(source.path, predictor, wanted, to)
-        return source.kind == "picture"
-    write_sound_heat(source.path, predictor, wanted, to)
+        else:
+            return False
+    except OSError as error:
+        if is_full_disk(error):
+            raise
+        remedy = "choose another --out"
+        raise UserError(f"{to}: can't be written ({error.strerror or error}): {remedy}") from None
     return True
 
 
@@ -281,7 +309,8 @@ def predict(options: PredictOptions) -> int:
         return status
     inside = {"annotated": options.annotate, HEAT: options.heat is not None}
     prepare_folder(options.out, [name for name, wanted in inside.items() if wanted])
-    namer, heat_namer = Namer(options.out / "annotated"), Namer(options.out / HEAT)
+    namer = Namer(options.out / "annotated", listing.sources)
+    heat_namer = Namer(options.out / HEAT, listing.sources)
     tallies: list[Tally] = []
     looked_into = 0
     with (
@@ -318,18 +347,21 @@ def predict(options: PredictOptions) -> int:
                 with uninterrupted():
                     study.add(source, summary)
                     gallery.add(source, tally.annotated, summary.row())
+            if tally.not_annotated is not None:
+                _complain(str(tally.not_annotated))
+                status = 2
             if tally.without_face:
                 where = (
                     f"in {_count(tally.without_face, 'frame')} of {tally.frames}"
                     if source.kind != "picture"
                     else "in the picture"
                 )
-                tqdm.tqdm.write(f"{source.path}: no face {where}: kept with success=0")
+                _tell(f"{source.path}: no face {where}: kept with success=0")
     _say_summary(options, listing, tallies, looked_into)
     threads = _count(options.threads, "thread")
-    print(f"network: {predictor.artifact.precision} by LiteRT, {threads} of the processor")
+    _tell(f"network: {predictor.artifact.precision} by LiteRT, {threads} of the processor")
     if predictor.artifact.notice:
-        print(f"note: {predictor.artifact.notice}")
+        _tell(f"note: {predictor.artifact.notice}")
     return status
 
 

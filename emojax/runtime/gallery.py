@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import urllib.parse
 from pathlib import Path
 from types import TracebackType
@@ -95,14 +96,16 @@ class Gallery:
         told = self._told(source, row)
         seen = Markup("")
         if copy is not None:
-            address = text(urllib.parse.quote(copy.relative_to(self._out).as_posix()), 4096)
+            # As bytes: a name need not be UTF-8, and a browser asks for it byte by byte.
+            name = os.fsencode(copy.relative_to(self._out).as_posix())
+            address = text(urllib.parse.quote(name), 4096)
             seen = Markup(
                 f'<a href="{address}"><img loading=lazy src="{address}" alt="{text(told)}"></a>'
                 if source.kind == "picture"
                 else f'<video controls preload=metadata src="{address}"></video>'
             )
-        name = element("strong", str(source.path))
-        return element("figure", [seen, element("figcaption", [name, Markup("<br>"), told])])
+        title = element("strong", str(source.path))
+        return element("figure", [seen, element("figcaption", [title, Markup("<br>"), told])])
 
     def _told(self, source: Source, row: Row) -> str:
         """Return what the summary says, in a sentence."""

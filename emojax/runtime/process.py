@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 
 from emojax.errors import UserError
+from emojax.files import is_full_disk
 from emojax.runtime.canvas import Layout
 from emojax.runtime.clip_predictor import ClipPredictor
 from emojax.runtime.drawing import annotate, make_layout
@@ -46,6 +47,8 @@ class Tally:
     """Clips of a sound without pictures, a row each."""
     annotated: Path | None = None
     """The annotated copy, where one was written."""
+    not_annotated: UserError | None = None
+    """Why there is no annotated copy, or none of the whole file, where one was wanted."""
 
 
 def rows_of(seen: Seen, predictor: Predictor | ClipPredictor) -> list[Row]:
@@ -59,29 +62,56 @@ def rows_of(seen: Seen, predictor: Predictor | ClipPredictor) -> list[Row]:
 
 
 class _Annotator:
-    """Writes one file's annotated copy, frame by frame."""
+    """Writes one file's annotated copy, frame by frame; one that can't be written costs no rows."""
 
     def __init__(
         self,
         path: Path,
         source: Source,
         predictor: Predictor | ClipPredictor,
-        stack: contextlib.ExitStack,
+        tally: Tally,
         hide_faces: bool,
     ) -> None:
         self._path = path
         self._source = source
         self._artifact = predictor.artifact
-        self._stack = stack
+        self._tally = tally
+        self._stack = contextlib.ExitStack()
         self._layout: Layout | None = None
         self._writer: VideoWriter | None = None
         self._hider = FaceHider(predictor.detector) if hide_faces else None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether more frames are of use."""
+        return self._tally.not_annotated is None
+
     def write(self, seen: Seen) -> None:
-        if self._layout is None:
-            self._layout = self._begin(seen)
-        for ready in [seen] if self._hider is None else self._hider.add(seen):
-            self._put(ready, self._layout)
+        with self._told():
+            if self._layout is None:
+                self._layout = self._begin(seen)
+            for ready in [seen] if self._hider is None else self._hider.add(seen):
+                self._put(ready, self._layout)
+            self._tally.annotated = self._path
+
+    def close(self) -> None:
+        with self._told():
+            self._stack.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Keep what is wrong with the copy in the tally; on a full disk no row has room either."""
+        try:
+            yield
+        except (OSError, UserError) as error:
+            if is_full_disk(error):
+                raise
+            found = str(error)
+            if isinstance(error, OSError):
+                found = f"{self._path}: can't be written ({error.strerror or error})"
+            self._tally.annotated = None
+            remedy = "its rows are kept; for the copy choose another --out"
+            self._tally.not_annotated = UserError(f"{found}: {remedy}")
 
     def _begin(self, seen: Seen) -> Layout:
         is_video = self._source.kind != "picture"
@@ -101,6 +131,8 @@ class _Annotator:
         return layout
 
     def _put_rest(self, hider: FaceHider, layout: Layout) -> None:
+        if not self.goes_on:
+            return
         with uninterrupted():
             for ready in hider.rest():
                 self._put(ready, layout)
@@ -156,7 +188,8 @@ def process_source(
         source: a picture, a video or a camera; a sound for a network that listens.
         predictor: finds the faces and runs the network.
         table: takes the rows.
-        tally: is counted up as rows are written, so that it holds after an error too.
+        tally: is counted up as rows are written, so that it holds after an error too. It says
+            what was wrong with a copy that can't be written.
         copy_to: the annotated copy; None for none. A sound has none.
         looking: how often, and how; None: at every frame, whole.
         progress: is called with the number of frames read since the last call.
@@ -168,6 +201,7 @@ def process_source(
         UserError: the file can't be read; what could be is in the table.
         BrokenVideoError: the same, for a video that broke in the middle.
         CameraLostError: the same, for a camera that was pulled out.
+        OSError: the disk is full, or the table can't be written.
     """
     differences = None
     if neutral is not None:
@@ -175,14 +209,17 @@ def process_source(
     with contextlib.ExitStack() as stack:
         annotator = None
         if copy_to is not None and source.kind != "sound":
-            annotator = _Annotator(copy_to, source, predictor, stack, hide_faces)
+            annotator = _Annotator(copy_to, source, predictor, tally, hide_faces)
         if differences is not None:
             stack.callback(_write_rest, table, differences)
+        if annotator is not None:
+            stack.callback(annotator.close)
         # Frames of a network for clips come without their pictures: they are decoded once more.
         pictures = read_source(source) if isinstance(predictor, ClipPredictor) else None
 
         def put(seen: Seen) -> None:
-            if annotator is not None and pictures is not None:
+            copy = annotator if annotator is not None and annotator.goes_on else None
+            if copy is not None and pictures is not None:
                 number = seen.frame.number
                 frame = next(frame for frame in pictures if frame.number == number)
                 seen = seen._replace(frame=frame)
@@ -196,9 +233,8 @@ def process_source(
             tally.frames += 1
             tally.faces += len(seen.faces)
             tally.without_face += not seen.faces
-            if annotator is not None:
-                annotator.write(seen)
-                tally.annotated = copy_to
+            if copy is not None:
+                copy.write(seen)
 
         results = look_at(source, predictor, looking or Looking(), progress)
         try:

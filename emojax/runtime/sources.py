@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,10 +14,16 @@ from emojax.camera import camera_number, open_camera
 from emojax.errors import UserError
 from emojax.files import require_file
 from emojax.picture import PICTURE_SUFFIXES, picture_kind, read_picture
-from emojax.video import SOUND_SUFFIXES, VIDEO_SUFFIXES, read_frames
+from emojax.video import SOUND_SUFFIXES, VIDEO_SUFFIXES, is_sound_alone, read_frames
 
 Kind = Literal["picture", "video", "sound", "camera"]
 """What a path is taken for."""
+
+OWN_FOLDERS: frozenset[str] = frozenset({"annotated", "heat", "elan"})
+"""Folders in the output folder whose files are no input: they are made from inputs."""
+
+# In bytes.
+_LONGEST_NAME = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,29 +74,41 @@ def _kind_by_name(path: Path, listens: bool) -> Kind | None:
         return "picture"
     if listens and suffix in SOUND_SUFFIXES:
         return "sound"
-    return "video" if suffix in VIDEO_SUFFIXES else None
+    if suffix not in VIDEO_SUFFIXES:
+        return None
+    # Browsers and telephones record a voice as WebM or MP4.
+    return "sound" if listens and is_sound_alone(path) else "video"
 
 
 def _kind_of_file(path: Path, listens: bool) -> Kind:
     # A file that was named on purpose is taken for what it holds: `photo` without a
     # suffix is fine. What its name promises decides what it is blamed for.
     with require_file(path, "a picture, a video or a sound").open("rb") as file:
-        is_picture = picture_kind(file.read(16)) is not None
-    return "picture" if is_picture else _kind_by_name(path, listens) or "video"
+        if picture_kind(file.read(16)) is not None:
+            return "picture"
+    kind = _kind_by_name(path, listens)
+    if kind is None:
+        return "sound" if listens and is_sound_alone(path) else "video"
+    return kind
 
 
 def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: can't be listed ({error.strerror})") from None
 
+    kept_out = set()
+    if leave_out is not None:
+        own = {(leave_out / name).resolve() for name in OWN_FOLDERS}
+        if folder.resolve() in own:
+            raise UserError(f"{folder}: is where copies of inputs go: give another --out")
+        kept_out = {leave_out, *own}
     for place, folders, names in os.walk(folder, onerror=refuse):
         here = Path(place)
         # Hidden folders hold other programs' thumbnails and history.
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".")
-            and (leave_out is None or (here / name).resolve() != leave_out)
+            if not name.startswith(".") and (here / name).resolve() not in kept_out
         )
         yield from (here / name for name in sorted(names))
 
@@ -105,8 +123,9 @@ def list_sources(
 
     Args:
         paths: pictures, videos and folders, which are searched with their subfolders.
-        leave_out: a folder whose files are no input, such as the one that is written to.
-        listens: sounds without pictures are input too.
+        leave_out: the folder that is written to: no input, unless it is named itself; its
+            `OWN_FOLDERS` never are.
+        listens: sounds without pictures are input too, also in a container for videos.
         cameras: `0` or `/dev/video0` is a camera, where no file is called so.
     """
     kept_out = None if leave_out is None else Path(leave_out).resolve()
@@ -124,8 +143,9 @@ def list_sources(
                 continue
             num_before = len(sources)
             for found in _walk(path, kept_out):
-                kind = _kind_by_name(found, listens)
-                if kind is None or found.name.startswith("."):
+                hidden = found.name.startswith(".")
+                kind = None if hidden else _kind_by_name(found, listens)
+                if kind is None:
                     num_skipped += 1
                 else:
                     sources.append(Source(found, kind))
@@ -133,6 +153,10 @@ def list_sources(
                 raise UserError(f"{path}: no picture and no video in this folder")
         except UserError as error:
             mistakes.append(error)
+        except OSError as error:
+            # A stick that was pulled out: the error names no file.
+            reason = error.strerror or error
+            mistakes.append(UserError(f"{path}: can't be read ({reason}): check the disk"))
     return Listing(sources, num_skipped, mistakes)
 
 
@@ -164,17 +188,35 @@ def read_source(source: Source, seconds: float | None = None) -> Iterator[Frame]
         yield Frame(source.path, number, timestamp_s, picture)
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from all others, whatever it is called; None where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _fitted(stem: str, ending: str) -> str:
+    """Return both as one name, the stem shortened where no file system takes the whole."""
+    while len(os.fsencode(stem + ending)) > _LONGEST_NAME:
+        stem = stem[:-1]
+    return stem + ending
+
+
 class Namer:
     """Names files after those that they tell of, so that none takes another's place."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, inputs: Iterable[Source] = ()) -> None:
         """Start with nothing named.
 
         Args:
             folder: where the files go.
+            inputs: are not written over where they lie in that folder.
         """
         self._folder = folder
         self._taken: set[str] = set()
+        self._inputs = {_identity(source.path) for source in inputs} - {None}
 
     def name(self, source: Source) -> Path:
         """Return where the annotated copy of a picture, a video or a camera goes."""
@@ -184,10 +226,12 @@ class Namer:
         """Return where something about a file goes: under its own name, numbered where taken."""
         number = 1
         while True:
-            stem = source.stem if number == 1 else f"{source.stem}-{number}"
+            ending = suffix if number == 1 else f"-{number}{suffix}"
+            path = self._folder / _fitted(source.stem, ending)
             # Without regard to case: some file systems have none.
-            if f"{stem}{suffix}".casefold() not in self._taken:
+            taken = path.name.casefold() in self._taken
+            if not taken and _identity(path) not in self._inputs:
                 break
             number += 1
-        self._taken.add(f"{stem}{suffix}".casefold())
-        return self._folder / f"{stem}{suffix}"
+        self._taken.add(path.name.casefold())
+        return path

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +22,11 @@ _DIGITS = {
     **{"window_start": 6, "window_end": 6},
 }
 _USUAL_DIGITS = 4
+
+_SPECIAL = re.compile('[,"\r\n]')
+
+# A spreadsheet computes a cell that begins with one of these.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 # Rows that a Parquet file is given at once.
 _GROUP = 4096
@@ -91,9 +95,12 @@ class CsvTable:
 
 
 def _csv_lines(lines: list[list[str]]) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
+    return "".join(",".join(map(_quoted, line)) + "\n" for line in lines)
+
+
+def _quoted(cell: str) -> str:
+    # Before Python 3.13 the module csv leaves a carriage return bare, and readers end a row there.
+    return '"' + cell.replace('"', '""') + '"' if _SPECIAL.search(cell) else cell
 
 
 def csv_cells(row: Row) -> list[str]:
@@ -120,6 +127,9 @@ def _cell(name: str, value: Value) -> str:
     rounded = _rounded(name, value)
     if isinstance(rounded, float):
         return f"{rounded:.{_DIGITS.get(name, _USUAL_DIGITS)}f}"
+    if name == "file" and str(rounded).startswith(_FORMULA):
+        # The same path, and no formula.
+        return f"./{rounded}"
     return "" if rounded is None else str(rounded)
 
 

@@ -18,6 +18,7 @@ import av
 import numpy as np
 
 from emojax.errors import UserError
+from emojax.files import is_full_disk
 from emojax.stopping import uninterrupted
 from emojax.video import open_container
 
@@ -28,6 +29,8 @@ _KNOWS_PIECES = av.library_versions["libavformat"] >= (62, 12)
 _PIECES = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "1000000"}
 _SOUND_CODEC = "aac"
 _SOUND_RATE_HZ = 44100
+# Clocks of containers are rounded; sound that lies further back is there twice.
+_OVERLAP = _SOUND_RATE_HZ // 20
 
 
 def _video_codec() -> str:
@@ -57,10 +60,12 @@ class VideoWriter:
             sound_from: a container whose sound is copied along; none is fine.
 
         Raises:
+            OSError: the disk is full.
             UserError: it can't be written.
         """
         self._path = path
-        self._rate = Fraction(rate_hz).limit_denominator(1001)
+        # A rate of none would not do: a frame in ten minutes is a video too.
+        self._rate = max(Fraction(rate_hz).limit_denominator(1001), Fraction(1, 1001))
         self._sound_from = sound_from
         self._sound: Iterator[Any] = iter(())
         self._pending: Any = None
@@ -72,6 +77,8 @@ class VideoWriter:
             # The file object, not the name: FFmpeg would read a name such as `a:b` as a URL.
             self._file = path.open("wb")
         except OSError as error:
+            if is_full_disk(error):
+                raise
             raise UserError(f"{path}: can't be written ({error.strerror})") from None
         # Where the first frame is not at 0, MP4 keeps that in the movie's own time scale.
         options = {"movie_timescale": str(_TICKS_PER_S), **(_PIECES if _KNOWS_PIECES else {})}
@@ -183,14 +190,37 @@ class VideoWriter:
 
 
 def _sound_frames(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Yield a container's sound, resampled for the encoder; it ends where the sound breaks."""
-    with open_container(path, "a video") as container:
-        if not container.streams.audio:
+    """Yield a container's sound, resampled for the encoder, its times rising.
+
+    It ends where the sound breaks.
+    """
+    end = None
+    with contextlib.suppress(av.FFmpegError, ValueError), open_container(path, "a video") as source:
+        if not source.streams.audio:
             return
-        resampler = av.AudioResampler(format="fltp", layout="stereo", rate=_SOUND_RATE_HZ)
-        try:
-            for frame in container.decode(container.streams.audio[0]):
-                yield from resampler.resample(frame)
-        except av.FFmpegError:
-            return
-        yield from resampler.resample(None)
+        for frame in _resampled(source.decode(source.streams.audio[0])):
+            begin = (end or 0) if frame.time is None else round(frame.time * _SOUND_RATE_HZ)
+            if end is not None:
+                # The clock of two recordings that were joined starts again: no MP4 takes that.
+                if begin < end - _OVERLAP:
+                    continue
+                begin = max(begin, end)
+            # What is in the wanted form already comes with its container's clock.
+            frame.pts, frame.time_base = begin, Fraction(1, _SOUND_RATE_HZ)
+            end = begin + frame.samples
+            yield frame
+
+
+def _resampled(frames: Iterator[Any]) -> Iterator[Any]:
+    """Yield frames of sound as the encoder takes them."""
+    resampler: Any = None
+    form_before: tuple[str, str, int] | None = None
+    for frame in frames:
+        form = frame.format.name, frame.layout.name, frame.sample_rate
+        if form != form_before:
+            # A resampler takes one form; a broadcast's changes from programme to programme.
+            yield from () if resampler is None else resampler.resample(None)
+            resampler = av.AudioResampler(format="fltp", layout="stereo", rate=_SOUND_RATE_HZ)
+            form_before = form
+        yield from resampler.resample(frame)
+    yield from () if resampler is None else resampler.resample(None)

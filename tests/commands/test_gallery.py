@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import html
+import io
+import os
 import re
+import sys
 import urllib.parse
 from pathlib import Path
 
@@ -44,6 +47,29 @@ def test_every_copy_is_shown_under_its_own_name(
     assert page.count("1 face, ") == 4  # Beside each picture, and for who can't see it.
     assert page.count("0 faces") == 2
     assert NOTICE in html.unescape(page)
+
+
+def test_a_name_that_is_no_text_is_shown_and_steers_no_terminal(
+    tmp_path: Path, artifact_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wall = cv2.imencode(".png", np.full((60, 60, 3), 90, np.uint8))[1].tobytes()
+    names = [b"x\xff.png", b"a\n\x1b[2Jb.png"]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).write_bytes(wall)
+    out = tmp_path / "out"
+    words = [str(tmp_path), "--model", str(artifact_folder), "--out", str(out)]
+    # As a terminal takes it: what is no text is an error.
+    assert isinstance(sys.stdout, io.TextIOWrapper)
+    sys.stdout.reconfigure(errors="strict")
+    assert main(["predict", *words]) == 0
+    said = capfd.readouterr().out
+    assert "x\\udcff.png: no face in the picture" in said
+    assert "a \\x1b[2Jb.png: no face in the picture" in said
+    page = (out / "index.html").read_text(encoding="utf-8")
+    addresses = re.findall(r'<img[^>]* src="([^"]*)"', page)
+    found = [urllib.parse.unquote_to_bytes(html.unescape(address)) for address in addresses]
+    assert found == [b"annotated/" + name for name in sorted(names)]
+    assert all((out / os.fsdecode(name)).is_file() for name in found)
 
 
 def test_a_page_holds_no_more_than_a_browser_does(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from emojax.cli import main
 from emojax.runtime.video_writer import VideoWriter
 from emojax.video import read_frames
 
+# A stand-in for a disk that was pulled out: the file is there, and can be opened.
+UNREADABLE = Path("/sys/class/net/lo/speed")
+
 
 def write_picture(path: Path, picture: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,6 +172,22 @@ def test_among_bad_files_the_good_ones_are_done(predict, tmp_path, face, clip_co
     assert [row["file"] for row in rows] == [str(face), *[str(clip)] * 10]
 
 
+@pytest.mark.skipif(not UNREADABLE.exists(), reason="no file here whose reading fails")
+@pytest.mark.parametrize("named", [True, False])
+def test_a_file_whose_reading_fails_costs_itself_alone(predict, tmp_path, face, named):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.mp4", "b.png"):
+        (folder / name).symlink_to(UNREADABLE)
+    (folder / "c.png").symlink_to(face)
+    status, _, errors = predict(*sorted(folder.iterdir()) if named else [folder])
+    assert status == 2
+    assert len(errors) == 2
+    for line, name in zip(errors, ("a.mp4", "b.png"), strict=True):
+        assert f"{folder / name}: can't be read (Invalid argument): check the disk" in line
+    assert len(read_table(tmp_path / "out")) == 1
+
+
 def test_every_complaint_is_the_only_line(
     run_python, tmp_path, face, artifact_folder, clip_content
 ):
@@ -200,6 +219,71 @@ def test_a_second_run_does_not_read_the_first_ones_copies(predict, tmp_path, fac
         status, _, _ = predict(tmp_path)
         assert status == 0
         assert [row["file"] for row in read_table(tmp_path / "out")] == [str(face)]
+
+
+def test_a_copy_that_is_named_is_read_and_not_written_over(
+    predict, clip_content, astronaut, tmp_path
+):
+    copies = tmp_path / "out" / "annotated"
+    inputs = [write_picture(copies / name, astronaut) for name in ("x.jpg", "x.png")]
+    inputs.append(copies / "talk.mp4")
+    inputs[-1].write_bytes(clip_content)
+    before = [path.read_bytes() for path in inputs]
+    status, _, errors = predict(*inputs, "--heat", "highest")
+    assert (status, errors) == (0, [])
+    assert [path.read_bytes() for path in inputs] == before
+    assert len(read_table(tmp_path / "out")) == 12
+    made = {path.name for path in copies.iterdir()} - {path.name for path in inputs}
+    assert made == {"x-2.png", "x-3.png", "talk-2.mp4"}
+
+
+def test_an_output_folder_that_is_the_input_too_gives_the_same_rows_again(predict, face, tmp_path):
+    for _ in range(3):
+        status, _, errors = predict(tmp_path, "--heat", "highest", out=tmp_path)
+        assert (status, errors) == (0, [])
+        assert [row["file"] for row in read_table(tmp_path)] == [str(face)]
+
+
+@pytest.mark.parametrize("flags", [[], ["--blur-faces"]])
+def test_a_copy_that_can_not_be_written_costs_no_row(
+    predict, face, clip_content, tmp_path, astronaut, flags
+):
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(clip_content)
+    last = write_picture(tmp_path / "last.png", astronaut)
+    copies = tmp_path / "out" / "annotated"
+    for name in ("clip.mp4", "face.png"):
+        (copies / name).mkdir(parents=True)
+    status, said, errors = predict(face, clip, last, *flags)
+    assert status == 2
+    remedy = "its rows are kept; for the copy choose another --out"
+    assert errors == [
+        f"emojax predict: error: {copies / name}: can't be written (Is a directory): {remedy}"
+        for name in ("face.png", "clip.mp4")
+    ]
+    assert len(read_table(tmp_path / "out")) == 12
+    assert "1 annotated copy" in said
+    assert (copies / "last.png").is_file()
+    assert (tmp_path / "out" / "index.html").read_text().count("<img") == 1
+
+
+def test_heat_that_can_not_be_written_costs_no_row(predict, face, tmp_path, astronaut):
+    last = write_picture(tmp_path / "last.png", astronaut)
+    (tmp_path / "out" / "heat" / "face.png").mkdir(parents=True)
+    status, _, errors = predict(face, last, "--heat", "highest")
+    assert (status, len(errors)) == (2, 1)
+    assert "heat/face.png: can't be written (Is a directory)" in errors[0]
+    assert len(read_table(tmp_path / "out")) == 2
+    assert (tmp_path / "out" / "heat" / "last.png").is_file()
+
+
+def test_the_longest_names_have_copies_of_their_own(predict, tmp_path, astronaut):
+    name = "ä" * 125 + "a.png"
+    files = [write_picture(tmp_path / folder / name, astronaut) for folder in ("one", "two")]
+    status, said, errors = predict(*files)
+    assert (status, errors) == (0, [])
+    assert len(read_table(tmp_path / "out")) == 2
+    assert "2 annotated copies" in said
 
 
 def test_files_of_one_name_get_copies_of_their_own(predict, tmp_path, astronaut):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import wave
 from pathlib import Path
 
@@ -51,6 +52,17 @@ def files(tmp_path_factory, astronaut) -> Path:
                 noise = np.random.default_rng(number).integers(0, 30, frame.shape, np.uint8)
                 writer.write(cv2.add(frame, noise), number / 10)
     return place
+
+
+def write_voice(path: Path, sound: Path, codec: str) -> None:
+    """A voice as a browser or a telephone records it: a video's container without a picture."""
+    import av
+
+    with av.open(str(sound)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream(codec, rate=48000 if codec == "libopus" else RATE)
+        for frame in source.decode(audio=0):
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode())
 
 
 @pytest.fixture
@@ -129,6 +141,35 @@ def test_a_sound_is_a_row_a_window(predict, files, folder, tmp_path):
     (emotion,) = [row for row in episodes if row["what"] == rows[0]["emotion"]]
     assert (emotion["face_id"], emotion["start"], emotion["end"]) == ("", "0.000000", "1.500000")
     assert "sound_" in (tmp_path / "out" / "elan" / "voice.eaf").read_text()
+
+
+@pytest.mark.parametrize("name", ["voice.webm", "voice.mp4", "voice"])
+def test_a_voice_is_a_sound_whatever_it_is_called(predict, files, tmp_path, name):
+    path = tmp_path / name
+    if name == "voice":
+        shutil.copy(files / "voice.wav", path)
+    else:
+        write_voice(path, files / "voice.wav", "libopus" if name.endswith("webm") else "aac")
+    status, said, errors, rows = predict(path, "--window", "0.5", "--step", "0.5")
+    assert (status, errors) == (0, [])
+    assert "clips of 1 sound" in said
+    assert [row["timestamp"] for row in rows[:3]] == ["0.000000", "0.500000", "1.000000"]
+    assert {(row["file"], row["success"]) for row in rows} == {(str(path), "0")}
+    # And the network for voices is the one that is taken for it.
+    assert main(["predict", str(path), "--out", str(tmp_path / "own")]) == 0
+    assert "window_start" in read_table(tmp_path / "own" / "predictions.csv")[0]
+
+
+def test_a_folder_gives_voices_in_containers_of_videos_too(predict, files, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_voice(folder / "voice.webm", files / "voice.wav", "libopus")
+    shutil.copy(files / "talk.mp4", folder)
+    status, said, errors, rows = predict(folder)
+    assert (status, errors) == (0, [])
+    assert "of 1 sound" in said
+    assert [row["success"] for row in rows if row["file"].endswith("talk.mp4")] == ["1"] * 15
+    assert {row["success"] for row in rows if row["file"].endswith("voice.webm")} == {"0"}
 
 
 def test_a_folder_gives_its_sounds_too(predict, files):

@@ -214,6 +214,26 @@ def test_ctrl_c_ends_a_real_process_with_whole_files(
     assert summary["frames"] == str(num_frames(rows))
 
 
+@pytest.mark.parametrize(("stream", "status", "num_rows"), [("stdout", 0, 21), ("stderr", 2, 1)])
+def test_a_reader_that_goes_away_costs_no_row(
+    tmp_path, artifact_folder, face_file, stream, status, num_rows
+):
+    blank = cv2.imencode(".png", np.full((60, 60, 3), 90, np.uint8))[1].tobytes()
+    for number in range(20):
+        (tmp_path / f"{number}.png").write_bytes(blank if stream == "stdout" else b"words")
+    shutil.copy(face_file, tmp_path / "last.png")
+    words = ["predict", tmp_path, "--model", artifact_folder, "--out", tmp_path / "out"]
+    with start("-m", "emojax", *words, "--no-annotate") as process:
+        mouth = getattr(process, stream)
+        assert mouth.readline()
+        mouth.close()
+        assert process.wait(timeout=120) == status
+        assert process.stderr.closed or process.stderr.read() == ""
+    rows = read_table(tmp_path / "out")
+    assert len(rows) == num_rows
+    assert rows[-1]["file"] == str(tmp_path / "last.png")
+
+
 def check_full(process: subprocess.Popen[str], out: Path, reason: str) -> list[dict[str, str]]:
     _, said = process.communicate(timeout=120)
     assert process.returncode == 2

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 import signal
 from pathlib import Path
 
@@ -83,6 +85,39 @@ def test_a_face_that_comes_and_goes_keeps_its_rows_and_id(tmp_path, artifact_fol
     copies = list(read_frames(tmp_path / "copy.mp4"))
     np.testing.assert_allclose([copy.timestamp_s for copy in copies], np.arange(8) / 10, atol=1e-4)
     assert tally.annotated == tmp_path / "copy.mp4"
+
+
+@pytest.mark.parametrize("when", ["write", "close"])
+def test_a_copy_that_breaks_costs_no_row(tmp_path, artifact_folder, astronaut, monkeypatch, when):
+    source = write_clip(tmp_path / "clip.mp4", [cv2.resize(astronaut, (128, 128))] * 6)
+    done = getattr(VideoWriter, when)
+    calls: list[object] = []
+
+    def pulled_out(self, *arguments):
+        calls.append(self)
+        done(self, *arguments)
+        if when == "close" or len(calls) == 3:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), "copy.mp4")
+
+    monkeypatch.setattr(VideoWriter, when, pulled_out)
+    tally, rows, _ = process(source, artifact_folder, tmp_path)
+    assert len(rows) == tally.frames == 6
+    assert len(calls) == (3 if when == "write" else 1)
+    assert tally.annotated is None
+    assert "copy.mp4: can't be written (Input/output error)" in str(tally.not_annotated)
+
+
+def test_a_copy_for_which_the_disk_is_full_ends_the_work(
+    tmp_path, artifact_folder, astronaut, monkeypatch
+):
+    source = write_clip(tmp_path / "clip.mp4", [cv2.resize(astronaut, (128, 128))] * 6)
+
+    def no_room(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "copy.mp4")
+
+    monkeypatch.setattr(VideoWriter, "write", no_room)
+    with pytest.raises(OSError, match="No space left"):
+        process(source, artifact_folder, tmp_path)
 
 
 def test_every_takes_one_frame_of_so_many(tmp_path, artifact_folder, astronaut):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from emojax.errors import UserError
-from emojax.runtime.sources import Source, list_sources, read_source
+from emojax.runtime.sources import Namer, Source, list_sources, read_source
 from emojax.runtime.video_writer import VideoWriter
 
 
@@ -51,6 +51,29 @@ def test_the_output_folder_is_no_input(tmp_path):
     listing = list_sources([tmp_path], leave_out=tmp_path / "predictions")
     assert [source.path.name for source in listing.sources] == ["a.png"]
     assert len(list_sources([tmp_path]).sources) == 2
+
+
+def test_where_inputs_lie_in_the_output_folder_its_copies_are_no_input(tmp_path):
+    for name in ("a.png", "mine/b.png", "annotated/a.png", "heat/a.png", "elan/a.png"):
+        write_picture(tmp_path / name)
+    listing = list_sources([tmp_path], leave_out=tmp_path)
+    assert [source.path.name for source in listing.sources] == ["a.png", "b.png"]
+    listing = list_sources([tmp_path / "annotated", tmp_path / "mine"], leave_out=tmp_path)
+    assert [source.path.name for source in listing.sources] == ["b.png"]
+    (told,) = map(str, listing.mistakes)
+    assert told == f"{tmp_path / 'annotated'}: is where copies of inputs go: give another --out"
+
+
+def test_no_input_is_written_over(tmp_path):
+    named = write_picture(tmp_path / "annotated" / "a.png")
+    elsewhere = write_picture(tmp_path / "elsewhere.png")
+    (tmp_path / "annotated" / "b.png").symlink_to(elsewhere)
+    # An earlier run's copy, which is no input, is replaced.
+    write_picture(tmp_path / "annotated" / "c.png")
+    inputs = [Source(path, "picture") for path in (named, elsewhere)]
+    namer = Namer(tmp_path / "annotated", inputs)
+    copies = [namer.name(Source(Path(name), "picture")).name for name in ("a.jpg", "b.jpg", "c")]
+    assert copies == ["a-2.png", "b-2.png", "c.png"]
 
 
 def test_a_named_file_is_taken_for_what_it_holds(tmp_path):

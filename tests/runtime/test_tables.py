@@ -103,6 +103,23 @@ def test_a_name_that_is_no_text_is_written_with_escapes(tmp_path):
     assert json.loads((tmp_path / "t.jsonl").read_text())["file"] == "a\udcff.png"
 
 
+@pytest.mark.parametrize("name", ["a\rb.png", 'a",=1+1\n"b.png', "a;b c.png", "a,b\r\n.png"])
+def test_no_name_of_a_file_splits_a_row(tmp_path, name):
+    with Tables(tmp_path / "t", COLUMNS, ["csv"]) as table:
+        table.write(row_of(name) + row_of("next.png"))
+    assert [row["file"] for row in read_csv(tmp_path / "t.csv")] == [name, "next.png"]
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+1.png", "-1.png", "@SUM(A1).png", "\t=1.png"])
+def test_no_name_of_a_file_is_a_formula(tmp_path, name):
+    with Tables(tmp_path / "t", COLUMNS, ["csv", "jsonl"]) as table:
+        table.write(row_of(name) + row_of(f"/in/{name}"))
+    assert [row["file"] for row in read_csv(tmp_path / "t.csv")] == [f"./{name}", f"/in/{name}"]
+    # Where nothing is computed the name is as it was.
+    first, _ = (tmp_path / "t.jsonl").read_text().splitlines()
+    assert json.loads(first)["file"] == name
+
+
 def test_not_a_number_is_never_written(tmp_path):
     (row,) = row_of()
     with Tables(tmp_path / "t", COLUMNS, ["csv"]) as table, pytest.raises(AssertionError):

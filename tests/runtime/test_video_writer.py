@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import wave
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -27,6 +28,22 @@ def write_tone(path: Path, seconds: float) -> Path:
         file.setframerate(16000)
         file.writeframes(samples.tobytes())
     return path
+
+
+def write_programme(path: Path, layout: str, rate_hz: int, begin_s: int) -> bytes:
+    """Two seconds of a tone as a broadcast has it, which can be joined to others."""
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("mp2", rate=rate_hz)
+        stream.layout = layout
+        tone = np.sin(2 * np.pi * 440 * np.arange(2 * rate_hz) / rate_hz) * 12000
+        channels = 2 if layout == "stereo" else 1
+        samples = np.repeat(tone.astype(np.int16), channels)[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=layout)
+        frame.rate, frame.time_base = rate_hz, Fraction(1, rate_hz)
+        frame.pts = begin_s * rate_hz
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path.read_bytes()
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
@@ -63,6 +80,14 @@ def test_times_that_round_to_the_same_tick_still_rise(tmp_path):
     assert len(list(read_frames(path))) == 5
 
 
+def test_frames_hours_apart_are_a_video(tmp_path):
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path, 3 / (4 * 3600)) as writer:
+        for number in range(3):
+            writer.write(draw(number), number * 4800.0)
+    assert [frame.timestamp_s for frame in read_frames(path)] == [0.0, 4800.0, 9600.0]
+
+
 def test_sound_is_copied_along(tmp_path):
     path = tmp_path / "a.mp4"
     with VideoWriter(path, 10.0, sound_from=write_tone(tmp_path / "a.wav", 2.0)) as writer:
@@ -74,6 +99,23 @@ def test_sound_is_copied_along(tmp_path):
     power = np.abs(np.fft.rfft(sound[4000:28000]))
     assert np.fft.rfftfreq(24000, 1 / 16000)[power.argmax()] == pytest.approx(440, abs=2)
     assert len(list(read_frames(path))) == 20
+
+
+# Two recordings that were joined: the clock of the second starts again.
+@pytest.mark.parametrize(("begin_s", "heard_s"), [(2, 4.0), (0, 2.0)])
+def test_sound_that_changes_its_form_costs_no_frame(tmp_path, begin_s, heard_s):
+    joined = tmp_path / "joined.ts"
+    first = write_programme(tmp_path / "1.ts", "mono", 48000, 0)
+    second = write_programme(tmp_path / "2.ts", "stereo", 44100, begin_s)
+    joined.write_bytes(first + second)
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path, 10.0, sound_from=joined) as writer:
+        for number in range(45):
+            writer.write(draw(number % 20), number / 10)
+    assert len(list(read_frames(path))) == 45
+    with av.open(str(path)) as container:
+        *_, last = container.decode(audio=0)
+    assert last.time == pytest.approx(heard_s, abs=0.3)
 
 
 def test_sound_ends_with_the_picture(tmp_path):

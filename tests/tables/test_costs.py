@@ -16,7 +16,7 @@ from emojax.spec import InputSpec
 from emojax.tables import costs
 from emojax.tables.costs import cost_table
 from emojax.tables.table import Table
-from emojax.tables.trained import PictureStudy
+from emojax.tables.trained import DRAWN, PictureStudy
 
 GPU = {"platform": "gpu", "kind": "NVIDIA H100", "count": 1}
 CPU = {"platform": "cpu", "kind": "cpu", "count": 1}
@@ -101,6 +101,6 @@ def test_a_run_that_names_no_device_has_none_told(
 
 
 def test_drawn_people_are_called_so(machine: dict[str, Any], tmp_path: Path) -> None:
-    said = "people are drawn"
+    said = DRAWN
     assert said in times(trained_on(tmp_path, {}), tmp_path).notes
     assert said not in times(trained_on(tmp_path, {}, "fer2013"), tmp_path).notes
