@@ -29,16 +29,21 @@ from emojax.config import TrainConfig, network_spec
 from emojax.data.folds import folds_sha256, load_folds
 from emojax.data.resident import keep_labels, put_on_device, select
 from emojax.data.shards import FaceArrays, dataset_info, load_whole
-from emojax.data.splits import Fold, leave_one_subject_out
+from emojax.data.splits import SPLITS, Fold, leave_one_subject_out
 from emojax.errors import UserError
 from emojax.evaluate import Predictions, score
-from emojax.experiment import build_network, drop_nan, load_network, sides_of, start_variables
+from emojax.experiment import (
+    build_network,
+    drop_nan,
+    people_seen,
+    sides_of,
+    start_variables,
+)
 from emojax.files import write_json
 from emojax.finite import name_examples
 from emojax.lanes import Training
 from emojax.run import full_disk_is_told, open_run, provenance
 from emojax.sharding import make_mesh, replicated
-from emojax.shipped import find_model
 from emojax.spec import InputSpec, read_json
 from emojax.stacking import Stacked, Stacking
 from emojax.trainings import Finished, row_figures, train_all
@@ -197,28 +202,17 @@ def _refuse_what_needs_more(config: TrainConfig) -> None:
 
 def _refuse_known_people(init: str, people: set[str]) -> None:
     """Refuse a run to start from whose own people are tested here, or can't be told."""
-    if known := sorted(_people_of(init) & people):
+    seen = people_seen(init, SPLITS)
+    if seen is None:
+        raise UserError(
+            f"{init}: its shards are not here, so nobody knows whom it has seen: cross-validate "
+            "without --init, or from a run whose data set is still there"
+        )
+    if known := sorted(seen & people):
         raise UserError(
             f"{init}: was trained on {known[0]!r} and {len(known) - 1} others who are tested "
             "here: cross-validate without --init"
         )
-
-
-def _people_of(init: str) -> set[str]:
-    """Return whom a network has seen while it was made, its validation people among them."""
-    folder = find_model(init)
-    # A model that comes with emojax names them: its shards stayed where it was made.
-    named = read_json(folder / "config.json").get("people")
-    if isinstance(named, list):
-        return set(map(str, named))
-    try:
-        report = dataset_info(load_network(folder).data).report
-    except UserError:
-        raise UserError(
-            f"{init}: its shards are not here, so nobody knows whom it has seen: cross-validate "
-            "without --init, or from a run whose data set is still there"
-        ) from None
-    return {person for split in report["splits"].values() for person in split["people"]}
 
 
 def _file_of(fold: int, network: int = 0) -> str:

@@ -44,7 +44,7 @@ from emojax.run import (
 )
 from emojax.sharding import make_mesh, replicated, split_batch
 from emojax.shipped import find_model
-from emojax.spec import InputSpec
+from emojax.spec import InputSpec, read_json
 from emojax.train import (
     Teacher,
     Trainer,
@@ -293,6 +293,49 @@ def start_variables(config: TrainConfig, spec: InputSpec) -> dict[str, Any] | No
     return take_over(old.variables, old.spec, fresh, spec, config.init)
 
 
+def people_seen(init: str, splits: Sequence[str]) -> set[str] | None:
+    """Return whom a network has seen while it was made; None where nobody can tell.
+
+    Args:
+        init: a run, or a network that comes with emojax: that one names all of its people.
+        splits: those that count, where they are known.
+    """
+    folder = find_model(init)
+    named = read_json(folder / "config.json").get("people")
+    if isinstance(named, list):
+        return set(map(str, named))
+    try:
+        report = dataset_info(load_run(folder)[2]).report
+    except UserError:
+        return None
+    return {who for split in splits for who in report["splits"].get(split, {}).get("people", ())}
+
+
+def refuse_seen_people(config: TrainConfig, info: DatasetInfo) -> None:
+    """Refuse to report on people whom the network to start from, or a teacher, was trained on.
+
+    Names are the owner's: in sets of two owners the same name may be two people, which the figures
+    can't tell.
+    """
+    reported = info.report["splits"].get(config.report_on, {}).get("people", ())
+    # A run that is gone on with has its own validation people again.
+    splits = ("train", "validation") if config.report_on == "test" else ("train",)
+    for name in [*filter(None, [config.init]), *config.teachers]:
+        seen = people_seen(name, splits)
+        if seen is None and is_first():
+            print(
+                f"{name}: its shards are not here, so nobody knows whether it has seen the people "
+                f"in `{config.report_on}`: figures on them may be too good",
+                file=sys.stderr,
+            )
+        elif known := sorted((seen or set()) & {*reported}):
+            raise UserError(
+                f"{name}: was trained on {known[0]!r} and {len(known) - 1} others, who are in "
+                f"`{config.report_on}` here: figures on them would be too good: build the shards "
+                "with other people there (the manifest's column `split`), or leave it out"
+            )
+
+
 def _require_votes(config: TrainConfig, info: DatasetInfo) -> None:
     if config.loss.votes != "none" and not info.report.get("examples_with_votes"):
         raise UserError(
@@ -326,6 +369,8 @@ def train_run(
     # Not needed any more by a run that goes on.
     begun = newest_checkpoint(folder) is not None and not fresh
     trained = None if begun else start_variables(config, spec)
+    if not begun:
+        refuse_seen_people(config, info)
     fingerprint = info.report["fingerprint"]
     # Once thrown away is enough: the others come when the first one has begun.
     first_alone(lambda: open_run(folder, config, spec, data, fingerprint, fresh and is_first()))

@@ -96,6 +96,17 @@ def make_state(
     )
 
 
+def side_dropout(config: TrainConfig, spec: InputSpec) -> float:
+    """Return the share of clips that lose a side in training: a network of one branch has one.
+
+    Args:
+        config: of the run.
+        spec: what the network sees and answers.
+    """
+    both = spec.sound is not None and config.video_features != 0
+    return config.modality_dropout if both else 0.0
+
+
 def draw_masks(
     key: PRNGKeyArray,
     has_frames: Float[Array, " batch"],
@@ -230,7 +241,7 @@ def make_train_step(
             targets = losses.weigh_classes(targets, class_weights, spec)
         batch, targets = change_batch(augment_key, batch, targets, spec, config)
         has_frames, has_sound = draw_masks(
-            mask_key, batch.has_frames, batch.has_sound, config.modality_dropout
+            mask_key, batch.has_frames, batch.has_sound, side_dropout(config, spec)
         )
         inputs = to_inputs(looks, batch.frames, batch.spectrograms, has_sound, has_frames)
         if batch_sharding is not None:

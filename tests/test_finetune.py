@@ -8,17 +8,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import jax
 import numpy as np
 import pytest
-from small_sets import noise_pictures
+from small_sets import build, noise_pictures
 
 from emojax import experiment
 from emojax.augment import AugmentConfig
 from emojax.config import TrainConfig
 from emojax.data.shards import dataset_info, load_split
 from emojax.errors import UserError
-from emojax.experiment import load_network, train_run
+from emojax.experiment import load_network, refuse_seen_people, train_run
 from emojax.finetune import read_rates, stage_factors, take_over
 from emojax.models import build_model, looks_at
 from emojax.optim import OptimConfig
@@ -192,6 +193,31 @@ def test_a_start_of_another_network_is_refused(shards: Path, first: Path, tmp_pa
         train_run(config, tmp_path / "run", shards)
     with pytest.raises(UserError, match=r"ar4 is trained in two stages of its own"):
         TrainConfig(model="ar4", init=str(first))
+
+
+def test_nobody_is_reported_on_who_was_trained_on_before(
+    first: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = dataset_info(shards).report["splits"]["train"]["people"]
+    lines = ["path,subject,emotion,split"]
+    for number, who in enumerate(("new", "other", sorted(known)[0])):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((98, 80), np.uint8))
+        lines.append(f"{number}.png,{who},anger,{('train', 'validation', 'test')[number]}")
+    data = build(tmp_path, "\n".join(lines))
+    config = TrainConfig(batch_size=8, epochs=1, init=str(first))
+    words = r"first: was trained on .*, who are in `test` here"
+    with pytest.raises(UserError, match=words):
+        train_run(config, tmp_path / "run", data)
+    with pytest.raises(UserError, match=words):
+        refuse_seen_people(
+            dataclasses.replace(config, init="", teachers=(str(first),)), dataset_info(data)
+        )
+    assert not (tmp_path / "run").exists()
+    # On the same data its test people are new to it.
+    refuse_seen_people(config, dataset_info(shards))
+    # A model that comes with emojax, whose shards stayed where it was made.
+    refuse_seen_people(dataclasses.replace(config, init="faces"), dataset_info(data))
+    assert "faces: its shards are not here, so nobody knows" in capsys.readouterr().err
 
 
 def test_the_best_epoch_is_the_first_of_equals() -> None:

@@ -8,16 +8,18 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from emojax.audio import PRESETS
 from emojax.augment import AugmentConfig
 from emojax.augment_sound import SoundAugmentConfig
 from emojax.checkpoint import open_checkpoints
-from emojax.config import TrainConfig
+from emojax.config import TrainConfig, network_spec
 from emojax.data.resident import Batch, Resident, check_fits, take_batch
 from emojax.errors import UserError
 from emojax.losses import LossConfig, make_targets
@@ -28,7 +30,15 @@ from emojax.optim import OptimConfig
 from emojax.sharding import replicated
 from emojax.spec import InputSpec, SpectrogramSpec
 from emojax.stopping import StopTraining, stop_signals
-from emojax.train import change_batch, draw_masks, epoch_order, fit, make_trainer, run_epoch
+from emojax.train import (
+    change_batch,
+    draw_masks,
+    epoch_order,
+    fit,
+    make_trainer,
+    run_epoch,
+    side_dropout,
+)
 
 SPEC = InputSpec()
 STILL = AugmentConfig(
@@ -316,6 +326,21 @@ def test_no_clip_loses_its_only_side(share):
     # Of those with both, each side is lost by half of the share.
     for side in (seen, heard):
         assert abs((side[::3] == 0).mean() - share / 2) < 0.06
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({}, 0.3),
+        ({"video_features": 0}, 0.0),
+        ({"sound_features": 0}, 0.0),
+        ({"model": "ar3"}, 0.0),
+    ],
+)
+def test_a_network_of_one_branch_loses_no_side(change: dict[str, Any], wanted: float) -> None:
+    config = dataclasses.replace(TrainConfig(model="ar5", modality_dropout=0.3), **change)
+    spec = network_spec(config, InputSpec(sound=PRESETS["log_mel"]))
+    assert side_dropout(config, spec) == wanted
 
 
 def clips(num_frames, has_sound, emotion, filler=0):

@@ -27,7 +27,7 @@ import dataclasses
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +44,7 @@ from emojax.config import TrainConfig
 from emojax.cross_validation import train_folds
 from emojax.data.build import BuildOptions, build_dataset
 from emojax.data.builders.crema_d import RENAMED
+from emojax.data.builders.media_files import find_problem
 from emojax.data.crema_d_votes import parse_clip_name
 from emojax.data.folds import make_folds
 from emojax.data.shards import dataset_info
@@ -153,34 +154,65 @@ def check_source(source: Path, any_copy: bool) -> str:
         return f"spectrograms of {len(voices.clips):,} clips, {people} people, SHA-256 {digest}"
     if not source.is_dir():
         raise UserError(f"{source}: no such file or folder: give CREMA-D's folder, or a .npz")
-    found = len(list((source / "AudioWAV").glob("*.wav")))
+    found = len(find_recordings(source))
     if found != CLIPS and not any_copy:
         raise UserError(
-            f"{source}: {found:,} files AudioWAV/*.wav; CREMA-D has {CLIPS:,}: "
+            f"{source}: {found:,} recordings AudioWAV/*.wav; CREMA-D has {CLIPS:,}: "
             "take them with  git lfs pull, or use --any-copy"
         )
     return f"{found:,} recordings"
 
 
-def unpack(voices: Voices, folder: Path, held_out: set[str]) -> Path:
-    """Write each spectrogram into a file, and return the manifest that names them.
+def find_recordings(source: Path) -> dict[str, Path]:
+    """Return CREMA-D's recordings by the names of their clips; what Git LFS left out is none.
+
+    Args:
+        source: the folder that holds AudioWAV/.
+    """
+    home = source.resolve()
+    named = {
+        RENAMED.get(path.stem, path.stem): path
+        for path in sorted((source / "AudioWAV").glob("*.wav"))
+        if find_problem(path, home) is None
+    }
+    return {clip: path for clip, path in named.items() if parse_clip_name(clip)}
+
+
+def unpack(voices: Voices, folder: Path) -> dict[str, Path]:
+    """Write each spectrogram into a file, and return these by the names of their clips.
 
     Args:
         voices: the spectrograms.
         folder: where to; files that are there already are written again.
-        held_out: people by whom a network is looked at while it trains.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    found = {clip: folder / f"{clip}.npy" for clip in voices.clips}
+    for path, picture in zip(found.values(), voices.pictures, strict=True):
+        np.save(path, np.where(picture <= _SILENCE, 0, picture))
+    return found
+
+
+def write_manifest(folder: Path, column: str, files: Mapping[str, Path], seed: int) -> Path:
+    """Return a manifest of sound alone, a tenth of the people in `validation`.
+
+    Args:
+        folder: where it goes.
+        column: of the manifest, for the files.
+        files: by the names of their clips.
+        seed: draws those by whom a network is looked at while it trains.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    held_out = draw_people([clip[:4] for clip in files], 0.1, seed)
     table = folder / "manifest.csv"
     with table.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow(["spectrogram_path", "subject", "emotion", "level", "split"])
-        for clip, picture in zip(voices.clips, voices.pictures, strict=True):
+        rows.writerow([column, "subject", "emotion", "level", "split"])
+        for clip, path in files.items():
             name = parse_clip_name(clip)
             assert name is not None
-            np.save(folder / f"{clip}.npy", np.where(picture <= _SILENCE, 0, picture))
             split = "validation" if name.actor in held_out else "train"
-            rows.writerow([f"{clip}.npy", name.actor, name.emotion, name.level, split])
+            beside = os.path.relpath(path, folder)
+            rows.writerow([beside, name.actor, name.emotion, name.level, split])
     return table
 
 
@@ -195,18 +227,14 @@ def build(options: RecipeOptions) -> Path:
     """Return the folder of the shards: sound alone, a tenth of the people in `validation`."""
     spec = InputSpec(emotions=emotion_names("crema6"), sound=PRESETS["speech"])
     settings = BuildOptions(
-        input_spec=spec,
-        workers=options.workers,
-        seed=options.seed,
-        clip_frames=1,
-        fractions={"train": 0.9, "validation": 0.1, "test": 0.0},
+        input_spec=spec, workers=options.workers, seed=options.seed, clip_frames=1
     )
-    if options.source.is_dir():
-        return build_dataset("crema_d", source=options.source, out=options.data, options=settings)
-    voices = read_voices(options.source)
-    held_out = draw_people([clip[:4] for clip in voices.clips], 0.1, options.seed)
     source = options.data.with_name(f"{options.data.name}-source")
-    table = unpack(voices, source, held_out)
+    if options.source.is_dir():
+        column, files = "audio_path", find_recordings(options.source)
+    else:
+        column, files = "spectrogram_path", unpack(read_voices(options.source), source)
+    table = write_manifest(source, column, files, options.seed)
     return build_dataset("manifest", source=table, out=options.data, options=settings)
 
 

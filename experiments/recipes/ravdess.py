@@ -46,6 +46,9 @@ from emojax.video import read_sound
 
 RATE_HZ = PRESETS["speech"].sample_rate_hz
 
+UTTERANCES, PEOPLE = 1_440, 24
+"""What the owner published of speech."""
+
 _QUIET_DB, _MOMENT_S, _KEPT_S = -40.0, 0.02, 0.2
 
 
@@ -75,6 +78,8 @@ class RecipeOptions:
     `seed + 1`, .. Given later, a run goes on with more than it had."""
     workers: int = os.cpu_count() or 1
     """Processes that read the sounds."""
+    any_copy: bool = False
+    """Take a source that has not all utterances."""
 
 
 def trim(sound: np.ndarray) -> np.ndarray:
@@ -93,11 +98,16 @@ def trim(sound: np.ndarray) -> np.ndarray:
     return sound[max(0, heard[0] * moment - kept) : (heard[-1] + 1) * moment + kept]
 
 
-def write_trimmed(source: Path, out: Path) -> Path:
+def write_trimmed(source: Path, out: Path, *, any_copy: bool = False) -> Path:
     """Write each utterance of speech as trimmed, unless it is there, and return the folder.
 
+    Args:
+        source: the owner's folder.
+        out: has the source's utterances afterwards, and no others.
+        any_copy: take fewer than all.
+
     Raises:
-        UserError: no utterance in the source, or one that can't be read.
+        UserError: no utterance in the source, not all of them, or one that can't be read.
     """
     # The owner's archives unpack into each other: what is there twice is taken once.
     found = {path.name: path for path in sorted(source.glob("**/Actor_*/03-01-*.wav"))}
@@ -106,9 +116,18 @@ def write_trimmed(source: Path, out: Path) -> Path:
             f"{source}: no Actor_01/03-01-..wav there: give RAVDESS's speech, unpacked from "
             "https://zenodo.org/records/1188976"
         )
+    people = {path.parent.name for path in found.values()}
+    if (len(found), len(people)) != (UTTERANCES, PEOPLE) and not any_copy:
+        raise UserError(
+            f"{source}: {len(found):,} utterances of {len(people)} people; RAVDESS has "
+            f"{UTTERANCES:,} of {PEOPLE}: unpack its archive again, or use --any-copy"
+        )
+    wanted: set[Path] = set()
     for name, path in tqdm(sorted(found.items()), desc="trim", unit="sound", disable=None):
         target = out / path.parent.name / name
-        if target.exists():
+        wanted.add(target)
+        # Of the same source, and not of another one that was given before.
+        if target.exists() and target.stat().st_mtime_ns == path.stat().st_mtime_ns:
             continue
         sound = read_sound(path, RATE_HZ)
         if sound is None:
@@ -120,8 +139,12 @@ def write_trimmed(source: Path, out: Path) -> Path:
             file.setsampwidth(2)
             file.setframerate(RATE_HZ)
             file.writeframes(np.round(trim(sound) * 32767).astype("<i2").tobytes())
+        changed = path.stat()
+        os.utime(whole, ns=(changed.st_atime_ns, changed.st_mtime_ns))
         # A kill leaves no half of a sound under its name.
         whole.replace(target)
+    for left in {*out.glob("Actor_*/*.wav")} - wanted:
+        left.unlink()
     return out
 
 
@@ -137,7 +160,8 @@ def ravdess_config(options: RecipeOptions) -> TrainConfig:
 
 def cook(options: RecipeOptions) -> None:
     """Trim the utterances, build the shards and train all folds."""
-    source = write_trimmed(options.source, options.data.with_name(f"{options.data.name}-source"))
+    trimmed = options.data.with_name(f"{options.data.name}-source")
+    source = write_trimmed(options.source, trimmed, any_copy=options.any_copy)
     spec = InputSpec(emotions=emotion_names("ravdess8"), sound=PRESETS["speech"])
     settings = BuildOptions(input_spec=spec, workers=options.workers, clip_frames=1)
     build_dataset("ravdess", source=source, out=options.data, options=settings)

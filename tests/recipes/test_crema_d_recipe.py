@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import importlib
 import sys
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,10 @@ def test_another_copy_is_taken_only_when_asked_for(recipe: Any, tmp_path: Path) 
         recipe.check_source(path, any_copy=False)
     assert "48 clips, 4 people" in recipe.check_source(path, any_copy=True)
     (tmp_path / "AudioWAV").mkdir()
-    with pytest.raises(UserError, match=r"0 files AudioWAV/\*.wav; CREMA-D has 7,442"):
+    # As a clone is before  git lfs pull.
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+    (tmp_path / "AudioWAV" / "1001_DFA_ANG_XX.wav").write_text(pointer)
+    with pytest.raises(UserError, match=r"0 recordings AudioWAV/\*.wav; CREMA-D has 7,442"):
         recipe.check_source(tmp_path, any_copy=False)
     with pytest.raises(UserError, match="no such file or folder"):
         recipe.check_source(tmp_path / "nothing", any_copy=False)
@@ -103,6 +107,32 @@ def test_the_shards_hold_what_was_given_and_the_floor_as_silence(
         for path, picture in zip(arrays.paths, arrays.spectrograms, strict=True):
             wanted = voices.pictures[voices.clips.index(Path(path).stem)]
             np.testing.assert_array_equal(picture, np.where(wanted <= 2, 0, wanted))
+
+
+def test_recordings_are_built_as_spectrograms_are(recipe: Any, tmp_path: Path) -> None:
+    source = tmp_path / "CREMA-D"
+    for folder in ("AudioWAV", "VideoFlash"):
+        (source / folder).mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(-9000, 9000, 16_000).astype("<i2")
+    for clip in CLIPS:
+        with wave.open(str(source / "AudioWAV" / f"{clip}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(16_000)
+            file.writeframes(noise.tobytes())
+        # Never opened: the network only listens.
+        (source / "VideoFlash" / f"{clip}.flv").write_bytes(b"no video")
+    options = recipe.RecipeOptions(source=source, data=tmp_path / "data", workers=0, any_copy=True)
+    data = recipe.build(options)
+    train, validation = load_split(data, "train"), load_split(data, "validation")
+    assert (len(train.emotion), len(validation.emotion)) == (36, 12)
+    assert not train.num_frames.any()
+    assert train.has_sound.all()
+    # By the same person as from spectrograms.
+    other = recipe.RecipeOptions(
+        source=write(tmp_path / "voices.npz"), data=tmp_path / "other", workers=0
+    )
+    assert set(load_split(recipe.build(other), "validation").subjects) == set(validation.subjects)
 
 
 @pytest.mark.slow

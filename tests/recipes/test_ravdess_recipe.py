@@ -70,14 +70,35 @@ def test_utterances_are_written_once_each(recipe: Any, tmp_path: Path) -> None:
     # The owner's second archive holds it too, a song is none of it.
     write(source / "Audio_Speech_Actors_01-24" / "Actor_12" / name, sound, 48_000)
     write(source / "Actor_12" / "03-02-06-01-02-01-12.wav", sound, 48_000)
-    assert recipe.write_trimmed(source, out) == out
+    assert recipe.write_trimmed(source, out, any_copy=True) == out
     assert [path.relative_to(out).as_posix() for path in out.rglob("*.*")] == [f"Actor_12/{name}"]
     found = read_sound(out / "Actor_12" / name, recipe.RATE_HZ)
     assert found is not None
     assert len(found) / recipe.RATE_HZ == pytest.approx(1.9, abs=0.05)
     before = (out / "Actor_12" / name).stat().st_mtime_ns
-    recipe.write_trimmed(source, out)
+    recipe.write_trimmed(source, out, any_copy=True)
     assert (out / "Actor_12" / name).stat().st_mtime_ns == before
+
+
+def test_sounds_of_a_source_that_was_given_before_do_not_stay(recipe: Any, tmp_path: Path) -> None:
+    first, second, out = (tmp_path / name for name in ("first", "second", "out"))
+    loud, quiet = utterance(48_000, 1.0, 1.5, 1.0), utterance(48_000, 1.0, 0.5, 1.0)
+    for name in ("Actor_12/03-01-06-01-02-01-12.wav", "Actor_13/03-01-06-01-02-01-13.wav"):
+        write(first / name, loud, 48_000)
+    write(second / "Actor_12/03-01-06-01-02-01-12.wav", quiet, 48_000)
+    recipe.write_trimmed(first, out, any_copy=True)
+    recipe.write_trimmed(second, out, any_copy=True)
+    (left,) = out.rglob("*.wav")
+    found = read_sound(left, recipe.RATE_HZ)
+    assert found is not None
+    assert len(found) / recipe.RATE_HZ == pytest.approx(0.9, abs=0.05)
+
+
+def test_fewer_utterances_are_taken_only_when_asked_for(recipe: Any, tmp_path: Path) -> None:
+    write(tmp_path / "Actor_12/03-01-06-01-02-01-12.wav", utterance(48_000, 1, 1, 1), 48_000)
+    with pytest.raises(UserError, match="1 utterances of 1 people; RAVDESS has 1,440 of 24"):
+        recipe.write_trimmed(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_without_speech_is_refused(recipe: Any, tmp_path: Path) -> None:
