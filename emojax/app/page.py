@@ -28,6 +28,8 @@ LARGEST_PICTURE = 64 << 20
 """Bytes of a picture file that is opened on the page."""
 
 _LONGEST_WAIT_S = 5.0
+_LONGEST_NUMBER = 15
+"""Digits of a number in a request: Python refuses to read thousands of them."""
 _QUALITY = 85
 
 
@@ -150,9 +152,12 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         if path is None:
             return
         length = self.headers.get("Content-Length", "")
-        size = int(length) if length.isascii() and length.isdecimal() else -1
-        if not 0 <= size <= LARGEST_PICTURE:
-            self._answer(413 if size > 0 else 411)
+        if not (length.isascii() and length.isdecimal()):
+            self._answer(411)
+            return
+        size = int(length) if len(length) <= _LONGEST_NUMBER else LARGEST_PICTURE + 1
+        if size > LARGEST_PICTURE:
+            self._answer(413)
             return
         body = self.rfile.read(size)
         deeds: dict[str, Any] = {f"wish/{deed}": deed for deed in DEEDS if deed != "picture"}
@@ -185,7 +190,11 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         if foreign:
             self._answer(403)
             return None, ""
-        split = urllib.parse.urlsplit(self.path)
+        try:
+            split = urllib.parse.urlsplit(self.path)
+        except ValueError:
+            self._answer(400)
+            return None, ""
         token, slash, path = split.path.removeprefix("/").partition("/")
         if not (slash and self.page.knows(token)):
             self._answer(404)
@@ -229,4 +238,4 @@ class _Answers(http.server.BaseHTTPRequestHandler):
 
 
 def _whole(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER else 0

@@ -231,7 +231,7 @@ def _check_heat(options: PredictOptions, predictor: Predictor | ClipPredictor) -
 
 
 def _write_heat(
-    source: Source, predictor: Predictor | ClipPredictor, wanted: str, to: Path
+    source: Source, predictor: Predictor | ClipPredictor, looking: Looking, wanted: str, to: Path
 ) -> bool:
     """Write where the network looks in a picture or listens in a sound; return whether it does.
 
@@ -241,7 +241,8 @@ def _write_heat(
     """
     try:
         if isinstance(predictor, ClipPredictor):
-            write_sound_heat(source.path, predictor, wanted, to)
+            window_s, step_s = looking.window_s, looking.step_s
+            write_sound_heat(source.path, predictor, wanted, to, window_s, step_s)
         elif source.kind == "picture":
             write_heat(source.path, predictor, wanted, to)
         else:
@@ -335,7 +336,7 @@ def predict(options: PredictOptions) -> int:
                 )
                 if options.heat is not None:
                     to = heat_namer.name_with(source, ".png")
-                    looked_into += _write_heat(source, predictor, options.heat, to)
+                    looked_into += _write_heat(source, predictor, looking, options.heat, to)
             except (BrokenVideoError, CameraLostError) as error:
                 _complain(str(error))
                 status = max(status, 1)

@@ -114,7 +114,8 @@ def serve(options: ServeOptions) -> int:
         port = listening.getsockname()[1]
         secure = certificate is not None
         token = None if alone else secrets.token_urlsafe(24)
-        gate = Gate(loopback_hosts(port) if alone else None, token, secure)
+        hosts = loopback_hosts(port, options.host, secure) if alone else None
+        gate = Gate(hosts, token, secure)
         workers = options.workers or min(os.cpu_count() or 1, 4)
         service = Service(shelf, options.limits, FairPool(workers), options.detect_every)
         application = make_application(service, gate)

@@ -57,11 +57,13 @@ class _Window:
         predictor: ClipPredictor,
         frames: list[FrameResult],
         samples: np.ndarray,
+        silence: np.ndarray,
         span_s: tuple[float, float],
     ) -> None:
         self._predictor = predictor
         self._frames = frames
         self._samples = samples
+        self._silence = silence
         self._span_s = span_s
         self._spectrogram: np.ndarray | None = None
         self._answers: dict[int | None, _Answer | None] = {}
@@ -83,6 +85,9 @@ class _Window:
             nearest = [self._frames[place] for place in nearest_found(there)]
             crops = np.stack([one.crops[one.face_ids.index(face_id)] for one in nearest])
         found = self._predictor.predict_clip(crops, self._spectrogram)
+        if found is None and face_id is not None:
+            # Who only listens says nothing else of a face before the sound starts.
+            found = self._predictor.predict_clip(None, self._predictor.listen(self._silence))
         return None if found is None else (found, self._span_s)
 
 
@@ -184,10 +189,24 @@ class ClipWindows:
         # None was shown after the window's end: it would have closed it.
         first_s = begin_s - _ROUNDING_S
         inside = [one for one in self._frames if one.frame.timestamp_s >= first_s]
-        samples = np.zeros(0) if self._track is None else self._track.take(begin_s, over_s)
-        self._newest = _Window(self._predictor, inside, samples, (begin_s, end_s))
+        samples, silence = self._listen(number, begin_s, over_s)
+        self._newest = _Window(self._predictor, inside, samples, silence, (begin_s, end_s))
         for result in self._queue:
             self._resolve(result, self._newest, final=True)
+
+    def _listen(self, number: int, begin_s: float, over_s: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return a window's sound, and silence as long as it where the sound starts later."""
+        none = np.zeros(0, np.float32)
+        track, sound = self._track, self._predictor.spec.sound
+        if track is None or sound is None:
+            return none, none
+        samples = track.take(begin_s, over_s)
+        if track.starts_after(over_s):
+            return none, np.zeros(round(self._window_s * sound.sample_rate_hz), np.float32)
+        # What the window before has heard to its end is no clip any more: as of a sound alone.
+        if number and not track.reaches((number - 1) * self._step_s + self._window_s):
+            return none, none
+        return samples, none
 
     def _resolve(self, result: FrameResult, window: _Window, final: bool) -> None:
         """Give a frame the answers of a window.
@@ -246,7 +265,8 @@ def hear_windows(
     """Yield what is said of a sound without pictures, a window after the other.
 
     Window k is frame k, shown when the window begins. The last one is what is left, a window
-    less a step at least, or all of a sound that is shorter than a window.
+    less a step at least, or all of a sound that is shorter than a window. The first one is that
+    in which the sound starts.
 
     Args:
         predictor: ready to run.
@@ -265,7 +285,10 @@ def hear_windows(
     track = SoundTrack(path, spec.sound.sample_rate_hz)
     none = np.empty((0, spec.height, spec.width), np.uint8)
     answer = None
-    for number in itertools.count():
+    track.take(0.0, window_s)
+    # A clock may run for an hour before its sound starts: that is no work.
+    first = next(k for k in itertools.count() if not track.starts_after(k * step_s + window_s))
+    for number in itertools.count(first):
         begin_s = number * step_s
         samples = track.take(begin_s, begin_s + window_s)
         answer = predictor.predict_clip(None, predictor.listen(samples))

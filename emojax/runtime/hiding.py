@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from emojax.face import Detection, Detector, HaarDetector, to_gray
+from emojax.face import Detection, Detector, HaarDetector, overlap, to_gray
 from emojax.runtime.rows import Seen
 from emojax.runtime.tracking import FaceTracker
 
@@ -24,6 +24,8 @@ SPREAD_PER_S = 1.0
 """Shares of the box's side by which more is hidden for each second since a face was found."""
 TRACK_BY = 5
 """Boxes are compared at so many times their side: a lost face may turn up two widths away."""
+LEAST_OVERLAP = 0.3
+"""Intersection over union from which two boxes of one frame are one face."""
 CELLS = 6
 """What is left of a hidden part: so many colours across its shorter side."""
 WINDOWS = 4
@@ -56,6 +58,27 @@ def _enlarged(face: Detection) -> Detection:
     """Return a box about the same centre, by which two frames' faces are taken for one."""
     more_w, more_h = ((TRACK_BY - 1) * side // 2 for side in (face.w, face.h))
     return Detection(face.x - more_w, face.y - more_h, TRACK_BY * face.w, TRACK_BY * face.h)
+
+
+def _about_both(first: Detection, second: Detection) -> Detection:
+    """Return the box about two boxes."""
+    left, top = min(first.x, second.x), min(first.y, second.y)
+    right = max(first.x + first.w, second.x + second.w)
+    bottom = max(first.y + first.h, second.y + second.h)
+    return Detection(left, top, right - left, bottom - top)
+
+
+def _merged(boxes: Sequence[Detection]) -> list[Detection]:
+    """Return one box for each face of a frame: that about all that were found of it."""
+    merged: list[Detection] = []
+    for box in boxes:
+        for place, other in enumerate(merged):
+            if overlap(box, other) >= LEAST_OVERLAP:
+                merged[place] = _about_both(box, other)
+                break
+        else:
+            merged.append(box)
+    return merged
 
 
 def _between(before: _Box, after: _Box, share: float) -> _Box:
@@ -115,10 +138,10 @@ class FaceHider:
         now_s = seen.frame.timestamp_s
         # The table's boxes too: they may come from where the face was, without a search.
         boxes = [face.detection for face in seen.faces]
-        boxes += self._detect(to_gray(seen.frame.picture))
-        for box in boxes:
-            # One after the other: what both detectors find is one face, and one track.
-            (track,) = self._tracker.update([_enlarged(box)], now_s)
+        boxes = _merged([*boxes, *self._detect(to_gray(seen.frame.picture))])
+        # All at once: two neighbours, whose enlarged boxes overlap, never share a track.
+        tracks = self._tracker.update([_enlarged(box) for box in boxes], now_s)
+        for track, box in zip(tracks, boxes, strict=True):
             self._tracks.setdefault(track, collections.deque()).append((now_s, box))
         self._waiting.append(seen)
         while now_s - self._waiting[0].frame.timestamp_s >= BEFORE_S:

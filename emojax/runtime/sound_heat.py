@@ -42,7 +42,11 @@ class SoundHeat(Heat):
 
 
 def look_for_sound_heat(
-    samples: np.ndarray, predictor: ClipPredictor, wanted: str = HIGHEST
+    samples: np.ndarray,
+    predictor: ClipPredictor,
+    wanted: str = HIGHEST,
+    window_s: float | None = None,
+    step_s: float | None = None,
 ) -> Generator[None, None, SoundHeat]:
     """Return what covering shows of that look at a sound which answers most of an output.
 
@@ -53,6 +57,8 @@ def look_for_sound_heat(
         samples: float32 [samples], -1..1, at the spec's sample rate.
         predictor: of a network that listens.
         wanted: an output's name, or `HIGHEST`.
+        window_s: length of a look in seconds; None: the artifact's.
+        step_s: from the beginning of one to that of the next; None: the artifact's.
 
     Raises:
         UserError: the network does not listen or has no such output, or there is no sound.
@@ -62,6 +68,8 @@ def look_for_sound_heat(
     if spec.sound is None:
         raise UserError("this network does not listen: choose another")
     rate_hz = spec.sound.sample_rate_hz
+    window_s = settings.window_s if window_s is None else window_s
+    step_s = settings.step_s if step_s is None else step_s
 
     def answer(heard: np.ndarray) -> np.ndarray:
         found = [predictor.predict_clip(None, one) for one in heard]
@@ -69,8 +77,8 @@ def look_for_sound_heat(
 
     best: tuple[float, np.ndarray, tuple[float, float]] | None = None
     for number in itertools.count():
-        begin_s = number * settings.step_s
-        piece = samples[round(begin_s * rate_hz) : round((begin_s + settings.window_s) * rate_hz)]
+        begin_s = number * step_s
+        piece = samples[round(begin_s * rate_hz) : round((begin_s + window_s) * rate_hz)]
         heard = predictor.listen(piece)
         if heard is None:
             break
@@ -78,16 +86,16 @@ def look_for_sound_heat(
         value = float(whole[find_output(wanted, whole, spec)[0]])
         if best is None or value > best[0]:
             best = value, heard, (begin_s, begin_s + len(piece) / rate_hz)
-        if round((begin_s + settings.window_s) * rate_hz) >= len(samples):
+        if round((begin_s + window_s) * rate_hz) >= len(samples):
             break
         yield
     if best is None:
         raise UserError("there is no sound: record it again")
-    _, heard, window_s = best
+    _, heard, span_s = best
     # 0 is the floor of a spectrogram: silence.
     occlusion = yield from occlude(heard, answer, 0, SHARE)
     place, output = find_output(wanted, occlusion.whole, spec)
-    return SoundHeat(output, place, occlusion, heard, window_s)
+    return SoundHeat(output, place, occlusion, heard, span_s)
 
 
 def draw_sound_heat(found: SoundHeat, predictor: ClipPredictor) -> np.ndarray:
@@ -124,7 +132,14 @@ def draw_sound_heat(found: SoundHeat, predictor: ClipPredictor) -> np.ndarray:
     return canvas
 
 
-def write_sound_heat(source: Path, predictor: ClipPredictor, wanted: str, to: Path) -> None:
+def write_sound_heat(
+    source: Path,
+    predictor: ClipPredictor,
+    wanted: str,
+    to: Path,
+    window_s: float | None = None,
+    step_s: float | None = None,
+) -> None:
     """Write a picture of where the network listens in a file, as PNG.
 
     Args:
@@ -132,6 +147,8 @@ def write_sound_heat(source: Path, predictor: ClipPredictor, wanted: str, to: Pa
         predictor: of a network that listens.
         wanted: an output's name, or `HIGHEST`.
         to: the picture.
+        window_s: length of a look in seconds; None: the artifact's.
+        step_s: from the beginning of one to that of the next; None: the artifact's.
 
     Raises:
         UserError: it can't be read, holds no sound, or the network has no such output.
@@ -140,5 +157,5 @@ def write_sound_heat(source: Path, predictor: ClipPredictor, wanted: str, to: Pa
     samples = read_sound(source, predictor.spec.sound.sample_rate_hz)
     if samples is None or not samples.size:
         raise UserError(f"{source}: --heat is of its sound, and there is none: leave it out")
-    found = without_pause(look_for_sound_heat(samples, predictor, wanted))
+    found = without_pause(look_for_sound_heat(samples, predictor, wanted, window_s, step_s))
     to.write_bytes(cv2.imencode(".png", draw_sound_heat(found, predictor))[1].tobytes())

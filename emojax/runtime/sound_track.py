@@ -28,11 +28,14 @@ class SoundTrack:
         self._rate_hz = sample_rate_hz
         self._held = np.zeros(0, np.float32)
         self._first = 0
+        self._lead: int | None = None
         self._ended = False
         self.problem: UserError | None = None
 
     def take(self, begin_s: float, end_s: float) -> np.ndarray:
         """Return what sounds from one moment to another, float32 [samples]; less at the end.
+
+        Nothing where the sound starts later in the container; silence before its start else.
 
         Args:
             begin_s: seconds; no earlier than that of the last call.
@@ -40,11 +43,17 @@ class SoundTrack:
         """
         begin, end = round(begin_s * self._rate_hz), round(end_s * self._rate_hz)
         self._read_beyond(begin, end)
+        if self.starts_after(end_s):
+            return np.zeros(0, np.float32)
         return self._held[max(begin - self._first, 0) : max(end - self._first, 0)].copy()
 
     def reaches(self, end_s: float) -> bool:
         """Return whether there is sound after a moment, in seconds, that was taken up to."""
         return self._first + len(self._held) > round(end_s * self._rate_hz)
+
+    def starts_after(self, end_s: float) -> bool:
+        """Return whether the sound starts no sooner than at a moment that was taken up to."""
+        return round(end_s * self._rate_hz) <= (self._lead or 0)
 
     def _read_beyond(self, begin: int, end: int) -> None:
         """Read until there is a sample after `end`, or no more; what is before `begin` is left."""
@@ -56,6 +65,9 @@ class SoundTrack:
                 self.problem, piece = error, None
             self._ended = piece is None
             if piece is not None:
+                if self._lead is None:
+                    # `sound_pieces` begins with the silence before a sound that starts later.
+                    self._lead = 0 if piece.any() else len(piece)
                 there += len(piece)
                 pieces = [*pieces, piece] if there > begin else []
         self._first = there - sum(map(len, pieces))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import collections
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -14,7 +15,8 @@ from emojax.runtime.rows import Row
 from emojax.spec import InputSpec
 
 GAP_S = 0.2
-"""An episode that stops for less goes on: a blink of the detector or of a threshold is no end."""
+"""An episode that stops for less goes on: a blink of the detector or of a threshold is no end.
+Where frames are further apart than that, it goes on if it was there in the last one."""
 
 EPISODE_COLUMNS: dict[str, type] = {
     "file": str,
@@ -175,6 +177,7 @@ class FileSummary:
         self._ids: set[object] = set()
         self.last_s = 0.0
         """When the last frame is shown, in seconds."""
+        self._time_s = self._previous_s = -math.inf
         self._open: dict[tuple[int, str], _Episode] = {}
         self._ended = _Ended(spec)
 
@@ -185,6 +188,7 @@ class FileSummary:
         self._frames += 1
         self._frames_with_face += any(row["success"] for row in rows)
         time_s = self.last_s = float(rows[0]["timestamp"] or 0.0)
+        self._previous_s, self._time_s = self._time_s, time_s
         if self._is_sound:
             self.last_s = float(rows[0]["window_end"] or time_s)
         for row in rows:
@@ -200,13 +204,13 @@ class FileSummary:
             if emotion := row["emotion"]:
                 value = float(row[f"emotion_{emotion}_p"] or 0.0)
                 self._extend(face_id, str(emotion), time_s, value).present.update(present)
-        over = [key for key, one in self._open.items() if time_s - one.end_s > GAP_S]
+        over = [key for key, one in self._open.items() if self._is_over(one)]
         for key in over:
             self._end(key)
 
     def _extend(self, face_id: int, what: str, time_s: float, value: float) -> _Episode:
         episode = self._open.get((face_id, what))
-        if episode is not None and time_s - episode.end_s > GAP_S:
+        if episode is not None and self._is_over(episode):
             self._end((face_id, what))
             episode = None
         if episode is None:
@@ -217,6 +221,10 @@ class FileSummary:
         if value > episode.peak:
             episode.peak, episode.peak_s = value, time_s
         return episode
+
+    def _is_over(self, episode: _Episode) -> bool:
+        """Return whether an episode was over before this frame."""
+        return self._time_s - episode.end_s > GAP_S and episode.end_s < self._previous_s
 
     def _end(self, key: tuple[int, str]) -> None:
         self._ended.add(*key, self._open.pop(key))

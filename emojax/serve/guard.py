@@ -64,11 +64,18 @@ class Gate:
         assert self.hosts is not None or self.token is not None
 
 
-def loopback_hosts(port: int) -> frozenset[str]:
-    """Return the values of `Host` under which this machine reaches itself."""
-    return frozenset(f"{name}:{port}" for name in LOOPBACK) | (
-        frozenset(LOOPBACK) if port == 80 else frozenset()
-    )
+def loopback_hosts(port: int, bound: str = LOOPBACK[0], secure: bool = False) -> frozenset[str]:
+    """Return the values of `Host` under which this machine reaches itself.
+
+    Args:
+        port: that is listened on.
+        bound: address that is listened on, any of the loopback's.
+        secure: whether the page is served by https.
+    """
+    names = {*LOOPBACK, f"[{bound}]" if ":" in bound else bound}
+    # Browsers leave a scheme's own port out.
+    alone = names if port == (443 if secure else 80) else set()
+    return frozenset(name.lower() for name in {f"{name}:{port}" for name in names} | alone)
 
 
 def make_guard(application: Application, gate: Gate) -> Application:

@@ -136,6 +136,8 @@ def check_asked(asked: Asked, kind: Kind, artifact: Artifact, name: str) -> None
         raise RefusedError(406, f"{name}: this model's heat is of pictures only: send a frame")
     if asked.side != "both" and looks == "picture":
         raise RefusedError(400, f"only={asked.side}: this model looks at pictures: leave it out")
+    if asked.side == "frames" and asked.form == "heat":
+        raise RefusedError(400, f"{name}: heat is of the sound: leave only=frames out")
     if asked.output is not None and asked.form != "heat":
         raise RefusedError(400, "output: says what heat is about: add form=heat, or leave it out")
 

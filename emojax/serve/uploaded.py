@@ -20,7 +20,7 @@ from emojax.runtime.rows import Row, Seen
 from emojax.runtime.sources import Frame, Kind, Source
 from emojax.serve.limits import Limits
 from emojax.serve.refusal import RefusedError
-from emojax.video import open_container, read_info
+from emojax.video import is_sound_alone, open_container, read_info
 
 _MOST_COLUMNS = 4
 """Faces with bars in an annotated copy, as in those of `emojax predict`."""
@@ -171,6 +171,9 @@ def check_header(path: Path, limits: Limits) -> bool:
         UserError: it can't be read.
         RefusedError: too many pixels, or too long (413).
     """
+    # Whatever its cover is: that is a video stream of one picture.
+    if is_sound_alone(path):
+        return False
     with open_container(path, "a picture or a video") as container:
         has_video = bool(container.streams.video)
     if has_video:

@@ -288,7 +288,20 @@ def test_nobody_finds_the_page_by_its_port(page, path):
     connection.close()
 
 
-@pytest.mark.parametrize("length", [None, "-1", "x", "1e3", str(LARGEST_PICTURE + 1)])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("target", ["http://[x/", "//[/", "http://[::1]x/", "http://[v1.x]]/"])
+def test_an_address_that_is_none_is_answered_without_a_traceback(page, capfd, method, target):
+    lines = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", page.port), timeout=10) as connection:
+        connection.sendall(lines.encode())
+        assert connection.recv(100)[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 404")
+        # It was answered to its end: what goes wrong is printed by now.
+        while connection.recv(1000):
+            pass
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("length", [None, "-1", "x", "1e3", str(LARGEST_PICTURE + 1), "1" * 5000])
 def test_a_body_of_a_foolish_length_is_not_read(page, length):
     token = page.url.split("/")[3]
     lines = f"POST /{token}/picture HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\n"

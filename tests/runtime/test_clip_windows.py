@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import wave
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -54,6 +56,20 @@ def write_wav(path: Path, seconds: float) -> Path:
         file.setsampwidth(2)
         file.setframerate(RATE)
         file.writeframes(np.ones(round(seconds * RATE), np.int16).tobytes())
+    return path
+
+
+def write_late_sound(path: Path, begin_s: float, seconds: float) -> Path:
+    """A Matroska file whose clock is at `begin_s` when its sound begins."""
+    with av.open(str(path), "w", format="matroska") as target:
+        stream = target.add_stream("pcm_s16le", rate=RATE)
+        for number in range(round(seconds * 10)):
+            tone = np.full((1, RATE // 10), 1000, np.int16)
+            frame = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
+            frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
+            frame.pts = round((begin_s + number / 10) * RATE)
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode())
     return path
 
 
@@ -151,13 +167,59 @@ def test_a_gap_of_hours_is_passed_at_once(tmp_path):
 
 
 def test_a_network_that_only_listens_keeps_what_it_heard_last(tmp_path):
-    results = run(Telling(sees=False), write_wav(tmp_path / "a.wav", 0.5), [[0]] * 20)
+    results = run(Telling(sees=False), write_wav(tmp_path / "a.wav", 1.5), [[0]] * 30)
+    assert results[0].faces[0].emotions.tolist() == [0, 0, RATE]
+    assert spans(results)[-1] == (0.5, 1.5)
+    results = run(Telling(sees=False), write_wav(tmp_path / "b.wav", 0.5), [[0]] * 20)
     assert results[0].faces[0].emotions.tolist() == [0, 0, RATE // 2]
-    # The last window with sound is that from 0.25 s on.
-    assert spans(results)[-1] == (0.25, 1.25)
+    assert set(spans(results)) == {(0.0, 1.0)}
     (tmp_path / "none.wav").write_text("words")
     with pytest.raises(UserError, match="only listens, and there is no sound"):
         run(Telling(sees=False), tmp_path / "none.wav", [[0]] * 20)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 1.01, 1.25, 2.1, 2.5])
+def test_a_video_hears_the_windows_of_its_sound_alone(tmp_path, seconds):
+    """The rest of a sound is less than a look: it would decide all rows that come after it."""
+    path = write_wav(tmp_path / "a.wav", seconds)
+    alone = [one.heard for one in hear_windows(Telling(), path) if one.heard is not None]
+    faces = [one.faces[0] for one in run(Telling(sees=False), path, [[0]] * 40)]
+    heard = {face.window_s[0]: face.emotions.tolist() for face in faces if face.window_s}
+    assert heard == {one.window_s[0]: one.emotions.tolist() for one in alone}
+    # Who looks too goes by the picture alone from there on.
+    last = run(Telling(), path, [[0]] * 40)[-1].faces[0]
+    assert last.window_s == (2.75, 3.75)
+    assert last.emotions.tolist() == [28, 10, 0]
+
+
+def test_sound_that_starts_later_is_masked_until_then(tmp_path):
+    path = write_late_sound(tmp_path / "a.mka", 2.0, 1.5)
+    results = run(Telling(), path, [[0]] * 30 + [[]] * 2)
+    samples = {one.faces[0].window_s: one.faces[0].emotions[2] for one in results if one.faces}
+    masked = {span for span, count in samples.items() if count == 0}
+    assert masked == {(begin / 4, begin / 4 + 1) for begin in range(5)}
+    # From the first window on that the sound reaches into all of it is heard, silence and all.
+    assert {samples[span] for span in samples.keys() - masked} == {RATE}
+    nobody = run(Telling(), path, [[]] * 30)
+    assert [one.heard is None for one in nobody] == [number < 20 for number in range(30)]
+
+
+def test_a_network_that_only_listens_hears_silence_until_the_sound_starts(tmp_path):
+    path = write_late_sound(tmp_path / "a.mka", 2.0, 1.5)
+    results = run(Telling(sees=False), path, [[0]] * 30)
+    assert spans(results)[0] == (0.0, 1.0)
+    assert spans(results)[-1] == (1.75, 2.75)
+    assert {one.faces[0].emotions[2] for one in results} == {RATE}
+    short = run(Telling(sees=False), path, [[0]] * 5)
+    assert spans(short) == [(0.0, 0.4)] * 5
+
+
+def test_a_sound_alone_that_starts_later_is_heard_from_there_on(tmp_path):
+    results = list(hear_windows(Telling(), write_late_sound(tmp_path / "a.mka", 2.0, 1.5)))
+    assert [one.frame.number for one in results] == list(range(5, 11))
+    assert results[0].frame.timestamp_s == 1.25
+    assert results[-1].heard is not None
+    assert results[-1].heard.window_s == (2.5, 3.5)
 
 
 def test_a_sound_alone_is_heard_window_after_window(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from emojax.face import Detection, HaarDetector, to_gray
 from emojax.runtime.hiding import AFTER_S, BEFORE_S, FaceHider, hide
+from emojax.runtime.predictor import FaceResult
 from emojax.runtime.rows import Seen
 from emojax.runtime.sources import Frame
 
@@ -58,6 +59,7 @@ def run(pictures: list[np.ndarray], detector) -> list[Seen]:
     return [*out, *hider.rest()]
 
 
+NONE = np.zeros(0, np.float32)
 NOISE = np.random.default_rng(0).integers(0, 256, (200, 400, 3), dtype=np.uint8)
 
 
@@ -117,6 +119,25 @@ def test_two_faces_are_hidden_each_on_its_own():
     for box in (left, right):
         assert places[box.y : box.y + box.h, box.x : box.x + box.w].mean() > 0.95
     assert not places[:, 150:220].any()
+
+
+def test_a_face_that_is_lost_beside_another_is_hidden_all_the_same():
+    # Closer than a lost face may move: each could be the other, a frame later.
+    left, right = Detection(60, 80, 50, 50), Detection(170, 80, 50, 50)
+    found = iter([[right] if n == 3 else [left] if n == 6 else [left, right] for n in range(10)])
+    for seen in run([NOISE] * 10, lambda gray: next(found)):
+        for box in (left, right):
+            places = hidden_places(seen)[box.y : box.y + box.h, box.x : box.x + box.w]
+            assert places.mean() > 0.95, (seen.frame.number, box)
+
+
+def test_what_both_detectors_find_is_one_track():
+    known, found = Detection(100, 80, 50, 50), Detection(104, 78, 54, 54)
+    hider, face = FaceHider(lambda gray: [found]), FaceResult(known, NONE, NONE, ())
+    for number in range(4):
+        list(hider.add(Seen(frame(number, NOISE), [face], [0])))
+    (track,) = hider._tracks.values()
+    assert [(when, box.x, box.x + box.w) for when, box in track][-1] == (3 * STEP_S, 100, 158)
 
 
 @pytest.mark.parametrize("size", [(40, 30), (1, 1)])

@@ -12,7 +12,7 @@ from emojax.data.synthetic.files import write_wav
 from emojax.errors import UserError
 from emojax.runtime import ClipPredictor, load_artifact
 from emojax.runtime.occlusion import without_pause
-from emojax.runtime.sound_heat import draw_sound_heat, look_for_sound_heat
+from emojax.runtime.sound_heat import draw_sound_heat, look_for_sound_heat, write_sound_heat
 
 RATE_HZ = LOG_MEL.sample_rate_hz
 
@@ -59,6 +59,15 @@ def test_the_look_that_answers_most_is_looked_into(predictor: ClipPredictor) -> 
     assert draw_sound_heat(found, predictor).shape[1] == 640
 
 
+def test_looks_are_as_long_as_they_are_asked_to_be(predictor: ClipPredictor) -> None:
+    samples = np.concatenate([np.zeros(RATE_HZ, np.float32), noise(0.5)])
+    found = without_pause(look_for_sound_heat(samples, predictor, "anger", 0.5, 0.5))
+    assert found.window_s == (1.0, 1.5)
+    heard = predictor.listen(noise(0.5))
+    assert heard is not None
+    assert np.array_equal(found.spectrogram, heard)
+
+
 def test_what_can_not_be_had(predictor: ClipPredictor) -> None:
     with pytest.raises(UserError, match="no output 'joy'"):
         without_pause(look_for_sound_heat(noise(1.0), predictor, "joy"))
@@ -74,3 +83,15 @@ def test_predict_writes_it_for_a_sound(folder: Path, tmp_path: Path, capsys) -> 
     copy = cv2.imread(str(tmp_path / "out" / "heat" / "a.png"))
     assert copy is not None
     assert copy.shape[1] == 640
+
+
+def test_predict_looks_into_the_windows_that_its_rows_have(
+    folder: Path, predictor: ClipPredictor, tmp_path: Path
+) -> None:
+    write_wav(tmp_path / "a.wav", (noise(1.5) * 32767).astype(np.int16), RATE_HZ)
+    words = ["--model", str(folder), "--out", str(tmp_path / "out"), "--heat", "fear"]
+    words += ["--window", "0.5", "--step", "0.5"]
+    assert main(["predict", str(tmp_path / "a.wav"), *words]) == 0
+    expected = tmp_path / "expected.png"
+    write_sound_heat(tmp_path / "a.wav", predictor, "fear", expected, 0.5, 0.5)
+    assert (tmp_path / "out" / "heat" / "a.png").read_bytes() == expected.read_bytes()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import wave
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
@@ -45,3 +47,32 @@ def test_a_sound_that_can_not_be_read_is_a_problem_and_silence(tmp_path):
     track = SoundTrack(tmp_path / "a.wav", 16000)
     assert track.take(0, 1).size == 0
     assert "a.wav" in str(track.problem)
+
+
+def test_there_is_nothing_before_a_sound_that_starts_later(tmp_path):
+    path = tmp_path / "late.mka"
+    with av.open(str(path), "w", format="matroska") as target:
+        stream = target.add_stream("pcm_s16le", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.full((1, 16000), 99, np.int16), "s16", "mono")
+        frame.sample_rate, frame.time_base, frame.pts = 16000, Fraction(1, 16000), 24000
+        target.mux(stream.encode(frame))
+        target.mux(stream.encode())
+    track = SoundTrack(path, 16000)
+    assert track.take(0, 1).size == track.take(0.5, 1.5).size == 0
+    assert track.starts_after(1.5)
+    assert not track.starts_after(1.6)
+    found = track.take(1, 2)
+    assert found.size == 16000
+    assert not found[:8000].any()
+    assert found[8000:].all()
+
+
+def test_silence_that_was_recorded_is_sound(tmp_path):
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(bytes(2 * 16000))
+    track = SoundTrack(tmp_path / "a.wav", 16000)
+    assert track.take(0, 0.5).size == 8000
+    assert not track.starts_after(0.5)

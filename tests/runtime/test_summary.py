@@ -70,6 +70,22 @@ def test_a_blink_ends_no_episode_and_a_longer_pause_does():
     assert len(units_of(summarise([{0: face(smile)} for smile in long]))) == 2
 
 
+@pytest.mark.parametrize("rate_hz", [5.0, 4.0, 1.0])
+def test_frames_that_are_far_apart_break_no_episode(rate_hz):
+    # At 5 Hz some steps are a rounding above the pause that is bridged.
+    smiles = [0.9, 0.9, 0.9, 0.9, 0.1, 0.1, 0.9, 0.9]
+    summary = summarise([{0: face(smile)} for smile in smiles], rate_hz)
+    times = [number / rate_hz for number in range(len(smiles))]
+    assert units_of(summary) == [(0, 0.0, times[3], 0.0), (0, times[6], times[7], times[6])]
+    happy = summarise([{0: showing("AU12", "happiness")}] * 20, rate_hz)
+    assert [cue["frames"] for cue in happy.cues()] == [20]
+
+
+def test_a_frame_in_between_ends_an_episode_where_frames_are_far_apart():
+    smiles = [0.9, 0.1, 0.9]
+    assert len(units_of(summarise([{0: face(smile)} for smile in smiles], 1.0))) == 2
+
+
 def test_a_lost_face_ends_its_episodes_and_each_face_has_its_own():
     frames = [{0: face(0.9)}, {0: face(0.9), 1: face(0.9)}, *[{1: face(0.9)}] * 5, {}, {}, {}]
     assert units_of(summarise(frames)) == [(0, 0.0, 0.1, 0.0), (1, 0.1, 0.6, 0.1)]

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+import http.client
 import re
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +83,16 @@ def test_another_address_demands_a_token_and_says_what_it_opens() -> None:
         bearer = {"Authorization": f"Bearer {token[1]}"}
         assert running.ask("/model", headers=bearer).status == 200
         assert running.ask(f"/?token={token[1]}").status == 303
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 has to be set up first")
+def test_every_loopback_address_can_be_opened_as_it_is_printed() -> None:
+    with serving("--host", "127.0.0.2") as running:
+        link = http.client.HTTPConnection("127.0.0.2", running.port, timeout=60)
+        with contextlib.closing(link):
+            assert f"http://127.0.0.2:{running.port}/" in running.said
+            link.request("GET", "/model")
+            assert link.getresponse().status == 200
 
 
 def test_loopback_is_what_only_this_machine_reaches() -> None:

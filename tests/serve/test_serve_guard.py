@@ -80,6 +80,25 @@ def test_who_may_ask(headers: list[tuple[str, str]], status: int, kind: str) -> 
         assert body["detail"]
 
 
+@pytest.mark.parametrize(
+    ("bound", "port", "secure", "hosts", "others"),
+    [
+        ("127.0.0.2", 8017, False, ["127.0.0.2:8017", "localhost:8017"], ["127.0.0.3:8017"]),
+        ("0:0::1", 8017, False, ["[0:0::1]:8017", "[::1]:8017"], ["0:0::1:8017"]),
+        ("127.0.0.1", 80, False, ["localhost", "[::1]:80"], ["localhost:443"]),
+        ("127.0.0.2", 443, True, ["127.0.0.2", "localhost", "127.0.0.1:443"], ["evil.example"]),
+        ("127.0.0.1", 443, False, ["localhost:443"], ["localhost"]),
+        ("127.0.0.1", 80, True, ["localhost:80"], ["localhost"]),
+    ],
+)
+def test_the_address_that_is_listened_on_is_ones_own(
+    bound: str, port: int, secure: bool, hosts: list[str], others: list[str]
+) -> None:
+    gate = Gate(loopback_hosts(port, bound, secure), None, secure)
+    assert [ask(gate, ("host", host))[0] for host in hosts] == [200] * len(hosts)
+    assert [ask(gate, ("host", host))[0] for host in others] == [421] * len(others)
+
+
 def test_answers_allow_the_page_alone() -> None:
     for headers in ([HOST], []):
         _, found, _ = ask(OWN, *headers)
