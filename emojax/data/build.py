@@ -22,11 +22,13 @@ from emojax.audio import PRESETS
 from emojax.data import beam
 from emojax.data.builders import BUILDERS, FaceBuilder
 from emojax.data.cells import (
+    LOST,
     Job,
     Reading,
     code_digest,
     content_digests,
     drop_strangers,
+    is_read,
     load_cell,
     plan_jobs,
     read_into_cell,
@@ -47,6 +49,7 @@ from emojax.data.quiet import load_tensorflow
 from emojax.data.report_page import write_report_page
 from emojax.data.rows import Request, Row, Source
 from emojax.data.shards import INPUT_SPEC_FILE, PEOPLE_FILE, REPORT_FILE
+from emojax.data.shown_files import files_to_show
 from emojax.data.splits import DEFAULT_FRACTIONS, SPLITS, assert_disjoint, split_by_subject
 from emojax.data.synthetic.layouts import SetSize, write_manifest
 from emojax.data.tally import Tally
@@ -64,6 +67,8 @@ _CODE = (
     "audio.py",
     "clip.py",
     "face.py",
+    "following.py",
+    "quick_search.py",
     "picture.py",
     "video.py",
     "spec.py",
@@ -114,7 +119,7 @@ class BuildOptions:
     beam: str | None = None
     """Flags of the Beam runner that does the work; None: this machine's processes."""
     patience_s: float = PATIENCE_S
-    """Seconds after which a worker that does not come back from a file is replaced."""
+    """Seconds without a further file or frame after which a worker is replaced."""
 
     def __post_init__(self) -> None:
         """Refuse a clip without frames."""
@@ -211,7 +216,9 @@ def build_dataset(
         if found.people:
             write_json(shards / PEOPLE_FILE, {who: dict(is_) for who, is_ in found.people.items()})
         write_json(shards / REPORT_FILE, report)
-        lost = {rejection.row.key: rejection.row.path for rejection in tally.left_out}
+        # A manifest is its user's own: its links are followed.
+        homes = None if name == "manifest" else (source, work)
+        lost = files_to_show(tally.left_out, homes)
         write_report_page(shards, report, builder, lost)
         if name == "synthetic":
             (work / SOURCE).rename(shards / SOURCE)
@@ -287,7 +294,7 @@ def _homes(source: Path, rows: Sequence[Row], options: BuildOptions) -> dict[str
 def _fill_cells(jobs: Sequence[Job], reading: Reading, options: BuildOptions, say: Say) -> int:
     """Read all rows into cells and return how many a stopped build had read already."""
     drop_strangers(reading, jobs)
-    missing = [job for job in jobs if not reading.path(job).exists()]
+    missing = [job for job in jobs if not is_read(reading, job)]
     total = sum(len(job.rows) for job in jobs)
     known = total - sum(len(job.rows) for job in missing)
     if known:
@@ -383,13 +390,18 @@ def _digest(decisive: dict[str, Any], parts: Any = ()) -> str:
 
 
 def _is_same(out: Path, fingerprint: str) -> bool:
-    """Return whether `out` holds the whole result of the build with this fingerprint."""
+    """Return whether `out` holds the whole result of the build with this fingerprint.
+
+    A file that crashed its reader, or kept it too long, may be read well another time: with
+    one of them left out, a result is never the whole.
+    """
     try:
         report = read_json(out / REPORT_FILE)
     except UserError:
         return False
     return (
         report.get("fingerprint") == fingerprint
+        and LOST not in report.get("left_out", {})
         and (out / INPUT_SPEC_FILE).is_file()
         and report.get("shard_bytes") == _shard_bytes(out)
     )

@@ -14,6 +14,7 @@ import functools
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ _CODE = (
     "audio.py",
     "clip.py",
     "face.py",
+    "following.py",
+    "quick_search.py",
     "picture.py",
     "video.py",
     "spec.py",
@@ -43,6 +46,9 @@ _CODE = (
     "data/mel.py",
     "data/sound.py",
 )
+
+LOST = "broken reader"
+"""What a row is counted under whose reader crashed or never came back."""
 
 # Stands for a row's path in a message: the files may have moved since.
 _PLACE = "\0"
@@ -161,7 +167,7 @@ def read_into_cell(
         reading: how, and where to.
         job: which rows.
         lost: rows, by their number, that can't be tried again, and what happened to them.
-        tell: hears the number of each row before it is read.
+        tell: hears the number of each row before it is read, and again after each frame.
     """
     path = reading.path(job)
     if not path.exists():
@@ -176,12 +182,11 @@ def _read(
         parts = [[row] for row in job.rows]
     for number, part in enumerate(parts):
         if number in lost:
-            yield from (
-                Rejection(row, "broken reader", f"{row.path}: {lost[number]}") for row in part
-            )
+            yield from (Rejection(row, LOST, f"{row.path}: {lost[number]}") for row in part)
         else:
             tell(number)
-            yield from read_examples(part, reading.input_spec, reading.options)
+            going_on = functools.partial(tell, number)
+            yield from read_examples(part, reading.input_spec, reading.options, tell=going_on)
 
 
 def _write_cell(path: Path, results: Sequence[Result]) -> None:
@@ -232,7 +237,8 @@ def load_cell(reading: Reading, job: Job, *, arrays: bool = True) -> Iterator[Re
     path = reading.path(job)
     empty, no_times = np.zeros((0, 0, 0), np.uint8), np.zeros(0, np.float32)
     try:
-        with np.load(path, allow_pickle=False) as cell:
+        # Opened here: of a damaged file NumPy leaves it open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as cell:
             entries = json.loads(cell["entries"].tobytes())
             for number, (row, entry) in enumerate(zip(job.rows, entries, strict=True)):
                 if "reason" in entry:
@@ -251,11 +257,25 @@ def load_cell(reading: Reading, job: Job, *, arrays: bool = True) -> Iterator[Re
                     np.array(entry["success"], np.uint8),
                     sound,
                 )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"{path}: what an earlier build left is damaged ({error}): "
-            f"delete {path.parent} and build again"
+            f"{path}: what was read is damaged ({error}): check the disk and build again, it "
+            "alone is read again"
         ) from None
+
+
+def is_read(reading: Reading, job: Job) -> bool:
+    """Return whether a job's cell is there and whole; a damaged one is removed."""
+    path = reading.path(job)
+    if not path.exists():
+        return False
+    try:
+        for _ in load_cell(reading, job):
+            pass
+    except UserError:
+        path.unlink()
+        return False
+    return True
 
 
 def drop_strangers(reading: Reading, jobs: Sequence[Job]) -> None:

@@ -33,12 +33,15 @@ def check_replaceable(out: Path) -> None:
     if out.is_dir():
         if any(out.iterdir()) and not (out / REPORT_FILE).is_file():
             raise UserError(f"{out}: a folder with other things in it: choose another --out")
+    elif out.is_symlink() and _beside(out, "replaced").is_dir():
+        # Killed between the two renames: the older build is put back where the link leads.
+        return
     elif out.exists() or out.is_symlink():
         raise UserError(f"{out}: not a folder: choose another --out")
 
 
 class StoppedError(UserError):
-    """A build that can't go on now and can be gone on with: what it has read is kept."""
+    """A build that can't go on now, through no mistake in its source."""
 
 
 @contextlib.contextmanager
@@ -46,9 +49,9 @@ def claimed(out: Path) -> Iterator[Path]:
     """Return a work folder beside `out`, this build's alone while it lasts.
 
     Of an earlier build that was stopped it holds the cells and what was drawn or
-    unpacked whole, nothing else. It is removed at the end, and after a mistake of the
-    user's; after anything else (no room on the disk, Ctrl-C, a Beam runner that failed)
-    what is worth it stays.
+    unpacked whole, nothing else. It is removed at the end; after anything that stops the
+    build (no room on the disk, Ctrl-C, a Beam runner that failed, a source that is
+    misspelt) what is worth it stays. Where `out` is a link, beside is where it leads.
 
     The claim is a file lock, which the system drops when its owner dies.
 
@@ -63,18 +66,14 @@ def claimed(out: Path) -> Iterator[Path]:
         except BlockingIOError:
             raise UserError(f"{out}: another build of it is running: wait for its end") from None
         _tidy(work)
-        if _beside(out, "replaced").is_dir():
+        if os.path.lexists(_beside(out, "replaced")):
             _restore(out)
         try:
             yield work
-        except StoppedError:
-            _tidy(work)
-            raise
-        except UserError:
-            shutil.rmtree(work, ignore_errors=True)
-            raise
         except BaseException:
             _tidy(work)
+            if [leftover.name for leftover in work.iterdir()] == ["lock"]:
+                shutil.rmtree(work, ignore_errors=True)
             raise
         shutil.rmtree(work, ignore_errors=True)
 
@@ -98,10 +97,11 @@ def put_in_place(shards: Path, out: Path) -> None:
         if file.is_file():
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
-    replaced = _beside(out, "replaced")
-    if out.exists():
-        out.rename(replaced)
-    shards.rename(out)
+    # The folder itself: of a link, only the link would be renamed.
+    place, replaced = _followed(out), _beside(out, "replaced")
+    if place.exists():
+        place.rename(replaced)
+    shards.rename(place)
     shutil.rmtree(replaced, ignore_errors=True)
 
 
@@ -124,13 +124,20 @@ def _tidy(work: Path) -> None:
 
 
 def _beside(out: Path, role: str) -> Path:
-    return out.absolute().parent / f".{out.absolute().name}.{role}"
+    place = _followed(out)
+    return place.with_name(f".{place.name}.{role}")
+
+
+def _followed(out: Path) -> Path:
+    return Path(os.path.realpath(out))
 
 
 def _restore(out: Path) -> None:
     """Tidy up after a build that was killed between the two renames, or just after them."""
-    replaced = _beside(out, "replaced")
-    if out.exists():
-        shutil.rmtree(replaced)
+    place, replaced = _followed(out), _beside(out, "replaced")
+    if not place.exists():
+        replaced.rename(place)
+    elif replaced.is_symlink():
+        replaced.unlink()
     else:
-        replaced.rename(out)
+        shutil.rmtree(replaced)

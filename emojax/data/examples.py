@@ -18,6 +18,7 @@ import numpy as np
 from emojax import face, video
 from emojax.clip import nearest_found
 from emojax.data.frames import (
+    Tell,
     TimedFrame,
     read_single_frames,
     reading_of,
@@ -86,6 +87,7 @@ def read_examples(
     input_spec: InputSpec,
     options: ReadOptions,
     detect: face.Detector | None = None,
+    tell: Tell = lambda: None,
 ) -> Iterator[Result]:
     """Yield what each row gives: an example, or the reason why it gives none.
 
@@ -94,6 +96,7 @@ def read_examples(
         input_spec: how faces are cut and sound is looked at.
         options: how many frames are kept, and whether faces have to be found.
         detect: finds faces; the Haar cascade where none is given.
+        tell: called after each frame that is decoded, and each that is searched for a face.
     """
     detect = detect or face.HaarDetector()
 
@@ -104,15 +107,21 @@ def read_examples(
             grays = [turn(gray, turns) for gray in grays]
         times = np.array([timestamp for timestamp, _ in frames], np.float32)
         cut = _make_cut(options, input_spec, detect, times)
-        return _finish(row, [cut(gray) for gray in grays], times, input_spec)
+
+        def cut_and_tell(gray: np.ndarray) -> np.ndarray | None:
+            crop = cut(gray)
+            tell()
+            return crop
+
+        return _finish(row, [cut_and_tell(gray) for gray in grays], times, input_spec)
 
     if share_a_video(rows):
-        yield from _read_video(rows, finish)
+        yield from _read_video(rows, finish, tell)
         return
     for row in rows:
         try:
             missing = _missing(row)
-            yield missing or finish(row, reading_of(row)(options.max_frames))
+            yield missing or finish(row, reading_of(row, tell)(options.max_frames))
         except video.BrokenVideoError as error:
             # Kept, it would be a shorter clip under a label given for the whole.
             yield Rejection(row, "broken clip", str(error))
@@ -126,7 +135,7 @@ def share_a_video(rows: Sequence[Row]) -> bool:
 
 
 def _read_video(
-    rows: Sequence[Row], finish: Callable[[Row, Sequence[TimedFrame]], Result]
+    rows: Sequence[Row], finish: Callable[[Row, Sequence[TimedFrame]], Result], tell: Tell
 ) -> Iterator[Result]:
     """Yield what each row gives, in the rows' order; frames before a break are kept."""
     wanted: dict[int, list[Row]] = {}
@@ -142,7 +151,7 @@ def _read_video(
         if missing:
             reason, detail = missing.reason, missing.detail
         else:
-            for row, frame in read_single_frames(path, wanted):
+            for row, frame in read_single_frames(path, wanted, tell):
                 results[row.key] = finish(row, [frame])
     except video.BrokenVideoError as error:
         reason, detail = "broken clip", str(error)
@@ -182,7 +191,8 @@ def _nothing(row: Row, looked_at: int, sound: Sound | None) -> Rejection:
         return Rejection(
             row, "no face", f"{file}: only sound, and none is kept: --sound=log_mel keeps it"
         )
-    return Rejection(row, "no sound", sound.problem or f"{file}: holds no sound")
+    reason = "broken clip" if sound.is_cut_off else "no sound"
+    return Rejection(row, reason, sound.problem or f"{file}: holds no sound")
 
 
 def _read_sound(row: Row, input_spec: InputSpec) -> Sound | None:

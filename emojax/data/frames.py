@@ -16,6 +16,9 @@ from emojax.picture import read_picture, to_gray
 TimedFrame = tuple[float, np.ndarray]
 """Seconds in the container, 0 for a picture; gray, uint8 [height, width]."""
 
+Tell = Callable[[], object]
+"""Hears that the work goes on: a long video is not one that its reader hangs over."""
+
 _HELD_BYTES = 96 * 2**20
 """Gray frames kept while a clip is decoded; a longer clip is decoded twice instead."""
 
@@ -32,8 +35,13 @@ def read_still(row: Row) -> TimedFrame:
     return 0.0, _viewed(to_gray(read_picture(row.path)), row)
 
 
-def read_clip(row: Row, wanted: int) -> list[TimedFrame]:
+def read_clip(row: Row, wanted: int, tell: Tell = lambda: None) -> list[TimedFrame]:
     """Return the row's frames: all of a short clip, `wanted` equally spaced ones of a longer.
+
+    Args:
+        row: a clip's.
+        wanted: frames at most.
+        tell: called after each frame that is decoded.
 
     Raises:
         UserError: the file can't be read, or no frame is in the part that counts.
@@ -41,7 +49,7 @@ def read_clip(row: Row, wanted: int) -> list[TimedFrame]:
     """
     held: list[TimedFrame] | None = []
     held_bytes = count = 0
-    for timestamp, bgr in _span(row):
+    for timestamp, bgr in _span(row, tell):
         count += 1
         if held is not None:
             gray = _viewed(to_gray(bgr), row)
@@ -57,19 +65,20 @@ def read_clip(row: Row, wanted: int) -> list[TimedFrame]:
     chosen = set(kept.tolist())
     return [
         (timestamp, _viewed(to_gray(bgr), row))
-        for index, (timestamp, bgr) in enumerate(_span(row))
+        for index, (timestamp, bgr) in enumerate(_span(row, tell))
         if index in chosen
     ]
 
 
 def read_single_frames(
-    path: Path, rows: Mapping[int, Sequence[Row]]
+    path: Path, rows: Mapping[int, Sequence[Row]], tell: Tell = lambda: None
 ) -> Iterator[tuple[Row, TimedFrame]]:
     """Yield each row with its frame, in the video's order; the video is decoded once.
 
     Args:
         path: of the video.
         rows: by the number of the frame that they mean.
+        tell: called after each frame that is decoded.
 
     Raises:
         UserError: the file can't be read, or ends before the last frame that is asked for.
@@ -78,6 +87,7 @@ def read_single_frames(
     last = max(rows)
     number = -1
     for number, timestamp, bgr in video.read_frames(path):
+        tell()
         if number in rows:
             gray = to_gray(bgr)
             for row in rows[number]:
@@ -112,13 +122,13 @@ def turn(gray: np.ndarray, turns: int) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(gray, turns)) if turns else gray
 
 
-def reading_of(row: Row) -> Callable[[int], list[TimedFrame]]:
+def reading_of(row: Row, tell: Tell = lambda: None) -> Callable[[int], list[TimedFrame]]:
     """Return how the frames of a row that stands alone are read, by the number wanted."""
     if row.path is None:
         return lambda _: []
     if row.is_picture:
         return lambda _: [read_still(row)]
-    return lambda wanted: read_clip(row, wanted)
+    return lambda wanted: read_clip(row, wanted, tell)
 
 
 def _viewed(gray: np.ndarray, row: Row) -> np.ndarray:
@@ -130,11 +140,12 @@ def _viewed(gray: np.ndarray, row: Row) -> np.ndarray:
     return np.ascontiguousarray(half)
 
 
-def _span(row: Row) -> Iterator[tuple[float, np.ndarray]]:
+def _span(row: Row, tell: Tell) -> Iterator[tuple[float, np.ndarray]]:
     """Yield (seconds, BGR frame) of the part of a clip that counts."""
     assert row.path is not None
     start = 0.0 if row.start_s is None else row.start_s
     for _, timestamp, bgr in video.read_frames(row.path):
+        tell()
         if row.end_s is not None and timestamp > row.end_s:
             return
         if timestamp >= start:

@@ -31,7 +31,9 @@ Work = Callable[[Job, dict[int, str], Callable[[int], object]], None]
 """Does a job: `(job, lost, tell)`, as `cells.read_into_cell` has it."""
 
 PATIENCE_S = 900.0
-"""Seconds after which a file counts as one that its reader never comes back from."""
+"""Seconds without a frame after which a file counts as one that its reader never comes back from.
+
+A long video on a slow disk takes more than that as a whole, and is read well."""
 
 
 def work_off(
@@ -43,7 +45,7 @@ def work_off(
         jobs: what there is to do.
         work: does one; picklable.
         workers: processes; 0 works in this one, where a crash is this one's crash.
-        patience_s: longest time for a part of a job.
+        patience_s: longest time without a word from `work`.
 
     Raises:
         UserError: fewer than no workers, or `work` raised it.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import struct
 import warnings
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -23,12 +25,20 @@ _ROUNDING = 1e-4
 """How far beyond 0..1 a value may lie by the arithmetic that made it."""
 
 
+_ROUNDED_S = 0.1
+"""How much earlier than its header says a whole sound may end: coders work in blocks."""
+
+_LARGEST_CHUNK = 0x7FFF0000
+_MOST_CHUNKS = 1000
+
+
 class Sound(NamedTuple):
     """A spectrogram, or the reason why there is none."""
 
     spectrogram: np.ndarray  # uint8 [height, width], 0..255 for 0..1; zeros without sound
     has_sound: bool
     problem: str  # what was wrong with a sound that is named or recorded; empty where all is well
+    is_cut_off: bool = False  # whether it ends before its own header says that it does
 
 
 def read_spectrogram(
@@ -54,6 +64,16 @@ def read_spectrogram(
             return Sound(silence, False, "")
         first = round((start_s or 0.0) * spec.sample_rate_hz)
         last = None if end_s is None else round(end_s * spec.sample_rate_hz)
+        if last is None or last > samples.size:
+            decoded_s = samples.size / spec.sample_rate_hz
+            declared_s = _declared_end_s(path)
+            if declared_s is not None and decoded_s < declared_s - _ROUNDED_S:
+                # Kept, it would be a shorter sound under a label given for the whole.
+                problem = (
+                    f"{path}: its header names {declared_s:.2f} s of sound, {decoded_s:.2f} s are "
+                    "there: it was cut off, copy it again"
+                )
+                return Sound(silence, False, problem, True)
         samples = samples[first:last]
         if samples.size == 0:
             return Sound(silence, False, f"{path}: no sound in the part that is asked for")
@@ -61,6 +81,48 @@ def read_spectrogram(
     except (UserError, OSError, MemoryError) as error:
         return Sound(silence, False, str(error))
     return Sound(picture, True, "")
+
+
+def _declared_end_s(path: Path) -> float | None:
+    """Return when a sound should end after its header; None where the header does not tell."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+            return _declared_wav_s(file)
+    # Of other forms FFmpeg guesses the duration from the size, or takes the picture's.
+    if head[:4] not in (b"fLaC", b"FORM") and head[4:8] != b"ftyp":
+        return None
+    with video.open_container(path, "a sound or video file") as container:
+        stream = next(iter(container.streams.audio), None)
+        if stream is None or stream.duration is None or stream.time_base is None:
+            return None
+        if "mp4" in container.format.name and not stream.frames:
+            # Fragmented: the duration is that of the fragments that FFmpeg has found.
+            return None
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+
+
+def _declared_wav_s(file: BinaryIO) -> float | None:
+    """Return the seconds that a WAV's data chunk should hold, None where the file holds it whole.
+
+    The file stands at its first chunk.
+    """
+    bytes_per_s = 0
+    for _ in range(_MOST_CHUNKS):
+        head = file.read(8)
+        if len(head) < 8:
+            return None
+        name, size = struct.unpack("<4sI", head)
+        if name == b"fmt " and size >= 16:
+            bytes_per_s = int.from_bytes(file.read(12)[8:], "little")
+            size -= 12
+        elif name == b"data":
+            # Whoever writes into a pipe can't know the size, and names none or the largest.
+            known = bytes_per_s > 0 and 0 < size < _LARGEST_CHUNK
+            is_short = os.fstat(file.fileno()).st_size < file.tell() + size
+            return size / bytes_per_s if known and is_short else None
+        file.seek(size + size % 2, os.SEEK_CUR)
+    return None
 
 
 def read_ready_spectrogram(path: Path, spec: SpectrogramSpec) -> Sound:

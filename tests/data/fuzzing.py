@@ -81,7 +81,12 @@ def build_watched(
         assert "Traceback" not in built.stderr, built.stderr[-3000:]
     assert after == before, sorted(set(after.items()) ^ set(before.items()))[:5]
     assert [os.listdir(folder), os.listdir(folder.parent)] == beside
-    assert os.listdir(folder / "out") == ([] if built.error else ["set"])
+    if built.error and os.listdir(folder / "out"):
+        # What was read before a mistake showed is kept, and nothing else.
+        assert os.listdir(folder / "out") == [".set.building"]
+        assert sorted(os.listdir(folder / "out" / ".set.building")) == ["cells", "lock"]
+    else:
+        assert os.listdir(folder / "out") == ([] if built.error else ["set"])
     assert not (folder / "canary").exists()
     assert bench.listener.calls == []
     assert built.connections == ()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import csv
 import json
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from emojax.data import build as build_module
+from emojax.data import cells
 from emojax.data.build import BuildOptions, build_dataset
+from emojax.data.cells import Job, Reading, read_into_cell
 from emojax.data.shards import FaceArrays, dataset_info, load_split
 from emojax.data.splits import SPLITS
 from emojax.data.synthetic.layouts import SetSize
@@ -166,7 +169,9 @@ def test_no_example_at_all_is_an_error(source: Path, tmp_path: Path) -> None:
     # Flat pictures hold no face.
     with pytest.raises(UserError, match=r"no example is left: 18 no face, 1 missing file, 1 unre"):
         build_dataset("manifest", source=source, out=tmp_path / "out")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
+    # What was read is kept: all of it may be right, and the source mended.
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.building", "source"]
+    assert _left_in(tmp_path / ".out.building") == ["cells", "lock"]
 
 
 @pytest.mark.parametrize(
@@ -227,6 +232,135 @@ def test_a_build_killed_between_the_renames_is_put_right(source: Path, tmp_path:
     build_dataset("manifest", source=source, out=out, options=READY, say=said.append)
     assert "reused" in said[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+def test_a_link_to_the_output_folder_is_followed(source: Path, tmp_path: Path) -> None:
+    real, out, said = tmp_path / "disk" / "shards", tmp_path / "out", []
+    real.mkdir(parents=True)
+    out.symlink_to(real)
+
+    def build(**changed: int) -> None:
+        options = BuildOptions(faces="ready", **changed)
+        build_dataset("manifest", source=source, out=out, options=options, say=said.append)
+
+    for seed in (0, 1):
+        build(seed=seed)
+        assert out.readlink() == real
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "out", "source"]
+        assert [path.name for path in real.parent.iterdir()] == ["shards"]
+    # As SIGKILL leaves it between the renames, and what an emojax that renamed links left.
+    real.rename(real.with_name(".shards.replaced"))
+    build(seed=1)
+    real.with_name(".shards.replaced").symlink_to(tmp_path / "source")
+    build(seed=1)
+    assert len(said) == 2
+    assert all("reused" in line for line in said)
+    assert [path.name for path in real.parent.iterdir()] == ["shards"]
+    assert (source / "manifest.csv").is_file()
+    # A disk that is not there is not made up for.
+    out.unlink()
+    out.symlink_to(tmp_path / "not" / "mounted")
+    with pytest.raises(UserError, match="not a folder"):
+        build()
+
+
+def _left_in(work: Path) -> list[str]:
+    return sorted(path.name for path in work.iterdir())
+
+
+def _stopped_build(source: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stop a build when all is read; return the folder of its cells."""
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device", "report.json")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build_module, "write_json", fail)
+        with pytest.raises(OSError, match="No space left"):
+            build_dataset("manifest", source=source, out=out, options=READY)
+    return out.with_name(f".{out.name}.building") / "cells"
+
+
+def test_a_mistake_deletes_nothing_that_a_stopped_build_had_read(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    folder = _stopped_build(source, out, monkeypatch)
+    before = _left_in(folder)
+    assert len(before) == 2
+    with pytest.raises(UserError, match="typo"):
+        build_dataset("manifest", source=tmp_path / "typo", out=out, options=READY)
+    assert _left_in(folder) == before
+    # Where nothing was read nothing stays.
+    with pytest.raises(UserError, match="typo"):
+        build_dataset("manifest", source=tmp_path / "typo", out=tmp_path / "new", options=READY)
+    assert not (tmp_path / ".new.building").exists()
+
+
+@pytest.mark.parametrize("damage", ["emptied", "cut", "changed"])
+def test_a_damaged_cell_alone_is_read_again(
+    damage: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _stopped_build(source, tmp_path / "out", monkeypatch)
+    # Sixteen pictures are together in one, four in the other.
+    cell = max(folder.iterdir(), key=lambda path: path.stat().st_size)
+    content = bytearray(cell.read_bytes())
+    content[len(content) // 2] ^= 1
+    end = {"emptied": 0, "cut": len(content) // 2, "changed": len(content)}[damage]
+    cell.write_bytes(content[:end])
+    said: list[str] = []
+    out = build_dataset(
+        "manifest", source=source, out=tmp_path / "out", options=READY, say=said.append
+    )
+    assert said == ["4 of 20 files were read by a build that was stopped: kept"]
+    assert sum(dataset_info(out).num_examples.values()) == 18
+
+
+def test_a_build_that_lost_a_file_to_its_reader_is_never_reused(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, said = tmp_path / "out", []
+
+    def lose_one(reading: Reading, job: Job, *_: object) -> None:
+        read_into_cell(reading, job, {0: "its reader did not come back for 900 s"})
+
+    def build() -> None:
+        build_dataset("manifest", source=source, out=out, options=READY, say=said.append)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build_module, "read_into_cell", lose_one)
+        build()
+    assert dataset_info(out).report["left_out"]["broken reader"] == 2
+    build()
+    assert "broken reader" not in dataset_info(out).report["left_out"]
+    assert said == []
+    build()
+    assert "reused" in said[0]
+
+
+# Where faces and sounds come from, but neither what they are nor which are kept.
+DECIDES_NOTHING = {"errors.py", "files.py", "version.py"}
+
+
+@pytest.mark.parametrize("named", [cells._CODE, build_module._CODE])
+def test_all_code_that_decides_what_a_file_gives_names_its_result(named: tuple[str, ...]) -> None:
+    package = Path(cells.__file__).parents[1]
+    reached, waiting = set(), {"data/examples.py", "data/sound.py"}
+    while waiting:
+        place = waiting.pop()
+        reached.add(place)
+        for node in ast.walk(ast.parse((package / place).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("emojax"):
+                home = "/".join((node.module or "").split(".")[1:])
+                told = {
+                    f"{home}.py",
+                    *(f"{home}/{name.name}.py".lstrip("/") for name in node.names),
+                }
+                waiting |= {path for path in told if (package / path).is_file()} - reached
+    labels = {"data/rows.py", "labels.py"}
+    missing = reached - set(named) - DECIDES_NOTHING
+    assert missing <= (labels if named is cells._CODE else set())
+    assert {"face.py", "audio.py", "data/frames.py"} < reached
 
 
 def test_synthetic_people_go_the_same_way(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:

@@ -90,6 +90,13 @@ def test_a_size_belongs_to_what_is_drawn(
     assert "--size belongs to `build synthetic`" in capsys.readouterr().err
 
 
+def test_no_frames_of_a_clip_are_not_as_many_as_is_usual(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _build(source, tmp_path / "out", "--clip-frames", "0") == 2
+    assert "clip_frames=0: wanted 1 or more" in capsys.readouterr().err
+
+
 def test_inspect_lists_people_and_finds_a_set_by_its_name(
     source: Path,
     tmp_path: Path,

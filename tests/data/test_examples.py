@@ -14,6 +14,7 @@ import pytest
 
 from emojax.audio import PRESETS
 from emojax.data import frames
+from emojax.data.cells import Job, Reading, read_into_cell
 from emojax.data.examples import Example, ReadOptions, read_example, read_examples
 from emojax.data.rows import Rejection, Row
 from emojax.data.synthetic.domains import make_scene, render
@@ -207,6 +208,19 @@ def test_frames_of_one_video_are_read_in_one_pass(
     assert len(opened) == 1
 
 
+def test_each_frame_of_a_long_video_is_a_sign_of_life(tmp_path: Path) -> None:
+    clip = _write_clip(tmp_path / "a.avi", [50] * 30)
+    # The last frame alone counts: those before it have to be decoded all the same.
+    frame = dataclasses.replace(clip, key="a.avi#frame=29", frame=29)
+    later = dataclasses.replace(clip, key="a.avi#1.0-", start_s=1.0)
+    reading = Reading(tmp_path / "cells", SPEC, ReadOptions(max_frames=2, faces="ready"))
+    for number, row in enumerate((clip, frame, later)):
+        told: list[int] = []
+        read_into_cell(reading, Job(str(number), (row,)), tell=told.append)
+        assert len(told) >= 30
+        assert set(told) == {0}
+
+
 def test_frames_before_a_videos_end_are_kept(tmp_path: Path) -> None:
     clip = _write_clip(tmp_path / "a.avi", [100] * 10)
     rows = [dataclasses.replace(clip, key=f"a#{i}", frame=i) for i in (3, 20)]
@@ -272,6 +286,26 @@ def test_a_faceless_clip_is_kept_for_its_sound(tmp_path: Path) -> None:
     assert isinstance(example, Example)
     assert len(example.faces) == 0
     assert isinstance(read_example(clip, LISTENING, CLIP, BrightFrames()), Rejection)
+
+
+def test_a_sound_that_was_cut_off_is_not_kept_as_a_whole_one(tmp_path: Path) -> None:
+    sound, clip = _write_sound(tmp_path / "a.wav"), _write_clip(tmp_path / "a.avi", [50] * 5)
+    sound.write_bytes(sound.read_bytes()[:6000])
+    alone = Row(key="a.wav", path=None, subject="Ada", audio_path=sound)
+    lost = read_example(alone, LISTENING, CLIP)
+    assert isinstance(lost, Rejection)
+    assert lost.reason == "broken clip"
+    assert "a.wav: its header names 1.00 s of sound, 0.1" in lost.detail
+    # A face remains a face; the report lists it as unheard.
+    seen = read_example(
+        dataclasses.replace(clip, audio_path=sound), LISTENING, CLIP, BrightFrames()
+    )
+    assert isinstance(seen, Example)
+    assert seen.sound is not None
+    assert (seen.sound.has_sound, seen.sound.problem) == (False, lost.detail)
+    # What counts may lie before the end.
+    early = read_example(dataclasses.replace(alone, end_s=0.1), LISTENING, CLIP)
+    assert isinstance(early, Example)
 
 
 def test_no_sound_where_there_is_only_sound_is_a_reason(tmp_path: Path) -> None:

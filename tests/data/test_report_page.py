@@ -17,6 +17,7 @@ from emojax.data.builders.base import FaceBuilder
 from emojax.data.kept_faces import choose_faces
 from emojax.data.report_page import write_report_page
 from emojax.data.shards import DatasetInfo, dataset_info
+from emojax.data.synthetic.layouts import write_disfa
 from emojax.errors import UserError
 
 HOSTILE = "<script>alert(1)<b>\n\x1b[2J'\"&\udcff"
@@ -277,3 +278,47 @@ def test_other_people_come_first_and_action_units_where_no_emotion_is_known(
         "AU12": [0, 40, 10],
     }
     assert all(crop.base is None for crops in chosen.values() for crop in crops)
+
+
+def test_no_file_outside_the_source_is_ever_shown(tmp_path: Path) -> None:
+    source, secret = tmp_path / "fer2013", tmp_path / "elsewhere" / "secret.jpg"
+    rng = np.random.default_rng(0)
+    secret.parent.mkdir()
+    for part, count in (("train", 20), ("test", 2)):
+        (source / part / "happy").mkdir(parents=True)
+        for number in range(count):
+            usage = "Training" if part == "train" else "PublicTest"
+            picture = rng.integers(0, 256, (48, 48), np.uint8)
+            assert cv2.imwrite(str(source / part / "happy" / f"{usage}_{number}.jpg"), picture)
+    assert cv2.imwrite(str(secret), np.full((48, 48), 170, np.uint8))
+    # The other two are left out for their names, before anybody looks where they lead.
+    links = ("Training_99.jpg", "aug_1.jpg", "PrivateTest_1.jpg")
+    for name in links:
+        (source / "train" / "happy" / name).symlink_to(secret)
+    (source / "train" / "joy").symlink_to(secret.parent)
+    assert cv2.imwrite(
+        str(source / "train" / "happy" / "aug_2.jpg"), np.full((48, 48), 90, np.uint8)
+    )
+    out = build_dataset("fer2013", source=source, out=tmp_path / "out")
+    assert dataset_info(out).report["left_out"] == {
+        "outside the source": 1,
+        "augmented copy": 2,
+        "split in doubt": 1,
+        "unknown label": 1,
+    }
+    shown = [image for words, image in Page(out / "report.html").images if "file shows" in words]
+    assert [round(float(image.mean())) for image in shown] == [90]
+
+
+def test_a_label_file_that_leads_out_is_not_shown_either(tmp_path: Path) -> None:
+    source = write_disfa(tmp_path / "disfa", people=3, expressions=1, progress=False)
+    secret = tmp_path / "secret.jpg"
+    assert cv2.imwrite(str(secret), np.full((48, 48), 170, np.uint8))
+    label_file = source / "ActionUnit_Labels" / "SN001" / "SN001_au1.txt"
+    label_file.unlink()
+    label_file.symlink_to(secret)
+    ready = BuildOptions(faces="ready")
+    out = build_dataset("disfa", source=source, out=tmp_path / "out", options=ready)
+    page = Page(out / "report.html")
+    assert dataset_info(out).report["left_out"]["bad label file"] == 1
+    assert [words for words, _ in page.images if "file shows" in words] == []

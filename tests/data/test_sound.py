@@ -8,6 +8,7 @@ import wave
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import librosa
 import numpy as np
@@ -86,10 +87,57 @@ def test_what_can_t_be_heard_is_silence_with_a_reason(tmp_path: Path) -> None:
         sound = read_spectrogram(path, None, None, LOG_MEL)
         assert (sound.has_sound, sound.spectrogram.max()) == (False, 0)
         assert str(path) in sound.problem
-    assert read_spectrogram(None, None, None, LOG_MEL)[1:] == (False, "")
+    assert read_spectrogram(None, None, None, LOG_MEL)[1:] == (False, "", False)
     silent = tmp_path / "silent.avi"
     write_avi(silent, [np.zeros((64, 64, 3), np.uint8)] * 3, 25)
-    assert read_spectrogram(silent, None, None, LOG_MEL)[1:] == (False, "")
+    assert read_spectrogram(silent, None, None, LOG_MEL)[1:] == (False, "", False)
+
+
+def write_sound(path: Path, codec: str, seconds: float = 1.0) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=RATE)
+        stream.layout = "mono"
+        # Of a pure tone FLAC makes next to nothing, all of it in one block.
+        samples = np.random.default_rng(0).integers(-8000, 8000, round(seconds * RATE), np.int16)
+        block = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+        block.sample_rate, block.pts, block.time_base = RATE, 0, Fraction(1, RATE)
+        resampler = av.AudioResampler(stream.format, "mono", RATE, stream.frame_size or 1024)
+        for part in [*resampler.resample(block), *resampler.resample(None)]:
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "tells"),
+    [
+        ("a.wav", "pcm_s16le", True),
+        ("a.aiff", "pcm_s16be", True),
+        ("a.flac", "flac", True),
+        # Their headers don't say how long they are.
+        ("a.mp3", "libmp3lame", False),
+        ("a.ogg", "libopus", False),
+    ],
+)
+def test_a_sound_that_ends_before_its_header_says_so_is_cut_off(
+    name: str, codec: str, tells: bool, tmp_path: Path
+) -> None:
+    for seconds in (0.05, 0.5, 3.0):
+        path = write_sound(tmp_path / name, codec, seconds)
+        assert read_spectrogram(path, None, None, LOG_MEL)[1:] == (True, "", False)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    sound = read_spectrogram(path, None, None, LOG_MEL)
+    assert (sound.has_sound, sound.is_cut_off) == (not tells, tells)
+    assert sound.spectrogram.any() == (not tells)
+    assert ("its header names 3.00 s of sound" in sound.problem) == tells
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_wav_from_a_pipe_that_names_no_size_is_whole(size: int, tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", tone(0.5, 300))
+    content = path.read_bytes()
+    path.write_bytes(content[:40] + size.to_bytes(4, "little") + content[44:])
+    assert not read_spectrogram(path, None, None, LOG_MEL).is_cut_off
 
 
 def save(path: Path, array: np.ndarray) -> Path:

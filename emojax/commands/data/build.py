@@ -143,5 +143,5 @@ def _options(command: Build) -> BuildOptions:
         clips=command.clips,
         beam=command.beam,
         size=dataclasses.replace(own.size, **sizes),
-        clip_frames=command.clip_frames or own.clip_frames,
+        clip_frames=own.clip_frames if command.clip_frames is None else command.clip_frames,
     )

@@ -29,7 +29,8 @@ class Verify:
     detail. Unset: 0.75, at which about 99 of 100 pairs of FER2013 are one photograph, and more
     where strangers are that alike, as in a studio."""
     source: Path | None = None
-    """The owner's files, to compare the checksums that some owners publish."""
+    """The owner's files, to compare the owner's checksums where emojax knows some: of none of its
+    own data sets yet, and the answer says so."""
     out: Path | None = None
     """Folder for duplicates.csv and duplicates.png; beside the shards if not given."""
 

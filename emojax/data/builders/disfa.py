@@ -42,7 +42,7 @@ MAX_FRAME = 100_000
 _VIDEO = re.compile(r"LeftVideo(SN[0-9]{1,6})_comp\.avi", re.IGNORECASE)
 _OTHER_VIDEO = re.compile(r"RightVideo(SN[0-9]{1,6})_comp\.avi", re.IGNORECASE)
 _PERSON = re.compile(r"SN[0-9]{1,6}", re.IGNORECASE)
-_LABELS = re.compile(r"SN[0-9]{1,6}_au([0-9]{1,2})\.txt", re.IGNORECASE)
+_LABELS = re.compile(r"(SN[0-9]{1,6})_au([0-9]{1,2})\.txt", re.IGNORECASE)
 _LINE = re.compile(r"\s*([0-9]{1,6})\s*,\s*([0-5])\s*")
 _MAX_INTENSITY = 5
 
@@ -153,16 +153,16 @@ def _read_person(person: str, video: Path | None, coded: Path | None) -> _Person
     left_out: list[Rejection] = []
     notes: list[str] = []
     courses: dict[int, dict[int, int]] = {}
-    names = _label_names(coded)
+    named = _label_names(coded)
     for unit in labels.DISFA_ACTION_UNITS:
-        if coded is None or unit not in names:
+        if coded is None or unit not in named:
             continue
-        path = coded / names[unit]
         try:
-            courses[unit] = _read_course(path, coded.parent)
+            courses[unit] = _read_course(_choose_file(coded, named[unit], person), coded.parent)
         except UserError as error:
-            row = Row(key=f"{LABEL_FOLDER}/{person}/{path.name}", path=path, subject=person)
-            left_out.append(Rejection(row, "bad label file", f"{error}; the unit is unknown"))
+            for name in named[unit]:
+                row = Row(key=f"{LABEL_FOLDER}/{person}/{name}", path=coded / name, subject=person)
+                left_out.append(Rejection(row, "bad label file", f"{error}; the unit is unknown"))
     dropped = {unit: course for unit, course in courses.items() if unit not in labels.ACTION_UNITS}
     courses = {unit: course for unit, course in courses.items() if unit not in dropped}
     frames = sorted(set().union(*courses.values()))
@@ -170,7 +170,7 @@ def _read_person(person: str, video: Path | None, coded: Path | None) -> _Person
         detail = f"{video}: no readable label file in {LABEL_FOLDER}/{person}/ is about it"
         left_out.append(Rejection(whole, "no label", detail))
     else:
-        missing = [unit for unit in labels.DISFA_ACTION_UNITS if unit not in names]
+        missing = [unit for unit in labels.DISFA_ACTION_UNITS if unit not in named]
         if missing:
             listed = ", ".join(f"AU{unit}" for unit in missing)
             notes.append(f"{person}: no label file for {listed}: unknown in all its frames")
@@ -185,10 +185,32 @@ def _read_person(person: str, video: Path | None, coded: Path | None) -> _Person
     )
 
 
-def _label_names(coded: Path | None) -> dict[int, str]:
-    """Return the name of each unit's label file, by FACS number."""
-    matches = map(_LABELS.fullmatch, list_names(coded) if coded else ())
-    return {int(match[1]): match[0] for match in matches if match}
+def _label_names(coded: Path | None) -> dict[int, list[str]]:
+    """Return the names of each unit's label files, by FACS number."""
+    found: dict[int, list[str]] = {}
+    for name in list_names(coded) if coded else ():
+        if match := _LABELS.fullmatch(name):
+            found.setdefault(int(match[2]), []).append(name)
+    return found
+
+
+def _choose_file(coded: Path, names: Sequence[str], person: str) -> Path:
+    """Return the one label file of a unit.
+
+    Raises:
+        UserError: there are two, or it is another person's.
+    """
+    if len(names) > 1:
+        listed = " and ".join(names[:2])
+        raise UserError(f"{coded}: holds {listed}, a unit has one of them: delete the other")
+    match = _LABELS.fullmatch(names[0])
+    assert match
+    if match[1].upper() != person:
+        raise UserError(
+            f"{coded / names[0]}: is about {match[1]} and lies among the files of {person}: copy "
+            "it again"
+        )
+    return coded / names[0]
 
 
 def _read_course(path: Path, home: Path) -> dict[int, int]:

@@ -7,14 +7,16 @@ import contextlib
 import dataclasses
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from emojax import labels
 from emojax.data.builders.base import Defaults, FaceBuilder
-from emojax.data.builders.fer2013_table import SPLIT_OF_USAGE, read_table
+from emojax.data.builders.fer2013_table import SPLIT_OF_USAGE, TableRow, read_table
 from emojax.data.builders.ferplus import VOTES_FILE, VoteLine, read_votes, votes_by_name
-from emojax.data.builders.owner_files import lies_inside, list_names
+from emojax.data.builders.media_files import show_path
+from emojax.data.builders.owner_files import OUTSIDE, lies_inside, list_names
 from emojax.data.rows import Expected, Rejection, Request, Row, Source
 from emojax.errors import UserError
 from emojax.picture import PICTURE_SUFFIXES
@@ -22,8 +24,11 @@ from emojax.picture import PICTURE_SUFFIXES
 TABLES = ("fer2013.csv", "icml_face_data.csv")
 """What the original table is called, in the folder or in one named `fer2013` inside."""
 
-FOLDERS = ("train", "validation", "test")
-"""Folders that are read; the owner's copy has no `validation`, some others have."""
+FOLDERS = {
+    **{"train": "train", "test": "test"},
+    **dict.fromkeys(("val", "valid", "validation", "public_test"), "validation"),
+}
+"""Folders that are read, with their split; the owner's copy has none of validation, others do."""
 
 _USAGE_IN_NAME = re.compile(r"(training|publictest|privatetest)_", re.IGNORECASE)
 _SPLIT_IN_NAME = {usage.lower(): split for usage, split in SPLIT_OF_USAGE.items()}
@@ -92,7 +97,8 @@ class Fer2013(FaceBuilder):
         """Return the pictures of the table, unpacked as PNG, or those of the folders.
 
         Where both are there, the table is read. FERPlus's votes are joined to
-        the table by place. The numbers in the folders' file names are random
+        the table by place, all or none: where a line is missing from one of them,
+        the places mean nothing. The numbers in the folders' file names are random
         ones below 10^8, no places: votes are joined there only to pictures
         under FERPlus's own names (`fer0000012.png`).
 
@@ -151,30 +157,50 @@ def _read_table(table: Path, work: Path, lines: list[VoteLine]) -> Source:
     rows: list[Row] = []
     left_out: list[Rejection] = []
     counts: collections.Counter[str] = collections.Counter()
-    for line in read_table(table, work):
+    read = list(read_table(table, work))
+    doubt = _doubt_votes(table, read, lines)
+    if doubt:
+        lines = []
+    for line in read:
         key = f"{table.name}#{line.number}"
         row = Row(key=key, path=line.path, subject=key, emotion=line.emotion, split=line.split)
         if line.problem:
             left_out.append(Rejection(row, "broken line", f"{table}: {line.problem}"))
             continue
-        if line.number < len(lines):
+        if lines:
             row = _with_votes(row, lines[line.number], counts)
         rows.append(row)
-    notes = []
+    notes = [doubt] if doubt else []
     if lines and (missing := len(rows) - counts["with_votes"]):
         notes.append(
-            f"{missing} pictures have no votes: {VOTES_FILE} has no readable line for them, or "
-            f"one of another usage ({counts['other_usage']})"
+            f"{missing} pictures have no votes: {VOTES_FILE} has no readable line for them"
         )
     return Source(tuple(rows), tuple(notes), tuple(left_out), facts=_facts(counts))
 
 
+def _doubt_votes(table: Path, read: Sequence[TableRow], lines: Sequence[VoteLine]) -> str:
+    """Return why FERPlus's lines are not those of the table in the same places, empty if they are.
+
+    A line that one of them lacks would move the votes of all that follow to other pictures.
+    """
+    if not lines:
+        return ""
+    wanted = f"give both files as their owners publish them, {VOTES_FILE} goes by rows"
+    if len(read) != len(lines):
+        counts = f"{table} has {len(read)} rows, {VOTES_FILE} {len(lines)}"
+        return f"no votes are joined: {counts}: {wanted}"
+    for row, line in zip(read, lines, strict=True):
+        if row.split and line.usage and SPLIT_OF_USAGE.get(line.usage) != row.split:
+            return (
+                f"no votes are joined: row {row.number} of {table} is of {row.split}, its line in "
+                f"{VOTES_FILE} says {line.usage[:20]!r}: {wanted}"
+            )
+    return ""
+
+
 def _with_votes(row: Row, line: VoteLine, counts: collections.Counter[str]) -> Row:
-    """Return the row with the votes of the line in its place, if that means the same picture."""
+    """Return the row with the votes of the line in its place, if that can be read."""
     if not line.usage:
-        return row
-    if SPLIT_OF_USAGE.get(line.usage) != row.split:
-        counts["other_usage"] += 1
         return row
     counts["with_votes"] += 1
     counts["taken_out_by_ferplus"] += not line.name
@@ -203,7 +229,7 @@ def _read_folders(source: Path, lines: list[VoteLine]) -> Source:
     rows: list[Row] = []
     left_out: list[Rejection] = []
     joined: collections.Counter[str] = collections.Counter()
-    pictures, ignored = _list_pictures(source)
+    pictures, ignored, astray = _list_pictures(source)
     with_usage = any(
         picture.folder.lower() == "test" and _USAGE_IN_NAME.match(picture.name)
         for picture in pictures
@@ -217,7 +243,11 @@ def _read_folders(source: Path, lines: list[VoteLine]) -> Source:
             joined["with_votes"] += 1
             row = dataclasses.replace(row, votes=votes[picture.name].votes)
         rows.append(row)
-    notes = []
+    notes = [
+        f"{folder}/ holds {count} pictures that are not read: wanted {', '.join(FOLDERS)}, and in "
+        "them a folder for each emotion"
+        for folder, count in astray.items()
+    ]
     if ignored:
         notes.append(f"{ignored} files that are no pictures are ignored")
     if not with_usage and any(row.split == "test" for row in rows):
@@ -232,23 +262,46 @@ def _read_folders(source: Path, lines: list[VoteLine]) -> Source:
     return Source(tuple(rows), tuple(notes), tuple(left_out), facts=_facts(joined))
 
 
-def _list_pictures(source: Path) -> tuple[list[_Picture], int]:
-    """Return the files that are called pictures, sorted, and how many others there are."""
+def _list_pictures(source: Path) -> tuple[list[_Picture], int, dict[str, int]]:
+    """Return the files that are called pictures, sorted.
+
+    Also how many files among them are none, and how many pictures each folder holds that lie
+    where none are read.
+    """
     found: list[_Picture] = []
+    astray: dict[str, int] = {}
     ignored = 0
     home = source.resolve()
     for folder in list_names(source):
-        if folder.lower() not in FOLDERS:
+        read = folder.lower() in FOLDERS
+        if count := _count_astray(source / folder, home, deep=not read):
+            astray[show_path(Path(folder))] = count
+        if not read:
             continue
         for emotion in list_names(source / folder):
             inside = lies_inside(source / folder / emotion, home)
             for name in list_names(source / folder / emotion):
-                # What macOS leaves beside a file has its suffix too, after a point.
-                if name.startswith(".") or Path(name).suffix.lower() not in PICTURE_SUFFIXES:
-                    ignored += 1
-                else:
+                if _is_called_picture(name):
                     found.append(_Picture(folder, emotion, name, inside))
-    return found, ignored
+                else:
+                    ignored += 1
+    return found, ignored, astray
+
+
+def _count_astray(folder: Path, home: Path, *, deep: bool) -> int:
+    """Return how many pictures lie in a folder, and with `deep` in the folders in it."""
+    if not lies_inside(folder, home):
+        return 0
+    names = list_names(folder)
+    count = sum(_is_called_picture(name) and not (folder / name).is_dir() for name in names)
+    if deep:
+        count += sum(_count_astray(folder / name, home, deep=False) for name in names)
+    return count
+
+
+def _is_called_picture(name: str) -> bool:
+    # What macOS leaves beside a file has its suffix too, after a point.
+    return not name.startswith(".") and Path(name).suffix.lower() in PICTURE_SUFFIXES
 
 
 def _picture_row(
@@ -257,7 +310,7 @@ def _picture_row(
     """Return a picture's row, and the reason and a sentence if it is to be left out."""
     folder, emotion, name, inside = picture
     path = source / folder / emotion / name
-    split = folder.lower()
+    split = FOLDERS[folder.lower()]
     usage = _USAGE_IN_NAME.match(name)
     named = _SPLIT_IN_NAME[usage[1].lower()] if usage else split
     if split == "test" and named == "validation":
@@ -280,7 +333,7 @@ def _picture_row(
     elif not path.is_file():
         problem = "no file", "a folder or a broken link, no file"
     elif not inside or (path.is_symlink() and not lies_inside(path, source.resolve())):
-        problem = "outside the source", f"a link that leads out of {source}: put the files there"
+        problem = OUTSIDE, f"a link that leads out of {source}: put the files there"
     return row, problem
 
 

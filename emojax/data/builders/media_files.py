@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from emojax.data.builders.owner_files import lies_inside
+from emojax.data.builders.owner_files import OUTSIDE, lies_inside
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _POINTER_BYTES = 1024
@@ -29,7 +29,7 @@ def find_problem(path: Path, home: Path) -> Problem | None:
     """
     if not lies_inside(path, home):
         detail = f"{path}: a link that leads out of {home}: put the file itself there"
-        return Problem("outside the source", detail)
+        return Problem(OUTSIDE, detail)
     if not path.is_file():
         return Problem("missing file", f"{path}: is no file: copy it again")
     if _is_pointer(path):

@@ -91,12 +91,16 @@ def read_units(path: Path, home: Path) -> tuple[Unit, ...]:
     """Return the action units of a clip over time, in the file's order.
 
     Raises:
-        UserError: the file is broken or hostile, or an action unit or a marker makes no sense.
+        UserError: the file is broken or hostile, lists no action unit, or one of them or a
+            marker makes no sense.
     """
     elements = _read_elements(path, home)
     markers: dict[int, list[tuple[int, int]]] = {
         place: [] for place, element in enumerate(elements) if element.name == "ActionUnit"
     }
+    if not markers:
+        # Nobody codes that nothing moves: it is a file that lost its text.
+        raise UserError(f"{path}: lists no action unit: copy it again")
     for element in elements:
         if element.name != "Marker" or element.parent not in markers:
             continue

@@ -13,6 +13,9 @@ from pathlib import Path
 from emojax.errors import UserError
 from emojax.files import require_file
 
+OUTSIDE = "outside the source"
+"""What a file is counted under that a link leads out to: it is never opened."""
+
 MAX_LABEL_BYTES = 4 * 2**20
 """Size from which a label file is none; the largest that owners publish have some 50 KB."""
 

@@ -138,6 +138,43 @@ def test_a_broken_label_file_leaves_its_unit_unknown_and_is_listed(
     assert said in rejection.detail
 
 
+def test_another_person_s_label_file_is_nobody_s(tmp_path: Path) -> None:
+    folder = _write_person(tmp_path)
+    (folder / "SN001_au12.txt").unlink()
+    (folder / "SN002_au12.txt").write_text("1,5\n2,5\n3,5\n")
+    source = _read(tmp_path)
+    assert [_unit(row, 12)[0] for row in source.rows] == [-1, -1, -1]
+    assert [_unit(row, 1)[0] for row in source.rows] == [0, 0, 0]
+    (rejection,) = source.left_out
+    assert (rejection.row.key, rejection.reason) == (
+        "ActionUnit_Labels/SN001/SN002_au12.txt",
+        "bad label file",
+    )
+    assert "SN002_au12.txt: is about SN002 and lies among the files of SN001" in rejection.detail
+
+
+def test_of_two_label_files_of_a_unit_neither_is_believed(tmp_path: Path) -> None:
+    folder = _write_person(tmp_path)
+    (folder / "SN001_au01.txt").write_text("1,5\n2,5\n3,5\n")
+    source = _read(tmp_path)
+    assert [_unit(row, 1)[0] for row in source.rows] == [-1, -1, -1]
+    assert [_unit(row, 12)[0] for row in source.rows] == [0, 0, 0]
+    assert [(left.row.key, left.reason) for left in source.left_out] == [
+        (f"ActionUnit_Labels/SN001/{name}", "bad label file")
+        for name in ("SN001_au01.txt", "SN001_au1.txt")
+    ]
+    assert "holds SN001_au01.txt and SN001_au1.txt, a unit has one" in source.left_out[0].detail
+
+
+@pytest.mark.parametrize("name", ["sn001_AU12.TXT", "SN001_au12.txt"])
+def test_a_label_file_s_name_may_be_in_any_case(name: str, tmp_path: Path) -> None:
+    folder = _write_person(tmp_path)
+    (folder / "SN001_au12.txt").rename(folder / name)
+    source = _read(tmp_path)
+    assert [_unit(row, 12)[0] for row in source.rows] == [0, 0, 0]
+    assert source.left_out == ()
+
+
 def test_windows_line_ends_are_read(tmp_path: Path) -> None:
     folder = _write_person(tmp_path)
     (folder / "SN001_au12.txt").write_bytes(b"1,0\r\n2, 3\r\n3,0")

@@ -112,6 +112,36 @@ def test_other_copies_names_of_the_emotions(folder: str, emotion: str, tmp_path:
     assert (validation.emotion, validation.split) == (emotion, "validation")
 
 
+@pytest.mark.parametrize("folder", ["val", "valid", "Validation", "public_test"])
+def test_other_copies_names_of_validation_are_read(folder: str, tmp_path: Path) -> None:
+    _picture(tmp_path / "fer" / "train" / "happy" / "im0.png")
+    _picture(tmp_path / "fer" / folder / "sad" / "im1.png")
+    _picture(tmp_path / "fer" / folder / "sad" / "PublicTest_2.png")
+    read = _read(tmp_path / "fer", tmp_path / "work")
+    assert {row.split: row.emotion for row in read.rows} == {
+        "train": "happiness",
+        "validation": "sadness",
+    }
+    assert (len(read.rows), read.left_out, read.notes) == (3, (), ())
+
+
+def test_pictures_where_none_are_read_are_noted(folders: Path, tmp_path: Path) -> None:
+    _picture(folders / "train" / "im0.png")
+    _picture(folders / "holdout" / "sad" / "im1.png")
+    _picture(folders / "holdout" / "im2.png")
+    _picture(tmp_path / "elsewhere" / "im3.png")
+    (folders / "link").symlink_to(tmp_path / "elsewhere")
+    (folders / "notes").mkdir()
+    (folders / "notes" / "read.me").touch()
+    read = _read(folders, tmp_path / "work")
+    assert len(read.rows) == 10
+    where = "wanted train, test, val, valid, validation, public_test, and in them a folder for each"
+    assert read.notes == (
+        f"holdout/ holds 2 pictures that are not read: {where} emotion",
+        f"train/ holds 1 pictures that are not read: {where} emotion",
+    )
+
+
 def test_a_copy_without_usages_is_all_test_and_validation_is_drawn(tmp_path: Path) -> None:
     root = tmp_path / "plain"
     rng = np.random.default_rng(0)
@@ -269,8 +299,9 @@ def test_votes_are_joined_by_place_not_by_the_number_in_the_name(
         "Training,,0,0,0,0,0,0,0,0,0,10",
         "Training,fer0000001.png,0,1,2,0,0,0,4,1,2,0",
         "Training,fer0000002.png,0,x,0,0,0,0,0,0,0,0",
-        "PublicTest,fer0000003.png,0,10,0,0,0,0,0,0,0,0",
+        "Training,fer0000003.png,0,10,0,0,0,0,0,0,0,0",
         "PublicTest,fer0000004.png,0,0,10,0,0,0,0,0,0,0",
+        "PrivateTest,fer0000005.png,10,0,0,0,0,0,0,0,0,0",
     ]
     (table / "fer2013new.csv").write_text("\n".join(lines))
     read = _read(table, tmp_path / "work")
@@ -291,19 +322,52 @@ def test_votes_are_joined_by_place_not_by_the_number_in_the_name(
             Vote("face", "unknown", 2),
         ),
         "3": (),
-        "4": (),
+        "4": (Vote("face", "happiness", 10),),
         "5": (Vote("face", "surprise", 10),),
-        "6": (),
+        "6": (Vote("face", "neutral", 10),),
     }
-    assert read.facts["ferplus"] == {
-        "other_usage": 1,
-        "taken_out_by_ferplus": 1,
-        "with_votes": 4,
-    }
-    assert read.notes == (
-        "3 pictures have no votes: fer2013new.csv has no readable line for them, or one of "
-        "another usage (1)",
-    )
+    assert read.facts["ferplus"] == {"taken_out_by_ferplus": 1, "with_votes": 6}
+    assert read.notes == ("1 pictures have no votes: fer2013new.csv has no readable line for them",)
+
+
+USAGES = ["Training"] * 5 + ["PublicTest", "PrivateTest"]
+
+
+@pytest.mark.parametrize("change", ["row missing", "row twice", "line missing", "other usage"])
+def test_votes_that_may_have_moved_are_not_joined(change: str, table: Path, tmp_path: Path) -> None:
+    votes = [f"{usage},fer{n:07d}.png,0,10,0,0,0,0,0,0,0,0" for n, usage in enumerate(USAGES)]
+    rows = (table / "fer2013.csv").read_text().splitlines()
+    if change == "row missing":
+        del rows[2]
+    elif change == "row twice":
+        rows.insert(2, rows[2])
+    elif change == "line missing":
+        del votes[-1]
+    else:
+        votes[3], votes[6] = votes[6], votes[3]
+    (table / "fer2013.csv").write_text("\n".join(rows))
+    (table / "fer2013new.csv").write_text("\n".join([HEADER, *votes]))
+    read = _read(table, tmp_path / "work")
+    assert {row.votes for row in read.rows} == {()}
+    assert dict(read.facts) == {}
+    (note,) = read.notes
+    assert note.startswith("no votes are joined: ")
+    assert {
+        "row missing": f"{table / 'fer2013.csv'} has 6 rows, fer2013new.csv 7: give",
+        "row twice": "has 8 rows, fer2013new.csv 7",
+        "line missing": "has 7 rows, fer2013new.csv 6",
+        "other usage": "csv is of train, its line in fer2013new.csv says 'PrivateTest'",
+    }[change] in note
+
+
+def test_a_broken_row_moves_no_votes(table: Path, tmp_path: Path) -> None:
+    votes = [f"{usage},,{n},0,0,0,0,0,0,0,0,0" for n, usage in enumerate(USAGES, 1)]
+    rows = (table / "fer2013.csv").read_text().splitlines()
+    rows[2] = "1,7 7 7,Training"
+    (table / "fer2013.csv").write_text("\n".join(rows))
+    (table / "fer2013new.csv").write_text("\n".join([HEADER, *votes]))
+    read = _read(table, tmp_path / "work")
+    assert [row.votes[0].number for row in read.rows] == [1, 3, 4, 5, 6, 7]
 
 
 def test_votes_go_to_files_only_under_ferplus_own_names(folders: Path, tmp_path: Path) -> None:
@@ -384,7 +448,8 @@ def test_the_set_is_built_from_both_layouts(folders: Path, table: Path, tmp_path
     assert arrays.paths == ("test/happy/PublicTest_30360811.jpg",)
     assert info.input_spec.emotions[arrays.emotion[0]] == "happiness"
     line = "Training,,0,0,0,0,0,7,0,1,1,1"
-    (table / "fer2013new.csv").write_text("\n".join([HEADER, *[line] * 5]))
+    others = [line.replace("Training", usage) for usage in USAGES[5:]]
+    (table / "fer2013new.csv").write_text("\n".join([HEADER, *[line] * 5, *others]))
     out = build_dataset("fer2013", source=table, out=tmp_path / "table")
     arrays = load_split(out, "train")
     emotions = dataset_info(out).input_spec.emotions

@@ -98,6 +98,17 @@ def test_a_clip_gives_its_neutral_frame_and_its_apex(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("clips", [False, True])
+def test_a_file_that_lost_its_units_is_no_neutral_face(clips: bool, tmp_path: Path) -> None:
+    _write_session(tmp_path, 1, units=SMILE)
+    _write_session(tmp_path, 2, stem="S002-002", emotion="4", units={}, subject=2)
+    source = _read(tmp_path, clips)
+    assert {row.subject for row in source.rows} == {"S001"}
+    (rejection,) = source.left_out
+    assert (rejection.row.subject, rejection.reason) == ("S002", "bad label file")
+    assert "S002-002-oao_aucs.xml: lists no action unit" in rejection.detail
+
+
 def test_foreign_files_are_counted(tmp_path: Path) -> None:
     folder = _write_session(tmp_path, units=SMILE)
     for name in ("Thumbs.db", "-S001-001-oao_aucs.xml", "S001-001.avi.txt", "S001-001.exe"):

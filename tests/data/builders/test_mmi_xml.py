@@ -85,6 +85,8 @@ def test_action_units_are_read_with_their_markers(tmp_path: Path) -> None:
         ('<ActionUnit Number="12"><Marker Type="1" Frame="9999999"/></ActionUnit>', "up to"),
         ('<ActionUnit Number="1e1"/>', "ActionUnit of number '1e1'"),
         ("<ActionUnit/>", "ActionUnit of number ''"),
+        ("", "lists no action unit: copy it again"),
+        ('<Marker Type="2" Frame="30"/>', "lists no action unit"),
         ("<ActionUnit", "no XML"),
         ("<a>" * 40 + "</a>" * 40, "more than 32 inside"),
         ("<a/>" * 3000, "more than 2000 elements"),

@@ -184,6 +184,11 @@ def test_counts_are_held_against_the_owners(copy: Path, monkeypatch: pytest.Monk
     assert holds is True
     assert found.startswith("13 rows, 1 left out, 6 people")
     assert said(Expected(13, 6, {"train": 9, "validation": 2, "test": 3}))[0] is False
+    # Nor do strangers' files, whatever was wrong with them.
+    strangers = {"foreign name": 1, "unknown label": 2, "split in doubt": 4}
+    _rewrite(copy, rows_read=13 + 7, left_out={"no face": 1, **strangers})
+    holds, found = said(Expected(13, 6, {"train": 8, "validation": 2, "test": 3}))
+    assert (holds, found[:22]) == (True, "13 rows, 1 left out, 6")
     # The report against the shards' own record.
     _rewrite(copy, rows_read=13, left_out={})
     assert "but report.json counts" in said(Expected(13, 6))[1]
@@ -209,6 +214,9 @@ def test_checksums_are_compared_where_the_owner_publishes_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert check_checksums("manifest", None)[1] is None
+    holds, found = check_checksums("manifest", tmp_path)[1:]
+    assert holds is None
+    assert found.endswith(f"is known: --source {tmp_path} is compared with nothing")
     table = {"a/b.csv": hashlib.sha256(b"mine").hexdigest().upper(), "c.csv": "0" * 64}
     monkeypatch.setattr(BUILDERS["manifest"], "CHECKSUMS", table, raising=False)
     assert "2 published: --source DIR" in check_checksums("manifest", None).found
