@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, Literal, get_args
+import types
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from emojax.augment import AugmentConfig
 from emojax.augment_sound import SoundAugmentConfig
@@ -123,8 +124,9 @@ class TrainConfig:
     """Folders of trained runs, of any network, whose mean answer to the same augmented picture is
     aimed at beside the label (`loss.teacher_weight`): a small network learns from large ones."""
     patience: int = 0
-    """Epochs without a better `watch` after which training stops; the best epoch's parameters are
-    kept. 0: all epochs are run and the last one's are kept."""
+    """Looks at the validation people without a better `watch` after which training stops, an epoch
+    each unless `validate_every` says otherwise; the best epoch's parameters are kept. 0: all
+    epochs are run and the last one's are kept."""
     watch: Watched = "validation_loss"
     """What `patience` looks at, on the validation people."""
     validate_every: int = 1
@@ -177,8 +179,11 @@ class TrainConfig:
                 f"perceptron_learning_rate={self.perceptron_learning_rate}: "
                 "wanted above 0 and below 10"
             )
-        if not self.auxiliary_weight >= 0:
-            raise UserError(f"auxiliary_weight={self.auxiliary_weight}: wanted 0 or more")
+        if not 0.0 <= self.auxiliary_weight < float("inf"):
+            raise UserError(
+                f"auxiliary_weight={self.auxiliary_weight}: wanted 0 or more, and no infinity: "
+                "use a large number"
+            )
         if not 0.0 <= self.modality_dropout <= 1.0:
             raise UserError(f"modality_dropout={self.modality_dropout}: wanted a share, 0..1")
         if self.sound_branch is not None and self.sound_branch not in get_args(SoundBranch):
@@ -189,7 +194,7 @@ class TrainConfig:
         if self.validate_every < 1:
             raise UserError(f"validate_every={self.validate_every}: wanted 1 or more epochs")
         if self.patience < 0:
-            raise UserError(f"patience={self.patience}: wanted 0 or more epochs")
+            raise UserError(f"patience={self.patience}: wanted 0 or more looks")
         if self.model == "ar4" and (self.init or self.frozen or self.stage_rates):
             raise UserError(
                 "ar4 is trained in two stages of its own: fine-tune its extractor by itself, "
@@ -215,8 +220,11 @@ class TrainConfig:
             )
         if not (isinstance(self.seed, int) and 0 <= self.seed < 2**32):
             raise UserError(f"seed={self.seed}: wanted 0 .. 4294967295")
-        if not self.checkpoint_minutes > 0:
-            raise UserError(f"checkpoint_minutes={self.checkpoint_minutes}: wanted above 0")
+        if not 0.0 < self.checkpoint_minutes < float("inf"):
+            raise UserError(
+                f"checkpoint_minutes={self.checkpoint_minutes}: wanted above 0, and no infinity: "
+                "use a large number"
+            )
 
     def _refuse_what_needs_neutral(self) -> None:
         for name, value, wanted in (
@@ -256,6 +264,55 @@ def network_spec(config: TrainConfig, shards: InputSpec) -> InputSpec:
     return spec.replace(**{dropped: ()}) if dropped else spec
 
 
+_GROUPS: dict[str, Any] = {
+    "augment": AugmentConfig,
+    "augment_sound": SoundAugmentConfig,
+    "loss": LossConfig,
+    "optim": OptimConfig,
+}
+
+# What `X | None` makes depends on X.
+_UNIONS = (Union, types.UnionType)
+
+_KINDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    types.NoneType: "null",
+}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Return whether a value is of a field's type, as JSON has it."""
+    if get_origin(hint) in _UNIONS:
+        return any(_fits(value, one) for one in get_args(hint))
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(one, get_args(hint)[0]) for one in value)
+    if get_origin(hint) is Literal:
+        return isinstance(value, str)
+    if hint in (int, float):
+        # To Python true is 1, and 1 a float.
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _describe(hint: Any) -> str:
+    if get_origin(hint) in _UNIONS:
+        return " or ".join(map(_describe, get_args(hint)))
+    if get_origin(hint) is tuple:
+        return f"a list, each {_describe(get_args(hint)[0])}"
+    return _KINDS.get(str if get_origin(hint) is Literal else hint, "settings")
+
+
+def _check_types(kind: Any, values: dict[str, Any], prefix: str = "") -> None:
+    """Refuse a value that is not of its field's type; names that are unknown are left to `kind`."""
+    for name, hint in get_type_hints(kind).items():
+        if name in values and not _fits(value := values[name], hint):
+            found = list(value) if isinstance(value, tuple) else value
+            raise UserError(f"{prefix}{name} is {found!r}: wanted {_describe(hint)}")
+
+
 def config_from_dict(fields: Any, source: str) -> TrainConfig:
     """Return the settings that `TrainConfig.to_dict` wrote.
 
@@ -272,11 +329,12 @@ def config_from_dict(fields: Any, source: str) -> TrainConfig:
         values = dict(fields)
         for name in _LISTS:
             # JSON has no tuples.
-            values[name] = tuple(values[name])
-        values["augment"] = AugmentConfig(**values["augment"])
-        values["augment_sound"] = SoundAugmentConfig(**values["augment_sound"])
-        values["loss"] = LossConfig(**values["loss"])
-        values["optim"] = OptimConfig(**values["optim"])
+            if isinstance(values[name], list):
+                values[name] = tuple(values[name])
+        for name, kind in _GROUPS.items():
+            _check_types(kind, dict(**values[name]), f"{name}.")
+            values[name] = kind(**values[name])
+        _check_types(TrainConfig, values)
         return TrainConfig(**values)
     except (TypeError, UserError) as error:
         raise UserError(f"{source}: not the settings of a training run ({error})") from None

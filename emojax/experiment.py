@@ -27,7 +27,14 @@ from emojax.data.feed import Usable, find_usable, make_stream, streamed_examples
 from emojax.data.resident import keep_faces, keep_labels, put_on_device
 from emojax.data.shards import DatasetInfo, FaceArrays, dataset_info, load_split, read_batches
 from emojax.errors import UserError
-from emojax.evaluate import Modality, Predictor, make_predictor, score
+from emojax.evaluate import (
+    Modality,
+    Predictions,
+    Predictor,
+    make_predictor,
+    score,
+    to_predictions,
+)
 from emojax.finetune import take_over
 from emojax.finite import name_examples
 from emojax.losses import balance, count_labels
@@ -38,6 +45,7 @@ from emojax.run import (
     load_run,
     newest_checkpoint,
     open_run,
+    own_shards,
     provenance,
     settle_input,
     write_json,
@@ -169,7 +177,12 @@ def _class_weights(
 def _validation_row(
     predict: Predictor, state: TrainState, arrays: FaceArrays, spec: InputSpec
 ) -> dict[str, Any]:
-    predictions = predict(variables_of(state), arrays)
+    return _watched_figures(arrays, predict(variables_of(state), arrays), spec)
+
+
+def _watched_figures(
+    arrays: FaceArrays, predictions: Predictions, spec: InputSpec
+) -> dict[str, Any]:
     # Intervals are for results, not for watching: no replicates here.
     overall = score(arrays, predictions, spec, replicates=2)["overall"]
 
@@ -305,7 +318,7 @@ def people_seen(init: str, splits: Sequence[str]) -> set[str] | None:
     if isinstance(named, list):
         return set(map(str, named))
     try:
-        report = dataset_info(load_run(folder)[2]).report
+        report = own_shards(folder).report
     except UserError:
         return None
     return {who for split in splits for who in report["splits"].get(split, {}).get("people", ())}
@@ -341,6 +354,27 @@ def _require_votes(config: TrainConfig, info: DatasetInfo) -> None:
         raise UserError(
             f"{info.folder}: no example has raters' votes, which loss.votes={config.loss.votes} "
             "aims at: leave it out, or build CREMA-D, or FER2013 beside FER+'s fer2013new.csv"
+        )
+
+
+def _require_watched(
+    config: TrainConfig, spec: InputSpec, validation: FaceArrays, data: Path
+) -> None:
+    if not config.patience:
+        return
+    nothing = np.zeros(len(validation.emotion), np.float32)
+    answers = np.full((len(nothing), spec.num_outputs), 0.5, np.float32)
+    # Whether there is a figure depends on the labels alone.
+    row = _watched_figures(validation, to_predictions(answers, nothing, nothing, spec), spec)
+    labelled = (validation.emotion != labels.UNKNOWN).any()
+    if not (labelled or (validation.action_units != labels.UNKNOWN).any()):
+        row["validation_loss"] = None
+    if row[config.watch] is None:
+        known = [name for name, value in row.items() if value is not None]
+        raise UserError(
+            f"{data}: the validation people have no {config.watch} of what this network answers, "
+            f"which patience={config.patience} looks at: use "
+            + (f"--watch={' or '.join(known)}" if known else "--patience=0")
         )
 
 
@@ -386,6 +420,7 @@ def train_run(
             "put some people there in the manifest, or leave its column `split` empty"
         )
     _require_test_people(info, config)
+    _require_watched(config, spec, validation, data)
     extractor = _train_extractor(config, folder, data) if config.model == "ar4" else None
     _require_votes(config, info)
     weights = _class_weights(config, spec, info, train, usable)
@@ -453,8 +488,10 @@ def train_run(
             name_batch=name_batch,
         )
     if config.patience:
-        epoch = best_epoch(history, config.watch) + 1
-        print(f"kept: epoch {epoch} of {len(history)}, the best {config.watch}", flush=True)
+        row = best_epoch(history, config.watch)
+        # Without one `fit` has refused.
+        assert row is not None
+        print(f"kept: epoch {row + 1} of {len(history)}, the best {config.watch}", flush=True)
     if is_first():
         pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
     results = {
@@ -567,7 +604,10 @@ def draw_run(folder: Path, results: dict[str, Any]) -> None:
     """Draw a run's pictures from its results."""
     overall = results["test"]["overall"]
     name = f"{results['model']} on {results['data']['name']}"
-    plots.plot_curves(results["history"], folder / "curves.png", name)
+    config = results["config"]
+    softmax = config["emotion_activation"] == "softmax" and bool(overall["emotion"])
+    losses = plots.name_losses(config["loss"]["kind"], softmax=softmax)
+    plots.plot_curves(results["history"], folder / "curves.png", name, losses)
     if overall["emotion"].get("confusion"):
         plots.plot_confusion(
             overall["emotion"]["confusion"], overall["emotion"]["names"], folder / "confusion.png"
@@ -606,8 +646,10 @@ def load_network(folder: Path) -> TrainedNetwork:
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder}: no checkpoint yet: train first")
     model = build_network(dataclasses.replace(config, dtype="float32"), spec)
-    # The state's form does not depend on how many examples it was trained on.
-    trainer = _trainer(config, spec, config.batch_size, devices=jax.local_devices()[:1])
+    # The state's form does not depend on how many examples it was trained on; fewer would be
+    # refused.
+    examples = config.batch_size * config.optim.accumulate
+    trainer = _trainer(config, spec, examples, devices=jax.local_devices()[:1])
     with open_checkpoints(folder / (BEST if config.patience else "checkpoints")) as checkpoints:
         state, _ = restore(checkpoints, trainer.like())
     return TrainedNetwork(model, variables_of(state), config, spec, data)
@@ -617,9 +659,12 @@ def evaluate_run(folder: Path, data: Path | None, split: str) -> dict[str, Any]:
     """Return the figures of a trained run on a split of its own or other shards.
 
     Raises:
-        UserError: no run, no such split, or shards whose input spec is another.
+        UserError: no run, no such split, shards whose input spec is another, or its own were
+            built anew.
     """
     network = load_network(folder)
+    if data is None:
+        own_shards(folder, "build those as they were, or give --data")
     chosen = data or network.data
     shards = dataset_info(chosen).input_spec
     arrays = keep_labels(load_split(chosen, split), network.spec, shards.emotions)

@@ -34,6 +34,7 @@ from emojax.golden import name_inputs
 from emojax.litert import Network
 from emojax.models import looks_at
 from emojax.models.inputs import Looks
+from emojax.run import own_shards
 from emojax.spec import InputSpec, read_json
 from emojax.temperature import scale
 
@@ -196,13 +197,15 @@ def export_run(
         say: is told what comes next.
 
     Raises:
-        UserError: no trained run, or an artifact that disagrees with Flax.
+        UserError: no trained run, an artifact that disagrees with Flax, or shards that are no
+            longer those of the run.
     """
     network = load_network(folder)
     if not (folder / "results.json").exists():
         raise UserError(
             f"{folder}: the run is not finished (no results.json): give its training command again"
         )
+    own_shards(folder)
     results = read_json(folder / "results.json")
     looks, spec = looks_at(network.config.model), network.spec
     if mirrored and looks != "picture":

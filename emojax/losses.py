@@ -58,9 +58,10 @@ class LossConfig:
             raise UserError(f"loss.label_smoothing={self.label_smoothing!r}: wanted below 1")
         if not 0.0 <= self.teacher_weight <= 1.0:
             raise UserError(f"loss.teacher_weight={self.teacher_weight!r}: wanted 0..1")
-        if not self.class_weight_limit >= 1.0:
+        if not 1.0 <= self.class_weight_limit < float("inf"):
             raise UserError(
-                f"loss.class_weight_limit={self.class_weight_limit!r}: wanted 1 or more"
+                f"loss.class_weight_limit={self.class_weight_limit!r}: wanted 1 or more, and no "
+                "infinity: use a large number"
             )
 
 

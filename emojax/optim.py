@@ -61,8 +61,11 @@ class OptimConfig:
             )
         if not 0.0 <= self.warmup < 1.0:
             raise UserError(f"optim.warmup={self.warmup!r}: wanted a share of the steps, 0..1")
-        if not self.weight_decay >= 0:
-            raise UserError(f"optim.weight_decay={self.weight_decay!r}: wanted 0 or more")
+        if not 0.0 <= self.weight_decay < float("inf"):
+            raise UserError(
+                f"optim.weight_decay={self.weight_decay!r}: wanted 0 or more, and no infinity: use "
+                "a large number"
+            )
         for name in ("momentum", "average"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UserError(f"optim.{name}={getattr(self, name)!r}: wanted 0..1")
@@ -141,7 +144,15 @@ def make_optimiser(
         rate_is_argument: the peak learning rate is the update's argument `rate`, so that runs
             with different ones share a compilation; `config.learning_rate` then counts for
             nothing.
+
+    Raises:
+        UserError: so many steps are accumulated that there would never be an update.
     """
+    if total_steps < config.accumulate:
+        raise UserError(
+            f"optim.accumulate={config.accumulate}: the run has {total_steps} steps, so nothing "
+            f"would ever be updated: use {total_steps} or less, or more epochs"
+        )
     if rate_is_argument:
         # Every rule's updates are proportional to the rate, decoupled decay included.
         config = dataclasses.replace(config, learning_rate=1.0)

@@ -18,19 +18,47 @@ def _save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
-def plot_curves(history: Sequence[dict[str, Any]], path: Path, title: str) -> None:
-    """Draw loss, and validation figures, by epoch."""
+def name_losses(kind: str, *, softmax: bool) -> tuple[str, str]:
+    """Return what the loss of training is called, and that of validation: always cross-entropy.
+
+    Args:
+        kind: of `LossConfig`.
+        softmax: whether the emotions share one cross-entropy.
+    """
+    plain = "cross-entropy" if softmax else "binary cross-entropy"
+    named = {"absolute": "mean absolute error", "squared": "mean squared error"}
+    return named.get(kind, plain), plain
+
+
+def plot_curves(
+    history: Sequence[dict[str, Any]], path: Path, title: str, losses: tuple[str, str]
+) -> None:
+    """Draw loss, and validation figures, by epoch.
+
+    Args:
+        history: rows of the epochs.
+        path: of the picture.
+        title: above it.
+        losses: from `name_losses`.
+    """
+    # Two losses share an axis that is named after both only where they are the same.
+    same = losses[0] == losses[1]
+    trained, watched_as = ("", "") if same else (f": {losses[0]}", f": {losses[1]}")
     epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(10, 3.6))
     left, right = figure.subplots(1, 2)
-    left.plot(epochs, [row["loss"] for row in history], color=BLUE, label="training")
+    left.plot(epochs, [row["loss"] for row in history], color=BLUE, label=f"training{trained}")
     # Not every epoch ends with a look at the validation people.
     seen = [row for row in history if row.get("validation_loss") is not None]
     watched = [row["epoch"] for row in seen]
     left.plot(
-        watched, [row["validation_loss"] for row in seen], "--", color=ORANGE, label="validation"
+        watched,
+        [row["validation_loss"] for row in seen],
+        "--",
+        color=ORANGE,
+        label=f"validation{watched_as}",
     )
-    left.set(xlabel="epoch", ylabel="binary cross-entropy", ylim=(0, None), title="Loss")
+    left.set(xlabel="epoch", ylabel=losses[0] if same else "loss", ylim=(0, None), title="Loss")
     left.legend(frameon=False)
     for key, style, colour, label in (
         ("emotion_uar", "-", BLUE, "emotion: unweighted average recall"),

@@ -14,6 +14,8 @@ SYNTHETIC_CAPTION = (
     "Synthetic faces: the figures say how well drawings are read, nothing about real faces."
 )
 
+VALIDATION_CAPTION = "on the validation people, whom choices were made by: no figures to publish"
+
 # group, key, what a reader calls it
 FIGURES: tuple[tuple[str, str, str], ...] = (
     ("emotion", "unweighted_average_recall", "emotion UAR"),
@@ -90,7 +92,7 @@ def terminal_table(results: dict[str, Any]) -> str:
             f"{row['people']:>8}{row['examples']:>10}"
         )
     if results.get("reported_on") == "validation":
-        lines.append("on the validation people, whom choices were made by: no figures to publish")
+        lines.append(VALIDATION_CAPTION)
     lines.append("chance: the best constant answer; pixels: logistic regression on the pixels")
     return "\n".join(lines)
 
@@ -175,6 +177,8 @@ def write_report(
     parts = [f"<h1>{html.escape(title)}</h1>"]
     if data["synthetic"]:
         parts.append(f"<p class=notice>{SYNTHETIC_CAPTION}</p>")
+    if results.get("reported_on") == "validation":
+        parts.append(f"<p class=notice>Figures {VALIDATION_CAPTION}.</p>")
     for caption, path in extra:
         parts.append(f"<h2>{html.escape(caption)}</h2>{picture(path, caption)}")
     parts += ["<h2>Figures</h2>", _figures_table(results)]

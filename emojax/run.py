@@ -28,10 +28,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax
 
-from emojax.cluster import agree
+from emojax.cluster import agree, is_first
 from emojax.config import TrainConfig, config_from_dict, differences
 from emojax.data.room import choose_input
-from emojax.data.shards import DatasetInfo
+from emojax.data.shards import DatasetInfo, dataset_info
 from emojax.errors import UserError
 from emojax.files import is_full_disk, write_json
 from emojax.spec import InputSpec, read_json, spec_from_dict
@@ -39,6 +39,9 @@ from emojax.version import __version__
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
 
+
+_UNFINISHED = ".config.json."
+"""What a kill leaves of a config.json that was being written is called so, and is nobody's."""
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
@@ -49,6 +52,12 @@ def newest_checkpoint(folder: Path) -> int | None:
     """Return the step of a run's newest whole checkpoint, None where there is none yet."""
     steps = (path.name for path in (folder / "checkpoints").glob("*"))
     return max((int(step) for step in steps if step.isdigit()), default=None)
+
+
+def has_begun(folder: Path) -> bool:
+    """Return whether a run's folder holds more than its settings: checkpoints, folds, a sub-run."""
+    names = {left.name for left in folder.glob("*") if not left.name.startswith(_UNFINISHED)}
+    return "config.json" in names and len(names) > 1
 
 
 @functools.cache
@@ -99,7 +108,7 @@ def full_disk_is_told(run: _Run[_Given, _Result]) -> _Run[_Given, _Result]:
             kept = kept if step is None else f"the checkpoint of step {step} is kept"
             raise UserError(
                 f"{folder}: no room left on the disk; {kept}: free some space, then give the "
-                "same command again"
+                f"same command again{', without --fresh' if kwargs.get('fresh') else ''}"
             ) from error
 
     return told
@@ -194,9 +203,12 @@ def open_run(
         _check_is_ours(path)
         for left in folder.iterdir():
             # The file that makes the folder ours goes last: a kill may come between.
-            if left != path:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
-        shutil.rmtree(folder)
+            if left == path:
+                continue
+            # A link's target is not ours to empty.
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        # The folder stays: it may be a link itself.
+        path.unlink()
     # Absolute: evaluating and exporting may start from another folder.
     fields = {
         "config": config.to_dict(),
@@ -206,7 +218,12 @@ def open_run(
     }
     if path.exists():
         old, old_spec, old_data = load_run(folder)
-        if changed := differences(old, config):
+        if not has_begun(folder) and is_first():
+            # Left by a command that was refused: nothing was trained with its settings.
+            write_json(path, fields)
+            return
+        # Whether the data are the same is the fingerprint's to say, however they are spelled.
+        if changed := differences(dataclasses.replace(old, data=config.data), config):
             raise UserError(
                 f"{folder}: holds a run with other settings ({'; '.join(changed)}): "
                 "choose another --out, or --fresh to throw that run away"
@@ -216,14 +233,11 @@ def open_run(
                 f"{folder}: holds a run on other shards than {data} has now: "
                 "choose another --out, or --fresh to throw that run away"
             )
-        if old_data != data.resolve():
-            # The same shards, moved.
+        if old_data != data.resolve() or old.data != config.data:
+            # The same shards, moved, or called otherwise.
             write_json(path, fields)
         return
-    # What a kill left of an unfinished config.json is nobody's.
-    if folder.exists() and not all(
-        left.name.startswith(".config.json.") for left in folder.iterdir()
-    ):
+    if folder.exists() and not all(left.name.startswith(_UNFINISHED) for left in folder.iterdir()):
         raise UserError(
             f"{folder}: is not empty and holds no run (no config.json): choose another --out"
         )
@@ -256,3 +270,22 @@ def load_run(folder: Path) -> tuple[TrainConfig, InputSpec, Path]:
         spec_from_dict(fields["input"], str(path)),
         Path(fields["data_folder"]),
     )
+
+
+def own_shards(folder: Path, hint: str = "build those as they were") -> DatasetInfo:
+    """Return what a run's own shards say of themselves: still those that it was trained on.
+
+    Built anew, with other splits, their test people may be those that it was trained on.
+
+    Args:
+        folder: of the run.
+        hint: what to do where they are others.
+
+    Raises:
+        UserError: no run, no shards, or others.
+    """
+    data = load_run(folder)[2]
+    info = dataset_info(data)
+    if info.report.get("fingerprint") != read_json(folder / "config.json").get("data_fingerprint"):
+        raise UserError(f"{data}: the shards are not those that {folder} was trained on: {hint}")
+    return info

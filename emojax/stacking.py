@@ -16,6 +16,7 @@ from typing import Literal
 import jax
 
 from emojax.data.resident import Resident
+from emojax.errors import UserError
 from emojax.files import write_json
 from emojax.lanes import Lanes, Training
 from emojax.spec import read_json
@@ -38,6 +39,16 @@ class Stacking:
     """Of a step and run, by width, where it was measured."""
     measured_in: float
     """Seconds that the measurement took, compilations included."""
+
+
+def check_stack_size(stack_size: int) -> None:
+    """Refuse a number of runs that no device can hold.
+
+    Raises:
+        UserError: it is below 1.
+    """
+    if stack_size < 1:
+        raise UserError(f"stack_size={stack_size}: wanted 1 or more runs on a device")
 
 
 def even_width(trainings: int, devices: int, most: int) -> int:
@@ -123,7 +134,11 @@ def settle_stacking(
         path: where a measurement is kept.
         stacked: auto: measure.
         stack_size: the largest width.
+
+    Raises:
+        UserError: a width below 1.
     """
+    check_stack_size(stack_size)
     devices = jax.device_count()
     wide = even_width(len(left), devices, stack_size)
     if stacked == "no" or wide == 1:

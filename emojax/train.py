@@ -530,24 +530,33 @@ def run_order(
         yield state, metrics, 1
 
 
-def best_epoch(history: Sequence[Mapping[str, Any]], watch: str) -> int:
-    """Return the row whose figure is best, the first one of equals; 0 where none has it.
+def best_epoch(history: Sequence[Mapping[str, Any]], watch: str) -> int | None:
+    """Return the row whose figure is best, the first one of equals; None where none has it.
 
     Args:
         history: rows of the epochs.
-        watch: which figure; a loss is better the smaller it is.
+        watch: which figure; a loss is better the smaller it is. One that is not finite is none.
     """
     sign = -1.0 if watch.endswith("loss") else 1.0
     figures = [row.get(watch) for row in history]
-    worth = [-np.inf if figure is None else sign * figure for figure in figures]
-    return int(np.argmax(worth))
+    worth = [
+        sign * figure if figure is not None and math.isfinite(figure) else -math.inf
+        for figure in figures
+    ]
+    best = int(np.argmax(worth)) if worth else 0
+    return best if worth and math.isfinite(worth[best]) else None
 
 
 def out_of_patience(config: TrainConfig, history: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether the figure that is watched has been no better for `patience` epochs."""
-    if not config.patience or not history:
+    """Return whether the figure that is watched was no better in the last `patience` looks at it.
+
+    Epochs between two looks (`validate_every`) count for nothing.
+    """
+    looks = [row for row in history if row.get(config.watch) is not None]
+    if not config.patience or not looks:
         return False
-    return len(history) - 1 - best_epoch(history, config.watch) >= config.patience
+    best = best_epoch(looks, config.watch)
+    return len(looks) - (0 if best is None else best + 1) >= config.patience
 
 
 def fit(
@@ -575,7 +584,8 @@ def fit(
 
     Raises:
         StopTraining: SIGTERM or Ctrl-C; a checkpoint of the last step is on the disk.
-        UserError: the loss or the state is no longer finite; no such state is ever saved.
+        UserError: the loss or the state is no longer finite; no such state is ever saved. Or the
+            figure that is watched never was finite.
     """
     if checkpoints.latest_step() is not None:
         state, progress = restore(checkpoints, trainer.like())
@@ -662,7 +672,12 @@ def fit(
         if asked := agree(stopping[0] if stopping else asked):
             # After the last epoch too: the test figures can take as long as an epoch.
             raise StopTraining(done, asked)
-    if best is not None and best.latest_step() is not None:
+    if best is not None:
+        if best_epoch(progress.history, trainer.config.watch) is None:
+            raise UserError(
+                f"{checkpoints.directory}: {trainer.config.watch} was no finite number in any "
+                "epoch, so there is no best one to keep: choose another --watch, or --patience=0"
+            )
         state, _ = restore(best, trainer.like())
     return state, progress.history
 

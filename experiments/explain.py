@@ -39,6 +39,7 @@ from emojax.explain.explanation import explain_network
 from emojax.explain.grad_cam import Method
 from emojax.explain.report import write_explanation
 from emojax.models import looks_at
+from emojax.run import own_shards
 from emojax.shipped import find_model
 
 
@@ -90,6 +91,8 @@ def explain(options: ExplainOptions) -> Path:
     if not options.pictures or (key == "ar4" and (data / "dataset_info.json").is_file()):
         if not options.data and data == Path():
             raise UserError(f"{options.run}: has no data beside it: give --pictures or --data")
+        if not options.data:
+            own_shards(folder, "build those as they were, or give --data")
         arrays = keep_labels(load_split(data, "test"), spec, dataset_info(data).input_spec.emotions)
         facts.append(f"Test people of {data}: {len(arrays.emotion)} examples.")
         if dataset_info(data).name == "synthetic":

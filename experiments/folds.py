@@ -30,7 +30,7 @@ from emojax.data.find import find_dataset
 from emojax.memory import keep_freed_memory
 from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
-from emojax.stacking import Stacked
+from emojax.stacking import Stacked, check_stack_size
 from emojax.stopping import StopTraining, signals_interrupt
 
 
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str]) -> int:
         description=f"{__doc__}\nModels: {', '.join(MODELS)}.",
         prog="folds.py",
     )
+    check_stack_size(options.stack_size)
     config = TrainConfig(**{name: getattr(options, name) for name in names})
     hears = looks_at(config.model) == "clip" and config.sound_features != 0
     data = find_dataset(options.data, sound=PRESET_SPECTROGRAMS["log_mel"] if hears else None)
@@ -82,7 +83,8 @@ def main(arguments: Sequence[str]) -> int:
                 networks=options.networks,
             )
     except StopTraining as stop:
-        print(f"stopped: the same command goes on with the next fold in {folder}", file=sys.stderr)
+        again = "the same command, without --fresh," if options.fresh else "the same command"
+        print(f"stopped: {again} goes on with the next fold in {folder}", file=sys.stderr)
         return 128 + stop.number
     print(terminal_table(results))
     print(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from emojax.augment import AugmentConfig
 from emojax.augment_sound import SoundAugmentConfig
 from emojax.config import NETWORK_FIELDS, TrainConfig
 from emojax.losses import LossConfig
 from emojax.optim import OptimConfig
-from emojax.run import load_run
+from emojax.run import has_begun, load_run
 from emojax.shipped import find_model
 
 # The deep networks: few epochs, because on two CPU cores one of them takes a minute. On the
@@ -82,16 +83,25 @@ def _given(arguments: Sequence[str], flag: str) -> str | None:
 
 
 def preset_for(arguments: Sequence[str]) -> TrainConfig:
-    """Return the settings that are the defaults of a command line, by its --model or --init."""
+    """Return the settings that are the defaults of a command line, by its --model or --init.
+
+    Args:
+        arguments: of the command; a run in --out that goes on stands in for the one in --init.
+
+    Raises:
+        UserError: no run where one is named.
+    """
     model, start = _given(arguments, "--model"), _given(arguments, "--init")
     if not start:
         model = model or "ar1"
         return PRESETS[model] if model in PRESETS else TrainConfig(model=model)
-    # The network that one starts from, as it was built.
-    old = load_run(find_model(start))[0]
+    out = _given(arguments, "--out")
+    begun = Path(out) if out and "--fresh" not in arguments and has_begun(Path(out)) else None
+    # The network that one starts from, as it was built; a run that goes on needs it no more.
+    old = load_run(begun or find_model(start))[0]
     preset = PRESETS.get(model or old.model, TrainConfig())
     # A trained network's rate is a tenth of a new one's, or it forgets before it learns.
-    rate = preset.optim.learning_rate / 10
+    rate = old.optim.learning_rate if begun else preset.optim.learning_rate / 10
     return dataclasses.replace(
         preset,
         model=model or old.model,

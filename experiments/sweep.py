@@ -28,7 +28,7 @@ from emojax.config import TrainConfig
 from emojax.data.find import find_dataset
 from emojax.memory import keep_freed_memory
 from emojax.models import MODELS, looks_at
-from emojax.stacking import Stacked
+from emojax.stacking import Stacked, check_stack_size
 from emojax.stopping import StopTraining, signals_interrupt
 from emojax.sweep import Grid, best_setting, markdown_table, read_blocks, train_sweep
 
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str]) -> int:
         description=f"{__doc__}\nModels: {', '.join(MODELS)}.",
         prog="sweep.py",
     )
+    check_stack_size(options.stack_size)
     config = TrainConfig(**{name: getattr(options, name) for name in names})
     grid = Grid(
         seeds=options.seeds or (config.seed,),
@@ -86,7 +87,8 @@ def main(arguments: Sequence[str]) -> int:
                 stack_size=options.stack_size,
             )
     except StopTraining as stop:
-        print(f"stopped: the same command goes on with the next run in {folder}", file=sys.stderr)
+        again = "the same command, without --fresh," if options.fresh else "the same command"
+        print(f"stopped: {again} goes on with the next run in {folder}", file=sys.stderr)
         return 128 + stop.number
     print(markdown_table(results["runs"]))
     if best := best_setting(results["runs"]):

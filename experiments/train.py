@@ -96,9 +96,8 @@ def _train(config: TrainConfig, options: TrainOptions, sound: SpectrogramSpec | 
             )
     except StopTraining as stop:
         if is_first():
-            print(
-                f"{stop}, saved in {folder}: the same command goes on from there", file=sys.stderr
-            )
+            again = "the same command, without --fresh," if options.fresh else "the same command"
+            print(f"{stop}, saved in {folder}: {again} goes on from there", file=sys.stderr)
         part()
         return 128 + stop.number
     if not is_first():

@@ -168,6 +168,8 @@ def test_one_changed_setting_is_named_alone(name: str) -> None:
         ("seed", 2**32),
         ("checkpoint_minutes", 0.0),
         ("checkpoint_minutes", math.nan),
+        ("checkpoint_minutes", math.inf),
+        ("auxiliary_weight", math.inf),
         ("perceptron_epochs", 0),
         ("perceptron_learning_rate", 0.0),
         ("perceptron_learning_rate", math.nan),
@@ -205,8 +207,8 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "bad nested value": (changed(optim__warmup=2.0), "optim.warmup=2.0"),
     "bad augmentation": (changed(augment__noise=-1.0), "augment.noise=-1.0"),
     "bad model": (changed(model="vgg"), "model 'vgg' is not known"),
-    "a text for a number": (changed(epochs="20"), "'str'"),
-    "a list for a model": (changed(model=["ar1"]), "list"),
+    "a text for a number": (changed(epochs="20"), "epochs is '20': wanted a whole number"),
+    "a list for a model": (changed(model=["ar1"]), "model is ['ar1']: wanted a text"),
     "augment is a number": (changed(augment=3), "mapping"),
     "optim is null": (changed(optim=None), "mapping"),
     "a list": ([1, 2], ""),
@@ -222,7 +224,22 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "unknown dtype": (changed(dtype="float8"), "float8"),
     "unknown compiled": (changed(compiled="never"), "never"),
     "unknown input": (changed(input="disk"), "disk"),
-    "half a seed": (changed(seed=1.5), "seed=1.5"),
+    "half a seed": (changed(seed=1.5), "seed is 1.5: wanted a whole number"),
+    "half an epoch": (changed(epochs=1.5), "epochs is 1.5: wanted a whole number"),
+    "epochs are true": (changed(epochs=True), "epochs is True"),
+    "rates are numbers": (
+        changed(stage_rates=[0.1]),
+        "stage_rates is [0.1]: wanted a list, each a text",
+    ),
+    "blocks are texts": (
+        changed(blocks=["1", "1"]),
+        "blocks is ['1', '1']: wanted a list, each a whole number",
+    ),
+    "one stage as a text": (changed(frozen="stem"), "frozen is 'stem'"),
+    "dropout is a text": (changed(dropout="a"), "dropout is 'a': wanted a number or null"),
+    "noise is a list": (changed(augment__noise=[1]), "augment.noise is [1]: wanted a number"),
+    "half a step": (changed(optim__accumulate=1.5), "optim.accumulate is 1.5"),
+    "confidence is a number": (changed(loss__confidence=1), "wanted true or false"),
 }
 
 READ_EACH = """

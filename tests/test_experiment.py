@@ -1,7 +1,9 @@
 """A whole run on small shards: train, evaluate, export, and what may go wrong on the way."""
 
 import csv
+import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -12,16 +14,18 @@ import jax
 import numpy as np
 import pytest
 
-from emojax import experiment, labels
+from emojax import experiment, labels, plots
 from emojax.config import TrainConfig, network_spec
 from emojax.data.build import BuildOptions, build_dataset
 from emojax.data.feed import find_usable
 from emojax.data.resident import keep_labels
 from emojax.data.shards import dataset_info, load_split
 from emojax.errors import UserError
-from emojax.experiment import evaluate_run, load_network, train_run
+from emojax.experiment import evaluate_run, load_network, people_seen, train_run
 from emojax.export_run import export_run
 from emojax.losses import LossConfig
+from emojax.optim import OptimConfig
+from emojax.report import write_report
 from emojax.runtime import load_artifact
 from emojax.runtime.verify import verify_artifact
 
@@ -207,6 +211,98 @@ def test_evaluating_again_gives_the_same_figures(trained):
     folder, results = trained
     again = evaluate_run(folder, None, "test")
     assert again["test"] == results["test"]
+
+
+def test_shards_that_were_built_anew_are_not_the_run_s_own(trained, shards, tmp_path, monkeypatch):
+    folder, results = trained
+    copy = shutil.copytree(folder, tmp_path / "run")
+    fields = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(fields | {"data_fingerprint": "another"}))
+    words = f"{shards}: the shards are not those that {copy} was trained on: build those as they"
+    with pytest.raises(UserError, match=f"{words} were, or give --data"):
+        evaluate_run(copy, None, "test")
+    assert evaluate_run(copy, shards, "test")["test"] == results["test"]
+    with pytest.raises(UserError, match=f"{words} were$"):
+        export_run(copy, tmp_path / "artifact")
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    from explain import ExplainOptions, explain
+
+    with pytest.raises(UserError, match=f"{words} were, or give --data"):
+        explain(ExplainOptions(str(copy)))
+    # Nobody knows from those whom it has seen.
+    assert people_seen(str(copy), ("train",)) is None
+    assert len(people_seen(str(folder), ("train",))) == 12
+
+
+def test_a_figure_that_the_run_does_not_have_cannot_be_watched(shards, tmp_path):
+    config = TrainConfig(outputs="action_units", watch="emotion_uar", patience=2)
+    known = "--watch=validation_loss or action_unit_f1 or action_unit_roc_area"
+    with pytest.raises(UserError, match=f"have no emotion_uar of what.*use {known}$"):
+        train_run(config, tmp_path / "run", shards)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    spec = dataset_info(shards).input_spec
+    people = keep_labels(load_split(shards, "validation"), spec)
+    watched = dataclasses.replace(config, outputs="all")
+    experiment._require_watched(watched, spec, people, shards)
+    unlabelled = dataclasses.replace(people, emotion=np.full_like(people.emotion, -1))
+    with pytest.raises(UserError, match="no emotion_uar"):
+        experiment._require_watched(watched, spec, unlabelled, shards)
+    # Nothing is watched without patience.
+    experiment._require_watched(TrainConfig(watch="emotion_uar"), spec, unlabelled, shards)
+    nothing = dataclasses.replace(unlabelled, action_units=np.full_like(people.action_units, -1))
+    with pytest.raises(UserError, match=r"no validation_loss.*use --patience=0"):
+        experiment._require_watched(TrainConfig(patience=1), spec, nothing, shards)
+
+
+def test_a_run_accumulates_no_more_steps_than_it_has(shards, tmp_path):
+    for steps in (5, 3):
+        config = TrainConfig(batch_size=24, epochs=1, optim=OptimConfig(accumulate=steps))
+        if steps == 5:
+            with pytest.raises(UserError, match=r"accumulate=5: the run has 4 steps"):
+                train_run(config, tmp_path / "run", shards, baseline=False)
+        else:
+            train_run(config, tmp_path / "run", shards, baseline=False)
+    # However few steps a state is made of when it is read.
+    assert load_network(tmp_path / "run").variables["params"]
+
+
+def test_a_page_on_validation_people_says_so(trained, tmp_path):
+    results = dict(trained[1])
+    words = "on the validation people, whom choices were made by: no figures to publish"
+    assert words not in write_report(tmp_path, results).read_text()
+    page = write_report(tmp_path, results | {"reported_on": "validation"}).read_text()
+    assert f"<p class=notice>Figures {words}.</p>" in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "softmax", "axis", "curves"),
+    [
+        ("cross_entropy", False, "binary cross-entropy", ["training", "validation"]),
+        ("cross_entropy", True, "cross-entropy", ["training", "validation"]),
+        (
+            "absolute",
+            True,
+            "loss",
+            ["training: mean absolute error", "validation: cross-entropy"],
+        ),
+        (
+            "squared",
+            False,
+            "loss",
+            ["training: mean squared error", "validation: binary cross-entropy"],
+        ),
+    ],
+)
+def test_curves_name_the_loss_that_they_show(
+    trained, tmp_path, monkeypatch, kind, softmax, axis, curves
+):
+    drawn = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    config = {"emotion_activation": "softmax" if softmax else "sigmoid", "loss": {"kind": kind}}
+    experiment.draw_run(tmp_path, trained[1] | {"config": config})
+    left = drawn[0].axes[0]
+    assert left.get_ylabel() == axis
+    assert [line.get_label() for line in left.lines] == curves
 
 
 def test_exported_artifact_agrees_and_is_complete(trained, tmp_path):

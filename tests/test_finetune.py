@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -223,13 +224,46 @@ def test_nobody_is_reported_on_who_was_trained_on_before(
 def test_the_best_epoch_is_the_first_of_equals() -> None:
     rows = [{"validation_loss": loss, "emotion_uar": None} for loss in (3.0, 1.0, 2.0, 1.0)]
     assert best_epoch(rows, "validation_loss") == 1
-    assert best_epoch(rows, "emotion_uar") == 0
+    assert best_epoch(rows, "emotion_uar") is None
+    assert best_epoch([], "emotion_uar") is None
     rows = [{"emotion_uar": recall} for recall in (None, 0.2, 0.7, 0.7)]
     assert best_epoch(rows, "emotion_uar") == 2
     config = TrainConfig(patience=2, watch="emotion_uar")
     assert [out_of_patience(config, rows[:count]) for count in range(5)] == [False] * 5
     assert out_of_patience(config, [*rows, {"emotion_uar": 0.6}])
     assert not out_of_patience(TrainConfig(), rows * 9)
+
+
+def test_a_figure_that_is_not_finite_never_wins() -> None:
+    rows = [{"emotion_uar": value} for value in (math.inf, math.nan, 0.1)]
+    assert best_epoch(rows, "emotion_uar") == 2
+    assert best_epoch([{"validation_loss": -math.inf}], "validation_loss") is None
+    config = TrainConfig(patience=2)
+    assert out_of_patience(config, [{"validation_loss": math.nan}] * 2)
+
+
+def test_patience_counts_looks_at_the_validation_people_not_epochs() -> None:
+    config = TrainConfig(patience=2, validate_every=3)
+    rows: list[dict[str, Any]] = [{"epoch": epoch} for epoch in range(1, 13)]
+    assert not out_of_patience(config, rows[:5])
+    for epoch, loss in ((3, 1.0), (6, 2.0), (9, 1.5)):
+        rows[epoch - 1]["validation_loss"] = loss
+    assert [count for count in range(13) if out_of_patience(config, rows[:count])] == [
+        *range(9, 13)
+    ]
+    assert best_epoch(rows, "validation_loss") == 2
+
+
+def test_a_run_that_seldom_looks_keeps_an_epoch_that_was_looked_at(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = TrainConfig(batch_size=8, epochs=4, patience=1, validate_every=3)
+    results = train_run(config, tmp_path / "run", shards, baseline=False)
+    looks = [line["epoch"] for line in results["history"] if "validation_loss" in line]
+    kept = int(capsys.readouterr().out.split("kept: epoch ")[1].split()[0])
+    assert kept in looks
+    assert looks == [3, 4]
+    assert np.isfinite(flat(load_network(tmp_path / "run").variables)).all()
 
 
 @pytest.mark.slow

@@ -368,6 +368,7 @@ def test_a_mixture_has_the_losses_of_both_by_its_shares(batch: Batch, logits: ja
         {"label_smoothing": 1.0},
         {"label_smoothing": float("nan")},
         {"class_weight_limit": 0.5},
+        {"class_weight_limit": float("inf")},
     ],
 )
 def test_settings_that_no_label_can_have_are_refused(bad: dict[str, Any]) -> None:

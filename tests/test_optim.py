@@ -198,6 +198,7 @@ def test_each_rule_is_its_paper_s(name: Rule) -> None:
         ("warmup", math.nan),
         ("weight_decay", -1e-4),
         ("weight_decay", math.nan),
+        ("weight_decay", math.inf),
         ("momentum", 1.0),
         ("momentum", -0.9),
         ("average", 1.0),
@@ -283,3 +284,9 @@ def test_accumulated_steps_are_one_step_on_their_mean(name: Rule) -> None:
         updates, other_state = one.update(mean, other_state, other)
         other = optax.apply_updates(other, updates)
     np.testing.assert_allclose(np.asarray(params), np.asarray(other), rtol=1e-5)
+
+
+def test_more_steps_than_a_run_has_are_never_accumulated() -> None:
+    with pytest.raises(UserError, match=r"accumulate=9: the run has 8 steps.*use 8 or less"):
+        make_optimiser(OptimConfig(accumulate=9), 8)
+    make_optimiser(OptimConfig(accumulate=8), 8)

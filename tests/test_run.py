@@ -19,7 +19,14 @@ from emojax import run
 from emojax.config import TrainConfig
 from emojax.errors import UserError
 from emojax.optim import OptimConfig
-from emojax.run import load_run, open_run, provenance, source_commit, write_json
+from emojax.run import (
+    full_disk_is_told,
+    load_run,
+    open_run,
+    provenance,
+    source_commit,
+    write_json,
+)
 from emojax.spec import InputSpec
 
 if TYPE_CHECKING:
@@ -31,6 +38,12 @@ SPEC = InputSpec(height=48, width=48)
 
 def files_in(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def begun(folder: Path, **changes: Any) -> None:
+    """A run that was opened and has a checkpoint."""
+    opened(folder, **changes)
+    (folder / "checkpoints" / "10").mkdir(parents=True)
 
 
 def opened(folder: Path, **changes: Any) -> None:
@@ -127,7 +140,7 @@ def test_the_same_run_is_taken_up_untouched(tmp_path: Path) -> None:
 def test_other_settings_are_refused_by_name(
     change: dict[str, Any], words: list[str], tmp_path: Path
 ) -> None:
-    opened(tmp_path)
+    begun(tmp_path)
     before = files_in(tmp_path)
     with pytest.raises(UserError, match=re.escape(f"{tmp_path}: ")) as refusal:
         opened(tmp_path, config=dataclasses.replace(CONFIG, **change))
@@ -145,7 +158,7 @@ def test_other_settings_are_refused_by_name(
     ids=["another input spec", "built from other pictures"],
 )
 def test_other_shards_are_refused(change: dict[str, Any], tmp_path: Path) -> None:
-    opened(tmp_path)
+    begun(tmp_path)
     before = files_in(tmp_path)
     with pytest.raises(UserError, match=r"holds a run on other shards than data/mine has now"):
         opened(tmp_path, **change)
@@ -153,8 +166,69 @@ def test_other_shards_are_refused(change: dict[str, Any], tmp_path: Path) -> Non
 
 
 def test_shards_that_moved_are_the_same_shards(tmp_path: Path) -> None:
-    opened(tmp_path)
+    begun(tmp_path)
     opened(tmp_path, data=Path("elsewhere/mine"))
+    assert load_run(tmp_path)[2] == Path.cwd() / "elsewhere" / "mine"
+
+
+def test_data_that_are_called_otherwise_are_the_same_data(tmp_path: Path) -> None:
+    begun(tmp_path, config=dataclasses.replace(CONFIG, data="data/mine"))
+    other = dataclasses.replace(CONFIG, data=str(Path("data/mine").absolute()))
+    opened(tmp_path, config=other)
+    assert load_run(tmp_path)[0] == other
+    with pytest.raises(UserError, match="holds a run on other shards"):
+        opened(tmp_path, config=CONFIG, fingerprint="77aa")
+
+
+def test_settings_of_a_command_that_never_began_hold_nobody(tmp_path: Path) -> None:
+    opened(tmp_path, config=dataclasses.replace(CONFIG, epochs=9), fingerprint="77aa")
+    (tmp_path / ".config.json.x1").write_text("{")
+    opened(tmp_path)
+    assert load_run(tmp_path)[0] == CONFIG
+    assert json.loads((tmp_path / "config.json").read_text())["data_fingerprint"] == "5f3a"
+
+
+@pytest.mark.parametrize("result", ["folds/0000.npz", "extractor/config.json", "0000.npz"])
+def test_results_without_a_checkpoint_are_protected_too(result: str, tmp_path: Path) -> None:
+    opened(tmp_path)
+    (tmp_path / result).parent.mkdir(exist_ok=True)
+    (tmp_path / result).write_text("hours")
+    with pytest.raises(UserError, match="holds a run with other settings"):
+        opened(tmp_path, config=dataclasses.replace(CONFIG, epochs=4))
+
+
+def test_a_config_json_alone_that_is_somebody_else_s_is_spared(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(UserError, match="not written by emojax"):
+        opened(tmp_path)
+    assert files_in(tmp_path) == {"config.json": b'{"model_type": "bert"}'}
+
+
+def test_fresh_removes_links_and_spares_what_they_lead_to(tmp_path: Path) -> None:
+    folder, link, kept = tmp_path / "disk", tmp_path / "run", tmp_path / "kept"
+    folder.mkdir()
+    link.symlink_to(folder, target_is_directory=True)
+    kept.mkdir()
+    (kept / "thesis.tex").write_text("years of work")
+    begun(link)
+    (link / "tensorboard").symlink_to(kept, target_is_directory=True)
+    other = dataclasses.replace(CONFIG, epochs=7)
+    opened(link, config=other, fresh=True)
+    assert link.is_symlink()
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
+    assert files_in(kept) == {"thesis.tex": b"years of work"}
+    assert load_run(link)[0] == other
+
+
+def test_a_full_disk_tells_to_leave_fresh_out_where_it_was_given(tmp_path: Path) -> None:
+    @full_disk_is_told
+    def train(config: TrainConfig, folder: Path, *, fresh: bool = False) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match=r"give the same command again$"):
+        train(CONFIG, tmp_path)
+    with pytest.raises(UserError, match=r"give the same command again, without --fresh$"):
+        train(CONFIG, tmp_path, fresh=True)
 
 
 def test_fresh_throws_the_old_run_away(tmp_path: Path) -> None:

@@ -196,6 +196,8 @@ def test_auto_says_what_it_chose_and_a_run_keeps_it(
     said = capsys.readouterr().out
     assert said.startswith("input: streaming (0.00 GiB of faces do not fit twice into 0.00 GiB")
     open_run(tmp_path / "run", chosen, info.input_spec, shards, "", fresh=False)
+    # Settings alone would hold nobody.
+    (tmp_path / "run" / "checkpoints").mkdir()
     # There would be room now: the run still goes on as it began.
     monkeypatch.undo()
     assert settle_input(auto, tmp_path / "run", info, fresh=False) == chosen

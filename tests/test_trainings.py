@@ -212,3 +212,9 @@ def test_a_real_measurement_steps_both_ways() -> None:
     assert set(found.seconds) == {"1", "3"}
     assert found.width == int(min(found.seconds, key=lambda width: found.seconds[width]))
     assert found.measured_in > 6 * min(found.seconds.values())
+
+
+@pytest.mark.parametrize("stacked", ["auto", "yes", "no"])
+def test_a_device_holds_one_run_at_least(tmp_path: Path, stacked: stacking.Stacked) -> None:
+    with pytest.raises(UserError, match="stack_size=0: wanted 1 or more"):
+        do(tmp_path / "runs", stacked=stacked, stack_size=0)
