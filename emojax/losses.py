@@ -33,8 +33,9 @@ class LossConfig:
     (1 - e) t + e / 2, a softmax's (1 - e) t + e / K over K emotions. Source: Szegedy et al.
     2016, section 7."""
     class_weights: ClassWeights = "none"
-    """balanced: a rare label counts more. Of n known examples, a present and an absent action unit
-    weigh n / 2 over how many of their kind there are, and an emotion n / K over its examples."""
+    """balanced: a rare label counts more. Of n known examples, an action unit that is present and
+    one that is absent weigh n / 2 over how many of their kind there are, and so does an emotion of
+    sigmoids; one of a softmax over K emotions weighs n / K over its examples."""
     class_weight_limit: float = 10.0
     """Largest of these weights: one example of a label should not decide a step."""
     votes: Votes = "none"
