@@ -112,7 +112,7 @@ class TrainConfig:
     that one set of weights serves video, sound, and both."""
     init: str = ""
     """Folder of a trained run of the same network to start from, as runs/resnet18-fer2013-0, or
-    `faces`, the network that comes with emojax. Where the labels are others, the head is a new
+    `faces` or `voices`, which come with emojax. Where the labels are others, the head is a new
     one. Unset: random parameters."""
     frozen: tuple[str, ...] = ()
     """Stages that stay as they are, by name or pattern, as `stem` or `stage[12]_*`; their
@@ -146,7 +146,8 @@ class TrainConfig:
     """resident: the training split lies in device memory; streaming: its batches are read from
     the shards while it trains. auto: resident where there is room for it."""
     checkpoint_minutes: float = 5.0
-    """A checkpoint at every epoch's end, and at least this often inside one (compiled=step)."""
+    """A checkpoint at every look at the validation people (`validate_every`), and where a call is
+    one step (compiled=step) at least this often."""
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     """Random changes to the training pictures."""
     augment_sound: SoundAugmentConfig = dataclasses.field(default_factory=SoundAugmentConfig)

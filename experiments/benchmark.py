@@ -8,7 +8,7 @@ left out without. docs/performance.md tells what the figures mean.
 Examples:
   python experiments/benchmark.py step --models resnet18 --rounds=9 --out=step.json
   python experiments/benchmark.py epoch --help
-  python experiments/benchmark.py all --out=figures        # one file for each sub-command
+  python experiments/benchmark.py all --out=figures   # a file for each of seven, see all --help
   python experiments/benchmark.py all --quick --out=rehearsal
 """
 
@@ -74,7 +74,11 @@ def run_one(name: str, arguments: Sequence[str]) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class AllOptions:
-    """Run every sub-command with its defaults, each in a process of its own."""
+    """Run sub-commands with their defaults, each in a process of its own.
+
+    These are step, input, epoch, folds, scale, infer and lite; build, frames, serve and video are
+    given by themselves.
+    """
 
     out: Path
     """Folder for the figures, a JSON file for each sub-command."""

@@ -43,8 +43,9 @@ class ServeOptions:
     """What `emojax serve` takes."""
 
     model: tuple[str, ...] = ()
-    """Artifact folders, as the export writes them, or `faces`, the network that comes with emojax:
-    seven emotions, no action units. The first is used until another is chosen. Unset: faces."""
+    """Artifact folders, as the export writes them, or `faces` (seven emotions, no action units) and
+    `voices` (six, of sounds), which come with emojax. The first is used until another is chosen.
+    Unset: faces."""
     host: str = "127.0.0.1"
     """Address to listen on. Any other than this machine's own opens the server to others: a token
     is made and printed."""
