@@ -88,14 +88,15 @@ def train_folds(
     config = dataclasses.replace(config, input="resident")
     info = dataset_info(data)
     spec = network_spec(config, info.input_spec)
-    everybody = load_whole(data)
-    whole = keep_labels(everybody, spec, info.input_spec.emotions)
+    whole = load_whole(data)
+    everybody = _people_on(whole)
+    whole = keep_labels(whole, spec, info.input_spec.emotions)
     people = _people_on(whole)
     trained = start_variables(config, spec)
     if config.init:
         _refuse_known_people(config.init, set(people))
     folds = (
-        _without_nobody(load_folds(folds_file, _people_on(everybody)), set(people))
+        _without_nobody(load_folds(folds_file, everybody), set(people))
         if folds_file
         else tuple(leave_one_subject_out(people))
     )

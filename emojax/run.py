@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import importlib.metadata
+import json
 import logging
 import platform
 import shutil
@@ -164,7 +166,7 @@ def settle_input(config: TrainConfig, folder: Path, info: DatasetInfo, fresh: bo
     """
     if config.input != "auto":
         return config
-    if (folder / "config.json").exists() and not fresh:
+    if has_begun(folder) and not fresh:
         chosen, why = load_run(folder)[0].input, "as this run began"
     else:
         chosen, why = choose_input(info, "train", jax.local_devices())
@@ -215,6 +217,7 @@ def open_run(
         "input": spec.to_dict(),
         "data_folder": str(data.resolve()),
         "data_fingerprint": fingerprint,
+        "splits_sha256": _splits_sha256(data),
     }
     if path.exists():
         old, old_spec, old_data = load_run(folder)
@@ -272,10 +275,22 @@ def load_run(folder: Path) -> tuple[TrainConfig, InputSpec, Path]:
     )
 
 
+def _splits_sha256(data: Path) -> str | None:
+    """Return a digest of who is in which split; None where there are no shards."""
+    try:
+        splits = dataset_info(data).report["splits"]
+    except (UserError, KeyError):
+        return None
+    people = {name: sorted(split["people"]) for name, split in splits.items()}
+    return hashlib.sha256(json.dumps(people, sort_keys=True).encode()).hexdigest()
+
+
 def own_shards(folder: Path, hint: str = "build those as they were") -> DatasetInfo:
     """Return what a run's own shards say of themselves: still those that it was trained on.
 
-    Built anew, with other splits, their test people may be those that it was trained on.
+    Built anew, with other splits, their test people may be those that it was trained on. By another
+    version of emojax, with the same people in the splits, they are the run's still; of a run that
+    did not note its people that is said.
 
     Args:
         folder: of the run.
@@ -286,6 +301,16 @@ def own_shards(folder: Path, hint: str = "build those as they were") -> DatasetI
     """
     data = load_run(folder)[2]
     info = dataset_info(data)
-    if info.report.get("fingerprint") != read_json(folder / "config.json").get("data_fingerprint"):
+    about = read_json(folder / "config.json")
+    if info.report.get("fingerprint") == about.get("data_fingerprint"):
+        return info
+    noted = about.get("splits_sha256")
+    if noted is None:
+        print(
+            f"{folder}: its shards in {data} were built anew since: figures on them hold where the "
+            "same people are in the same splits",
+            file=sys.stderr,
+        )
+    elif noted != _splits_sha256(data):
         raise UserError(f"{data}: the shards are not those that {folder} was trained on: {hint}")
     return info

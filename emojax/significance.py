@@ -258,7 +258,7 @@ def _over_draws(
 
 def _labelled(counts: np.ndarray) -> np.ndarray:
     """Return which people have a label, bool [people]: nobody else says anything of a figure."""
-    return counts[0].reshape(counts.shape[1], -1).any(axis=1)
+    return counts[0].any(axis=tuple(range(1, counts[0].ndim)))
 
 
 def _examples(counts: np.ndarray) -> int:

@@ -89,6 +89,8 @@ def _told_apart(names: Sequence[str]) -> Sequence[str]:
         if _has_votes(Path(name)):
             continue
         folder = shards_of(name, sound=True)
+        if folder.name in found and Path(found[folder.name]).resolve() == Path(name).resolve():
+            raise UserError(f"{name}: given twice: leave one of them out")
         if folder.name in found:
             raise UserError(
                 f"{found[folder.name]} and {name}: two sets that would both be called "

@@ -213,11 +213,21 @@ def test_evaluating_again_gives_the_same_figures(trained):
     assert again["test"] == results["test"]
 
 
-def test_shards_that_were_built_anew_are_not_the_run_s_own(trained, shards, tmp_path, monkeypatch):
+def test_shards_that_were_built_anew_are_not_the_run_s_own(
+    trained, shards, tmp_path, monkeypatch, capsys
+):
     folder, results = trained
     copy = shutil.copytree(folder, tmp_path / "run")
     fields = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(fields | {"data_fingerprint": "another"}))
+    anew = fields | {"data_fingerprint": "another"}
+    # By another version, with the same people in the same splits.
+    (copy / "config.json").write_text(json.dumps(anew))
+    assert evaluate_run(copy, None, "test")["test"] == results["test"]
+    del anew["splits_sha256"]
+    (copy / "config.json").write_text(json.dumps(anew))
+    assert evaluate_run(copy, None, "test")["test"] == results["test"]
+    assert "were built anew since" in capsys.readouterr().err
+    (copy / "config.json").write_text(json.dumps(anew | {"splits_sha256": "other people"}))
     words = f"{shards}: the shards are not those that {copy} was trained on: build those as they"
     with pytest.raises(UserError, match=f"{words} were, or give --data"):
         evaluate_run(copy, None, "test")

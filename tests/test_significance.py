@@ -204,6 +204,12 @@ def test_who_has_no_label_is_not_among_the_people(answers: dict[str, Any]) -> No
         assert (found.value, found.interval) == (wanted.value, wanted.interval)
 
 
+def test_of_nobody_there_is_no_figure() -> None:
+    found = estimate(np.zeros((1, 0, KINDS, KINDS)), accuracy)
+    assert np.isnan(found.value)
+    assert (found.interval, found.people, found.examples) == (None, 0, 0)
+
+
 def test_one_person_has_no_spread() -> None:
     counts = np.array([[[[3.0, 1.0], [0.0, 2.0]]]])
     found = estimate(counts, accuracy)

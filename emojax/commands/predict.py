@@ -41,7 +41,7 @@ from emojax.runtime.summary import FileSummary
 from emojax.runtime.tables import Form, Tables
 from emojax.shipped import DEFAULT, VOICES, find_model
 from emojax.stopping import uninterrupted
-from emojax.video import BrokenVideoError
+from emojax.video import BrokenVideoError, is_sound_alone
 
 PROGRAM = "emojax predict"
 
@@ -259,6 +259,10 @@ def _find_model(options: PredictOptions) -> Path:
     """Return the network that is named, else the one of emojax's own that suits what there is."""
     if options.model is not None:
         return find_model(options.model)
+    # Who has thousands of videos waits for the first one to be opened, and not for all.
+    plain = list_sources(options.paths, options.out, cameras=True)
+    if any(one.kind != "video" or not is_sound_alone(one.path) for one in plain.sources):
+        return find_model(None, DEFAULT)
     listing = list_sources(options.paths, options.out, listens=True, cameras=True)
     only_sounds = {source.kind for source in listing.sources} == {"sound"}
     return find_model(None, VOICES if only_sounds else DEFAULT)

@@ -47,7 +47,7 @@ from emojax.data.packing import divide, write_shards
 from emojax.data.pool import PATIENCE_S, work_off
 from emojax.data.quiet import load_tensorflow
 from emojax.data.report_page import write_report_page
-from emojax.data.rows import Request, Row, Source
+from emojax.data.rows import Rejection, Request, Row, Source
 from emojax.data.shards import INPUT_SPEC_FILE, PEOPLE_FILE, REPORT_FILE
 from emojax.data.shown_files import files_to_show
 from emojax.data.splits import DEFAULT_FRACTIONS, SPLITS, assert_disjoint, split_by_subject
@@ -120,6 +120,9 @@ class BuildOptions:
     """Flags of the Beam runner that does the work; None: this machine's processes."""
     patience_s: float = PATIENCE_S
     """Seconds without a further file or frame after which a worker is replaced."""
+    retry: bool = False
+    """Read a set once more of which files were lost to a reader that crashed or never came back:
+    they may be read well another time."""
 
     def __post_init__(self) -> None:
         """Refuse a clip without frames."""
@@ -178,7 +181,7 @@ def build_dataset(
         recipe = _digest(_drawn_from(spec, options))
         if source is None:
             # Known by what it is drawn from: no need to draw it again to compare.
-            if _is_same(out, recipe):
+            if _is_same(out, recipe, options.retry):
                 say(f"{out}: the same build is already there: reused")
                 return out
             source = _draw(work, options)
@@ -189,7 +192,7 @@ def build_dataset(
         fingerprint = _fingerprint(name, found, digests, reading, options)
         if name == "synthetic":
             fingerprint = recipe
-        if _is_same(out, fingerprint):
+        if _is_same(out, fingerprint, options.retry):
             say(f"{out}: the same build is already there: reused")
             return out
         home = _homes(source, found.rows, options)
@@ -199,7 +202,8 @@ def build_dataset(
         shards = write_shards(builder, work, reading, divide(jobs, home), people, options.beam)
         report = {
             "name": name,
-            "fingerprint": fingerprint,
+            "fingerprint": _of_what_came(fingerprint, tally.left_out),
+            "asked": fingerprint,
             "emojax": __version__,
             "workers": options.workers,
             "beam": options.beam,
@@ -389,19 +393,31 @@ def _digest(decisive: dict[str, Any], parts: Any = ()) -> str:
     return digest.hexdigest()
 
 
-def _is_same(out: Path, fingerprint: str) -> bool:
+def _of_what_came(fingerprint: str, left_out: Sequence[Rejection]) -> str:
+    """Return the fingerprint of a result: of other examples where a reader lost some files."""
+    lost = sorted(one.row.key for one in left_out if one.reason == LOST)
+    return (
+        hashlib.sha256(json.dumps([fingerprint, lost]).encode()).hexdigest()
+        if lost
+        else (fingerprint)
+    )
+
+
+def _is_same(out: Path, fingerprint: str, retry: bool) -> bool:
     """Return whether `out` holds the whole result of the build with this fingerprint.
 
-    A file that crashed its reader, or kept it too long, may be read well another time: with
-    one of them left out, a result is never the whole.
+    Args:
+        out: folder of the shards.
+        fingerprint: of what is asked for.
+        retry: what lost files to a reader is none.
     """
     try:
         report = read_json(out / REPORT_FILE)
     except UserError:
         return False
     return (
-        report.get("fingerprint") == fingerprint
-        and LOST not in report.get("left_out", {})
+        report.get("asked", report.get("fingerprint")) == fingerprint
+        and not (retry and LOST in report.get("left_out", {}))
         and (out / INPUT_SPEC_FILE).is_file()
         and report.get("shard_bytes") == _shard_bytes(out)
     )

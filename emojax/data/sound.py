@@ -89,15 +89,13 @@ def _declared_end_s(path: Path) -> float | None:
         head = file.read(12)
         if head[:4] == b"RIFF" and head[8:] == b"WAVE":
             return _declared_wav_s(file)
-    # Of other forms FFmpeg guesses the duration from the size, or takes the picture's.
-    if head[:4] not in (b"fLaC", b"FORM") and head[4:8] != b"ftyp":
+    # Of other forms FFmpeg guesses the duration from the size, or takes the picture's; and sound in
+    # a video may have gaps, so that it is shorter than its times say.
+    if head[:4] not in (b"fLaC", b"FORM"):
         return None
     with video.open_container(path, "a sound or video file") as container:
         stream = next(iter(container.streams.audio), None)
         if stream is None or stream.duration is None or stream.time_base is None:
-            return None
-        if "mp4" in container.format.name and not stream.frames:
-            # Fragmented: the duration is that of the fragments that FFmpeg has found.
             return None
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
 

@@ -306,6 +306,7 @@ def same_clips(data: Sequence[Path]) -> list[list[Path]]:
     ]
 
 
+@functools.cache
 def _clips_of(data: Path) -> frozenset[Any]:
     whole = load_whole(data)
     people = (whole.subjects[index] for index in whole.subject.tolist())

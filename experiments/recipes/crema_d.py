@@ -192,13 +192,23 @@ def unpack(voices: Voices, folder: Path) -> dict[str, Path]:
     return found
 
 
+def _link(files: Mapping[str, Path], folder: Path) -> dict[str, Path]:
+    """Return links to files, by the names of their clips: shards do not know where they lie."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {clip: folder / f"{clip}.wav" for clip in files}
+    for clip, link in found.items():
+        link.unlink(missing_ok=True)
+        link.symlink_to(files[clip].resolve())
+    return found
+
+
 def write_manifest(folder: Path, column: str, files: Mapping[str, Path], seed: int) -> Path:
     """Return a manifest of sound alone, a tenth of the people in `validation`.
 
     Args:
         folder: where it goes.
         column: of the manifest, for the files.
-        files: by the names of their clips.
+        files: in that folder, by the names of their clips.
         seed: draws those by whom a network is looked at while it trains.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -211,8 +221,7 @@ def write_manifest(folder: Path, column: str, files: Mapping[str, Path], seed: i
             name = parse_clip_name(clip)
             assert name is not None
             split = "validation" if name.actor in held_out else "train"
-            beside = os.path.relpath(path, folder)
-            rows.writerow([beside, name.actor, name.emotion, name.level, split])
+            rows.writerow([path.name, name.actor, name.emotion, name.level, split])
     return table
 
 
@@ -231,7 +240,7 @@ def build(options: RecipeOptions) -> Path:
     )
     source = options.data.with_name(f"{options.data.name}-source")
     if options.source.is_dir():
-        column, files = "audio_path", find_recordings(options.source)
+        column, files = "audio_path", _link(find_recordings(options.source), source)
     else:
         column, files = "spectrogram_path", unpack(read_voices(options.source), source)
     table = write_manifest(source, column, files, options.seed)

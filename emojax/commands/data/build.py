@@ -143,5 +143,6 @@ def _options(command: Build) -> BuildOptions:
         clips=command.clips,
         beam=command.beam,
         size=dataclasses.replace(own.size, **sizes),
+        retry=True,
         clip_frames=own.clip_frames if command.clip_frames is None else command.clip_frames,
     )
