@@ -396,11 +396,9 @@ def _digest(decisive: dict[str, Any], parts: Any = ()) -> str:
 def _of_what_came(fingerprint: str, left_out: Sequence[Rejection]) -> str:
     """Return the fingerprint of a result: of other examples where a reader lost some files."""
     lost = sorted(one.row.key for one in left_out if one.reason == LOST)
-    return (
-        hashlib.sha256(json.dumps([fingerprint, lost]).encode()).hexdigest()
-        if lost
-        else (fingerprint)
-    )
+    if not lost:
+        return fingerprint
+    return hashlib.sha256(json.dumps([fingerprint, lost]).encode()).hexdigest()
 
 
 def _is_same(out: Path, fingerprint: str, retry: bool) -> bool:
