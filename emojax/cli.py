@@ -100,6 +100,26 @@ def _flush_stdout() -> None:
         raise
 
 
+def _ready_streams() -> None:
+    """Make sure that whatever is printed neither ends the work nor lands in a file."""
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # Closed (`2>&-`): the next file would take its place, and what native libraries say.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            if nowhere != descriptor:
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
+        if getattr(sys, name) is None:
+            nobody = open(os.devnull, "w", errors="replace")  # noqa: SIM115 - outlives this function
+            setattr(sys, name, nobody)
+    # A name that the terminal's encoding lacks is shown with escapes. What stands in for a
+    # terminal, in a notebook, need not know how.
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def run_guarded(program: str, function: Callable[[], int]) -> int:
     """Return a process's exit status: the function's own, or that of the mistake it met.
 
@@ -112,6 +132,7 @@ def run_guarded(program: str, function: Callable[[], int]) -> int:
         missing extra (one line on stderr); 130 after Ctrl-C, 143 where SIGTERM is taken as one.
     """
     status = 0
+    _ready_streams()
     try:
         status = function()
         _flush_stdout()

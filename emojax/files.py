@@ -55,9 +55,36 @@ def is_full_disk(error: BaseException) -> bool:
     return any(code in str(error) for code in codes)
 
 
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def make_place(path: Path) -> None:
+    """Make the folder of a file before the work whose outcome it is to hold.
+
+    Raises:
+        UserError: a folder is in its place, or nothing can be written there.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, wanted a file: name one in it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _aside(path).touch()
+        _aside(path).unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"{path}: can't be written ({path.parent}: {reason}): choose another place"
+        ) from None
+
+
 def write_json(path: Path, fields: dict[str, Any]) -> None:
-    """Write a JSON file that is there whole or not at all."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a JSON file that is there whole or not at all.
+
+    Raises:
+        OSError: it can't be written; the error names it.
+    """
+    aside = _aside(path)
     try:
         with aside.open("w", encoding="utf-8") as file:
             json.dump(fields, file, indent=1, allow_nan=False, ensure_ascii=False)
@@ -65,5 +92,8 @@ def write_json(path: Path, fields: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+    except OSError as error:
+        # Not the name that it has until it is whole, which nobody asked for.
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
     finally:
         aside.unlink(missing_ok=True)

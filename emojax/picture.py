@@ -39,6 +39,8 @@ class _Header(NamedTuple):
     width: int
     height: int
     complete: bool
+    peak: int = 0
+    """White, where the decoder doesn't scale by it; 0: it does."""
 
 
 def picture_kind(head: bytes) -> str | None:
@@ -135,7 +137,9 @@ def _pnm_header(data: bytes) -> _Header:
     samples = width * height * (3 if words[0] in (b"P3", b"P6") else 1)
     binary = words[0] in (b"P5", b"P6")
     smallest = samples * (2 if binary and peak > 255 else 1)
-    return _Header("PNM", width, height, len(data) > smallest)
+    # OpenCV scales text of 8 bits alone: white of 10 bits would be nearly black.
+    scaled = peak in (255, 65535) or not (binary or peak > 255)
+    return _Header("PNM", width, height, len(data) > smallest, 0 if scaled else peak)
 
 
 def _read_header(kind: str, data: bytes) -> _Header:
@@ -222,7 +226,10 @@ def decode_picture(data: bytes, source: str) -> np.ndarray:
     picture = None
     if header.complete:
         try:
-            picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            flags = cv2.IMREAD_COLOR | (cv2.IMREAD_ANYDEPTH if header.peak else 0)
+            picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            if header.peak and picture is not None:
+                picture = cv2.convertScaleAbs(picture, alpha=255 / header.peak)
         except cv2.error:
             picture = None
     if picture is None or picture.size == 0:

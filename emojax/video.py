@@ -40,6 +40,12 @@ _FORMATS = (
     "mov,avi,matroska,flv,mpegts,mpeg,mpegvideo,asf,ogg,nut,dv,h264,hevc,m4v,ivf,"
     "wav,w64,aiff,mp3,aac,flac"
 )
+# Major brands of HEIF and AVIF (ISO/IEC 23008-12, AV1 Image File Format). FFmpeg would give one
+# tile of such a photo; OpenCV reads some, and not upright.
+_PHOTO_BRANDS = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+    | {b"avif", b"avis"}
+)
 # Their clocks start anywhere: only the distance to the start means something.
 _FREE_CLOCKS = {"mpegts", "mpeg"}
 _DEFAULT_RATE = 25.0
@@ -124,12 +130,16 @@ def open_container(path: str | os.PathLike[str], what: str) -> Iterator[Any]:
     """Return an open PyAV container, closed at the end of the context.
 
     Raises:
-        UserError: missing, empty, or no container that can be read; at the end of the context: it
-            could not be read any further.
+        UserError: missing, empty, a HEIF or AVIF photo, or no container that can be read; at the
+            end of the context: it could not be read any further.
     """
     found = require_file(path, what)
     with _File(io.FileIO(str(found))) as file:
         head = file.read(12)
+        if head[4:8] == b"ftyp" and head[8:] in _PHOTO_BRANDS:
+            raise UserError(
+                f"{found}: a HEIF/AVIF photo, which is not read: save it as JPEG or PNG"
+            )
         file.seek(0)
         limits = {"max_pixels": str(MAX_PIXELS)}
         try:
@@ -200,7 +210,8 @@ def _rate_hz(stream: Any) -> float:
     return rate if 0 < rate <= 1000 else _DEFAULT_RATE
 
 
-def _start_s(container: Any) -> float:
+def clock_start_s(container: Any) -> float:
+    """Return what a container's clock shows at the zero of all timestamps here, in seconds."""
     starts_anywhere = container.format.name in _FREE_CLOCKS
     return (container.start_time or 0) / av.time_base if starts_anywhere else 0.0
 
@@ -253,7 +264,7 @@ class _Reading:
     def __init__(self, container: Any, stream: Any) -> None:
         self.stream = stream
         self.frame_s = 1 / _rate_hz(stream)
-        self.start_s = _start_s(container)
+        self.start_s = clock_start_s(container)
         end_s = _declared_end_s(container, stream)
         self.declared_end_s = None if end_s is None else end_s - self.start_s
         self.packets_end_s = 0.0
@@ -434,10 +445,10 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
 
 
 def _packets(container: Any) -> Iterator[Any]:
-    """Yield packets of sound and picture, None for a place that can't be read."""
-    streams = [*container.streams.video, *container.streams.audio]
+    """Yield packets of all streams, None for a place that can't be read."""
+    # Subtitles too: a container's length is that of its longest stream.
     try:
-        yield from container.demux(streams)
+        yield from container.demux()
     except av.FFmpegError:
         yield None
 
@@ -497,7 +508,7 @@ def sound_pieces(path: str | os.PathLike[str], sample_rate_hz: int = 16000) -> I
                 continue
             frames, _ = _decode(packet)
             if frames and not num_decoded and frames[0].time is not None:
-                late_s = min(frames[0].time - _start_s(container), _LATEST_SOUND_S)
+                late_s = min(frames[0].time - clock_start_s(container), _LATEST_SOUND_S)
                 given = max(0, round(late_s * sample_rate_hz))
                 yield np.zeros(given, np.float32)
             for frame in frames:

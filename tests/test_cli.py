@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -315,6 +316,53 @@ def test_a_last_word_that_nobody_hears_is_no_traceback(
     assert done.returncode == status
     assert done.stderr.count("\n") == status - 1
     assert "Exception" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8:strict"])
+def test_a_name_that_the_terminal_lacks_ends_nothing(encoding: str, repository: Path) -> None:
+    code = (
+        "import sys; from emojax.cli import run_guarded\n"
+        "def talk():\n"
+        "    print('顔 \\udcff.png: no face')\n"
+        "    return 0\n"
+        "sys.exit(run_guarded('emojax predict', talk))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=repository,
+        capture_output=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    shown = "顔".encode() if encoding.startswith("utf") else b"\\u9854"
+    assert done.stdout == shown + b" \\udcff.png: no face\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell's descriptors")
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
+def test_closed_streams_are_no_error_and_no_file(
+    closed: str, tmp_path: Path, repository: Path
+) -> None:
+    out = tmp_path / "out"
+    code = (
+        "import os, sys, tqdm; from emojax.cli import run_guarded\n"
+        "from emojax.runtime.quiet import quiet_libraries\n"
+        "def work():\n"
+        f"    with open({str(out)!r}, 'wb', buffering=0) as file, quiet_libraries():\n"
+        "        for _ in tqdm.tqdm(range(3)): pass\n"
+        "        os.write(2, b'what a library says')\n"
+        "        print('told', file=sys.stderr)\n"
+        "        file.write(b'rows')\n"
+        "    os.write(2, b'what a library says')\n"
+        "    return 1\n"
+        "sys.exit(run_guarded('emojax predict', work))"
+    )
+    command = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(code)} {closed}"
+    done = subprocess.run(["sh", "-c", command], cwd=repository, timeout=30, check=False)
+    assert done.returncode == 1
+    assert out.read_bytes() == b"rows"
 
 
 def test_what_a_file_says_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

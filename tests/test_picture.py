@@ -93,6 +93,21 @@ def test_sixteen_bits_become_eight(rgb, suffix):
     np.testing.assert_array_equal(decode_picture(content.tobytes(), "x"), rgb[:, :, ::-1])
 
 
+@pytest.mark.parametrize("peak", [1, 15, 100, 255, 1023, 4095, 65535])
+@pytest.mark.parametrize("kind", ["P2", "P3", "P5", "P6"])
+def test_the_peak_of_a_pnm_is_white(kind, peak):
+    levels = np.repeat([0, peak // 2, peak], 3 if kind in ("P3", "P6") else 1)
+    samples = levels.astype(">u2" if peak > 255 else np.uint8).tobytes()
+    if kind in ("P2", "P3"):
+        samples = " ".join(map(str, levels)).encode()
+    picture = decode_picture(f"{kind} 3 1\n{peak}\n".encode() + samples + b"\n", "x")
+    assert picture.dtype == np.uint8
+    wanted = np.array([0, 255 * (peak // 2) / peak, 255])
+    # What OpenCV scales it rounds down.
+    np.testing.assert_allclose(picture[0], np.stack([wanted] * 3, axis=1), atol=1)
+    assert (picture[0, 2] == 255).all()
+
+
 def test_gray_and_transparency(rgb):
     gray = Image.fromarray(rgb).convert("L")
     as_gray = decode_picture(encode(gray, "PNG"), "x")

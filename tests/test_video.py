@@ -357,6 +357,47 @@ def test_a_picture_is_no_video(tmp_path):
     assert "no container" in str(error)
 
 
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])
+def test_a_photo_in_a_container_for_videos_is_refused(tmp_path, brand):
+    path = tmp_path / "photo.heic"
+    path.write_bytes(struct.pack(">I4s4sI4s", 20, b"ftyp", brand, 0, b"mif1") + bytes(2000))
+    for read in (read_info, read_sound, lambda path: next(read_frames(path))):
+        with pytest.raises(UserError, match=r"photo\.heic: a HEIF/AVIF photo, .* as JPEG or PNG"):
+            read(path)
+
+
+def test_a_video_that_photo_readers_may_open_too_is_a_video(make, tmp_path):
+    content = make("plain.mp4").read_bytes()
+    assert content[4:8] == b"ftyp"
+    assert content.count(b"iso2") == 1
+    path = tmp_path / "plain.mp4"
+    path.write_bytes(content.replace(b"iso2", b"mif1"))
+    assert len(read_all(path)[0]) == NUM_FRAMES
+
+
+def test_words_that_outlast_the_picture_are_no_missing_frames(make, tmp_path):
+    words, path = tmp_path / "words.srt", tmp_path / "told.mkv"
+    words.write_text("1\n00:00:00,500 --> 00:00:09,000\nwords\n\n")
+    with (
+        av.open(str(make("plain.mp4"))) as film,
+        av.open(str(words)) as told,
+        av.open(str(path), "w") as target,
+    ):
+        sources = (film.streams.video[0], told.streams.subtitles[0])
+        streams = [target.add_stream_from_template(stream) for stream in sources]
+        for source, stream in zip((film, told), streams, strict=True):
+            for packet in source.demux():
+                if packet.dts is not None:
+                    packet.stream = stream
+                    target.mux(packet)
+    frames, error = read_all(path)
+    assert (len(frames), error) == (NUM_FRAMES, None)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    frames, error = read_all(path)
+    assert len(frames) < NUM_FRAMES
+    assert isinstance(error, BrokenVideoError)
+
+
 def test_paths_that_lead_to_nothing(tmp_path):
     empty = tmp_path / "empty.mp4"
     empty.touch()

@@ -13,7 +13,7 @@ import tqdm
 import tyro
 
 from emojax.errors import UserError
-from emojax.files import write_json
+from emojax.files import make_place, write_json
 from emojax.runtime.quiet import quiet_libraries
 from emojax.shipped import find_model
 
@@ -68,6 +68,8 @@ def bench(options: BenchOptions) -> int:
             raise UserError(f"--{flag} {getattr(options, name)}: wanted 1 or more")
     if not 1 <= options.seconds <= 3600:
         raise UserError(f"--seconds {options.seconds}: wanted 1 to 3600")
+    if options.json is not None:
+        make_place(options.json)
     if options.core is not None:
         pin(options.core)
     cv2.setNumThreads(options.threads)
@@ -110,7 +112,6 @@ def bench(options: BenchOptions) -> int:
         print(f"\nmost memory held: {memory:.0f} MiB")
     if options.json is not None:
         training = predictor.artifact.fields.get("training")
-        options.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(
             options.json,
             {

@@ -13,7 +13,7 @@ import tyro
 
 from emojax.audio import PRESETS
 from emojax.errors import UserError
-from emojax.files import write_json
+from emojax.files import make_place, write_json
 from emojax.labels import AU_COLUMNS, SEVEN
 from emojax.spec import InputSpec
 
@@ -64,6 +64,8 @@ def main(arguments: Sequence[str]) -> int:
 
     for key in options.keys:
         check_model_key(key)
+    if options.json:
+        make_place(options.json)
     spec = InputSpec(height=options.height, width=options.width, sound=PRESETS["log_mel"])
     keys = options.keys or tuple(MODELS)
     if options.times and len(keys) > 3:

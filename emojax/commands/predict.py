@@ -36,9 +36,9 @@ from emojax.runtime.quiet import quiet_libraries
 from emojax.runtime.rows import column_types
 from emojax.runtime.sound_heat import write_sound_heat
 from emojax.runtime.sources import Listing, Namer, Source, list_sources
-from emojax.runtime.study import StudyFiles
+from emojax.runtime.study import StudyFiles, study_tables
 from emojax.runtime.summary import FileSummary
-from emojax.runtime.tables import Form, Tables
+from emojax.runtime.tables import Form, Tables, check_tables
 from emojax.shipped import DEFAULT, VOICES, find_model
 from emojax.stopping import uninterrupted
 from emojax.video import BrokenVideoError, is_sound_alone
@@ -79,10 +79,10 @@ the frame's), blur (variance of the crop's Laplacian: the lower, the more blurre
 of the crop, 0 to 255)
 
 Ends with 0; with 1 when a video broke in the middle or a camera was pulled out (the rows up
-to there are kept); with 2 when a file can't be read (the others are done all the same), a copy
-can't be written (its rows are there all the same) or the disk is full (nothing more is done); with
-130 after Ctrl-C. Whatever happens, what was written can be read; an annotated video then ends up to
-a second early.
+to there are kept); with 2 when a file or folder can't be read (the others are done all the same),
+a copy can't be written (its rows are there all the same) or the disk is full (nothing more is
+done); with 130 after Ctrl-C. Whatever happens, what was written can be read; an annotated video
+then ends up to a second early.
 """
 
 
@@ -91,8 +91,8 @@ class PredictOptions:
     """What `emojax predict` takes."""
 
     paths: tyro.conf.Positional[tuple[Path, ...]]
-    """Pictures, videos, and folders, which are searched with their subfolders; a camera by its
-    number, such as 0."""
+    """Pictures, videos, and folders, which are searched with their subfolders and those that links
+    lead to; a camera by its number, such as 0."""
     model: Path | None = None
     """Artifact folder, as the export writes it: spec.json and what it names; or `faces` or
     `voices`, which come with emojax. Unset: `faces`, seven emotions, no action units; where all
@@ -111,7 +111,8 @@ class PredictOptions:
     """Write cues.csv: of each stretch of a video with an emotion, which action units of its
     prototype are missing, and which belong to other emotions."""
     elan: bool = False
-    """Write elan/NAME.eaf for each video: its episodes as tiers for the annotation editor ELAN."""
+    """Write elan/NAME.eaf for each video and sound: its episodes as tiers for the annotation editor
+    ELAN."""
     heat: Annotated[str | None, tyro.conf.arg(metavar="highest|OUTPUT")] = None
     """Of each picture write heat/NAME.png: where the network looks. A square is moved over each
     face, and what it covers is orange where that lowers an output: AU12, happiness, ..; highest:
@@ -152,7 +153,8 @@ def _tell(line: str, stream: Literal["stdout", "stderr"] = "stdout") -> None:
         to.flush()
     except BrokenPipeError:
         # Its reader went away (`emojax ... | head`): the tables are for another.
-        setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115 - outlives this function
+        nowhere = open(os.devnull, "w", errors="replace")  # noqa: SIM115 - outlives this function
+        setattr(sys, stream, nowhere)
 
 
 def _complain(message: str) -> None:
@@ -318,12 +320,15 @@ def predict(options: PredictOptions) -> int:
     heat_namer = Namer(options.out / HEAT, listing.sources)
     tallies: list[Tally] = []
     looked_into = 0
+    rows_to = options.out / "predictions"
+    check_tables([rows_to, *study_tables(options.out, options.cues)], forms)
     with (
+        Tables(rows_to, columns, forms) as table,
+        StudyFiles(options.out, predictor.spec, forms, options.cues, options.elan) as study,
+        # Last: a table that can't be opened leaves the page of an earlier run as it is.
         Gallery(
             options.out, predictor.spec, predictor.artifact.notice, options.annotate
         ) as gallery,
-        Tables(options.out / "predictions", columns, forms) as table,
-        StudyFiles(options.out, predictor.spec, forms, options.cues, options.elan) as study,
         tqdm.tqdm(total=count_frames(listing.sources), unit="frame", disable=None) as bar,
     ):
         for source in listing.sources:

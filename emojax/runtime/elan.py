@@ -7,12 +7,14 @@ XML, their form is the EAF 3.0 schema's.
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
 from emojax.runtime.rows import Row
+from emojax.runtime.sources import Source
 
 _SCHEMA = "http://www.w3.org/2001/XMLSchema-instance"
 _TYPE = "interval"
@@ -24,7 +26,24 @@ def _clean(text: str) -> str:
     return _NOT_XML.sub("?", text)
 
 
-def write_elan(path: Path, media: Path, episodes: Sequence[Row], last_frame_s: float) -> None:
+def _media_type(media: Source) -> str:
+    """Return what ELAN calls a kind of media."""
+    suffix = media.path.suffix.lower()
+    if media.kind == "sound":
+        return "audio/x-wav" if suffix == ".wav" else "audio/*"
+    return "video/mp4" if suffix in (".mp4", ".m4v") else "video/*"
+
+
+def _relative(media: Path, folder: Path) -> str | None:
+    """Return the way from a folder to media, which begins with a dot; None: another drive."""
+    try:
+        way = Path(os.path.relpath(media, folder)).as_posix()
+    except ValueError:
+        return None
+    return way if way.startswith("../") else f"./{way}"
+
+
+def write_elan(path: Path, media: Source, episodes: Sequence[Row], last_frame_s: float) -> None:
     """Write a video's episodes as tiers.
 
     An annotation ends where its last frame does; one of a single frame, or at the very end, is a
@@ -32,7 +51,7 @@ def write_elan(path: Path, media: Path, episodes: Sequence[Row], last_frame_s: f
 
     Args:
         path: the file, replaced where it is there.
-        media: the video.
+        media: the video, or the sound.
         episodes: rows of `FileSummary.episodes`.
         last_frame_s: when the video's last frame is shown, in seconds.
 
@@ -52,13 +71,21 @@ def write_elan(path: Path, media: Path, episodes: Sequence[Row], last_frame_s: f
         },
     )
     header = ET.SubElement(document, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    ET.SubElement(
+    # Letters as they are: ELAN (nl.mpi.util.FileUtility) writes and reads no percent signs.
+    place = media.path.resolve()
+    name = place.as_posix()
+    descriptor = ET.SubElement(
         header,
         "MEDIA_DESCRIPTOR",
-        MEDIA_URL=_clean(media.resolve().as_uri()),
-        MIME_TYPE="video/mp4" if media.suffix.lower() in (".mp4", ".m4v") else "video/*",
-        RELATIVE_MEDIA_URL=_clean(f"./{media.name}"),
+        MEDIA_URL=_clean(
+            f"file:{name}" if name.startswith("//") else f"file:///{name.lstrip('/')}"
+        ),
+        MIME_TYPE=_media_type(media),
     )
+    # An .eaf and its media that were copied together find each other by this.
+    relative = _relative(place, path.parent.resolve())
+    if relative is not None:
+        descriptor.set("RELATIVE_MEDIA_URL", _clean(relative))
     order = ET.SubElement(document, "TIME_ORDER")
     spans: list[tuple[Row, int, int]] = []
     for row in episodes:

@@ -65,7 +65,7 @@ class Listing:
     num_skipped: int
     """Files in folders that are neither picture nor video by their name."""
     mistakes: list[UserError]
-    """One for each path that leads to nothing."""
+    """One for each path that leads to nothing, and each folder that can't be listed."""
 
 
 def _kind_by_name(path: Path, listens: bool) -> Kind | None:
@@ -92,24 +92,46 @@ def _kind_of_file(path: Path, listens: bool) -> Kind:
     return kind
 
 
-def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise UserError(f"{error.filename}: can't be listed ({error.strerror})") from None
+class _Visits:
+    """Which folders below one are entered: each once, whatever leads to it."""
 
-    kept_out = set()
+    def __init__(self, top: Path, left_out: set[Path]) -> None:
+        self._top = top.resolve()
+        self._seen = {self._top, *left_out}
+
+    def may_enter(self, folder: Path) -> bool:
+        target = folder.resolve()
+        if target in self._seen or (folder.is_symlink() and self._leads_back(target)):
+            return False
+        self._seen.add(target)
+        return True
+
+    def _leads_back(self, target: Path) -> bool:
+        """Return whether a link leads above the top, or to what comes under its own name."""
+        if not target.is_relative_to(self._top):
+            return self._top.is_relative_to(target)
+        return not any(part.startswith(".") for part in target.relative_to(self._top).parts)
+
+
+def _walk(folder: Path, leave_out: Path | None, mistakes: list[UserError]) -> Iterator[Path]:
+    def note(error: OSError) -> None:
+        mistakes.append(UserError(f"{error.filename}: can't be listed ({error.strerror})"))
+
+    kept_out: set[Path] = set()
     if leave_out is not None:
         own = {(leave_out / name).resolve() for name in OWN_FOLDERS}
         if folder.resolve() in own:
             raise UserError(f"{folder}: is where copies of inputs go: give another --out")
         kept_out = {leave_out, *own}
-    for place, folders, names in os.walk(folder, onerror=refuse):
+    visits = _Visits(folder, kept_out)
+    for place, folders, names in os.walk(folder, onerror=note, followlinks=True):
         here = Path(place)
         # Hidden folders hold other programs' thumbnails and history.
-        folders[:] = sorted(
+        folders[:] = [
             name
-            for name in folders
-            if not name.startswith(".") and (here / name).resolve() not in kept_out
-        )
+            for name in sorted(folders)
+            if not name.startswith(".") and visits.may_enter(here / name)
+        ]
         yield from (here / name for name in sorted(names))
 
 
@@ -122,7 +144,8 @@ def list_sources(
     """Return the pictures and videos that paths lead to.
 
     Args:
-        paths: pictures, videos and folders, which are searched with their subfolders.
+        paths: pictures, videos and folders, which are searched with their subfolders, also those
+            that a link leads to.
         leave_out: the folder that is written to: no input, unless it is named itself; its
             `OWN_FOLDERS` never are.
         listens: sounds without pictures are input too, also in a container for videos.
@@ -141,15 +164,15 @@ def list_sources(
             if not path.is_dir():
                 sources.append(Source(path, _kind_of_file(path, listens)))
                 continue
-            num_before = len(sources)
-            for found in _walk(path, kept_out):
+            num_before, told_before = len(sources), len(mistakes)
+            for found in _walk(path, kept_out, mistakes):
                 hidden = found.name.startswith(".")
                 kind = None if hidden else _kind_by_name(found, listens)
                 if kind is None:
                     num_skipped += 1
                 else:
                     sources.append(Source(found, kind))
-            if len(sources) == num_before:
+            if len(sources) == num_before and len(mistakes) == told_before:
                 raise UserError(f"{path}: no picture and no video in this folder")
         except UserError as error:
             mistakes.append(error)

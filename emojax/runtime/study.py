@@ -9,8 +9,13 @@ from pathlib import Path
 from emojax.runtime.elan import write_elan
 from emojax.runtime.sources import Namer, Source
 from emojax.runtime.summary import CUE_COLUMNS, EPISODE_COLUMNS, FileSummary, summary_types
-from emojax.runtime.tables import Form, Tables
+from emojax.runtime.tables import Form, Tables, check_tables
 from emojax.spec import InputSpec
+
+
+def study_tables(out: Path, cues: bool) -> list[Path]:
+    """Return where `StudyFiles` writes its tables, without suffixes."""
+    return [out / name for name in ("summary", "episodes", *(["cues"] if cues else []))]
 
 
 class StudyFiles:
@@ -37,17 +42,15 @@ class StudyFiles:
             MissingExtraError: a package for one of the forms is missing.
             OSError: a file can't be written.
         """
+        summary, episodes, *more = stems = study_tables(out, cues)
+        check_tables(stems, forms)
         self._elan = Namer(out / "elan") if elan else None
         if elan:
             (out / "elan").mkdir(exist_ok=True)
         with contextlib.ExitStack() as opened:
-            self._summaries = opened.enter_context(
-                Tables(out / "summary", summary_types(spec), forms)
-            )
-            self._episodes = opened.enter_context(Tables(out / "episodes", EPISODE_COLUMNS, forms))
-            self._cues = (
-                opened.enter_context(Tables(out / "cues", CUE_COLUMNS, forms)) if cues else None
-            )
+            self._summaries = opened.enter_context(Tables(summary, summary_types(spec), forms))
+            self._episodes = opened.enter_context(Tables(episodes, EPISODE_COLUMNS, forms))
+            self._cues = opened.enter_context(Tables(more[0], CUE_COLUMNS, forms)) if more else None
             self._files = opened.pop_all()
 
     def add(self, source: Source, summary: FileSummary) -> None:
@@ -67,7 +70,7 @@ class StudyFiles:
         # Nothing that ELAN could open is left of what a camera saw.
         if self._elan is not None and source.kind != "camera":
             path = self._elan.name_with(source, ".eaf")
-            write_elan(path, source.path, episodes, summary.last_s)
+            write_elan(path, source, episodes, summary.last_s)
 
     def __enter__(self) -> StudyFiles:
         return self

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,6 +160,14 @@ class JsonLinesTable:
         self._file.close()
 
 
+def _load_arrow() -> Any:
+    try:
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise MissingExtraError("a Parquet table", "table") from None
+    return pyarrow
+
+
 class ParquetTable:
     """Apache Parquet, which other programs can read once it is closed."""
 
@@ -170,18 +178,22 @@ class ParquetTable:
             MissingExtraError: pyarrow is missing.
             OSError: it can't be written.
         """
-        try:
-            import pyarrow.parquet
-        except ModuleNotFoundError:
-            raise MissingExtraError("a Parquet table", "table") from None
-        kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
-        self._arrow: Any = pyarrow
-        self._schema = pyarrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
-        self._writer: Any = pyarrow.parquet.ParquetWriter(str(path), self._schema)
+        self._arrow = arrow = _load_arrow()
+        kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64()}
+        self._schema = arrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
+        # The file object, not the name: Arrow would read a name such as `a:b` as a URL.
+        self._path = path
+        self._file = path.open("wb")
+        self._writer = arrow.parquet.ParquetWriter(self._file, self._schema)
         self._rows: list[Row] = []
+        self._failed = False
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Append rows."""
+        """Append rows.
+
+        Raises:
+            OSError: those that had waited can't be written.
+        """
         self._rows += rows
         if len(self._rows) >= _GROUP:
             self._put()
@@ -195,16 +207,40 @@ class ParquetTable:
             }
             for row in self._rows
         ]
-        self._writer.write_table(self._arrow.Table.from_pylist(clean, self._schema))
+        table = self._arrow.Table.from_pylist(clean, self._schema)
+        with self._told():
+            self._writer.write_table(table)
         self._rows = []
 
-    def close(self) -> None:
-        """Finish the file."""
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Name the file in what a full disk raises, and try nothing again."""
         try:
+            yield
+        except OSError as error:
+            self._failed = True
+            raise OSError(error.errno, error.strerror or str(error), str(self._path)) from None
+
+    def close(self) -> None:
+        """Finish the file.
+
+        Raises:
+            OSError: what had waited can't be written.
+        """
+        try:
+            if self._failed:
+                return
             if self._rows:
                 self._put()
+            with self._told():
+                self._writer.close()
+                self._file.close()
         finally:
-            self._writer.close()
+            # What failed was told already, and Arrow and Python would complain of it again.
+            with contextlib.suppress(OSError, ValueError):
+                self._writer.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
 
 
 def _plain(text: str) -> str:
@@ -216,6 +252,29 @@ _TABLES: dict[Form, type[CsvTable | JsonLinesTable | ParquetTable]] = {
     "jsonl": JsonLinesTable,
     "parquet": ParquetTable,
 }
+
+
+def _path(stem: Path, form: Form) -> Path:
+    return stem.with_name(f"{stem.name}.{form}")
+
+
+def check_tables(stems: Sequence[Path], forms: Sequence[Form]) -> None:
+    """Refuse tables that can't be written, before opening the first of them empties it.
+
+    Args:
+        stems: paths without a suffix.
+        forms: how they are written.
+
+    Raises:
+        MissingExtraError: a package for one of the forms is missing.
+        OSError: a file can't be written.
+    """
+    if "parquet" in forms:
+        _load_arrow()
+    for path in (_path(stem, form) for stem in stems for form in forms):
+        # Not a pipe: its reader would take this for the end.
+        if path.is_file() or path.is_dir():
+            path.open("ab").close()
 
 
 class Tables:
@@ -233,10 +292,11 @@ class Tables:
             MissingExtraError: a package for one of the forms is missing.
             OSError: a file can't be written.
         """
+        check_tables([stem], forms)
         self._tables: list[CsvTable | JsonLinesTable | ParquetTable] = []
         with contextlib.ExitStack() as opened:
             for form in forms:
-                table = _TABLES[form](stem.with_name(f"{stem.name}.{form}"), columns)
+                table = _TABLES[form](_path(stem, form), columns)
                 opened.callback(table.close)
                 self._tables.append(table)
             self._files = opened.pop_all()

@@ -20,7 +20,7 @@ import numpy as np
 from emojax.errors import UserError
 from emojax.files import is_full_disk
 from emojax.stopping import uninterrupted
-from emojax.video import open_container
+from emojax.video import clock_start_s, open_container
 
 # Fine enough for any camera, and within what every MP4 encoder takes (MPEG-4 part 2: 16 bits).
 _TICKS_PER_S = 60000
@@ -198,8 +198,11 @@ def _sound_frames(path: str | os.PathLike[str]) -> Iterator[Any]:
     with contextlib.suppress(av.FFmpegError, ValueError), open_container(path, "a video") as source:
         if not source.streams.audio:
             return
+        start_s = clock_start_s(source)
         for frame in _resampled(source.decode(source.streams.audio[0])):
-            begin = (end or 0) if frame.time is None else round(frame.time * _SOUND_RATE_HZ)
+            begin = end or 0
+            if frame.time is not None:
+                begin = round((frame.time - start_s) * _SOUND_RATE_HZ)
             if end is not None:
                 # The clock of two recordings that were joined starts again: no MP4 takes that.
                 if begin < end - _OVERLAP:

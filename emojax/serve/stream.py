@@ -23,6 +23,7 @@ from emojax.serve.watching import (
     Wanted,
     Watching,
     complain,
+    first_wanted,
     read_frame,
     read_wanted,
 )
@@ -39,12 +40,11 @@ _BROKEN, _AWAY = 1008, 1001
 class _Stream:
     """One stream: what came and waits, and what was last asked for."""
 
-    def __init__(self, websocket: WebSocket, service: Service) -> None:
+    def __init__(self, websocket: WebSocket, service: Service, first: Wanted) -> None:
         self.websocket = websocket
         self.service = service
-        every = service.detect_every
         self.watching: Watching | None = None
-        self.first = Wanted(service.shelf.choose(), detect_every=every)
+        self.first = first
         self.waiting: SentFrame | None = None
         self.wanted: Wanted | None = None
         self.dropped = 0
@@ -135,7 +135,13 @@ async def serve_stream(websocket: WebSocket, service: Service) -> None:
     service.streams += 1
     try:
         await websocket.accept()
-        await _serve(_Stream(websocket, service))
+        try:
+            first = first_wanted(service)
+        except RefusedError as error:
+            # Once it is open: a browser shows no reason why a stream was not opened.
+            await _close(websocket, error, service)
+            return
+        await _serve(_Stream(websocket, service, first))
     finally:
         service.streams -= 1
 
@@ -150,13 +156,17 @@ async def _serve(stream: _Stream) -> None:
         ended = await asyncio.gather(*tasks, return_exceptions=True)
     errors = [error for error in ended if isinstance(error, Exception)]
     for error in errors:
-        code, words = _farewell(error, stream.service)
-        # The other side may be gone already.
-        with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect, TimeoutError):
-            async with asyncio.timeout(_SEND_S):
-                await stream.websocket.close(code, words.encode()[:120].decode(errors="ignore"))
+        await _close(stream.websocket, error, stream.service)
         if not isinstance(error, UserError | TimeoutError | WebSocketDisconnect | RuntimeError):
             raise error
+
+
+async def _close(websocket: WebSocket, error: Exception, service: Service) -> None:
+    code, words = _farewell(error, service)
+    # The other side may be gone already.
+    with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect, TimeoutError):
+        async with asyncio.timeout(_SEND_S):
+            await websocket.close(code, words.encode()[:120].decode(errors="ignore"))
 
 
 def _farewell(error: Any, service: Service) -> tuple[int, str]:

@@ -72,6 +72,28 @@ class Wanted:
     """Time constant of the average over a face's probabilities; 0: none."""
 
 
+def first_wanted(service: Service) -> Wanted:
+    """Return what a stream that asks for nothing gets: the first model that looks at pictures.
+
+    Args:
+        service: has the models.
+
+    Raises:
+        RefusedError: there is none (400).
+    """
+    shelf = service.shelf
+    for choice in map(shelf.choose, shelf.names):
+        if shelf.artifact(choice).looks == "picture":
+            return Wanted(choice, detect_every=service.detect_every)
+    raise _looks_at_clips(shelf.names[0])
+
+
+def _looks_at_clips(model: str) -> RefusedError:
+    return RefusedError(
+        400, f"{model} looks at clips, and a stream is single frames: send it a video"
+    )
+
+
 def read_wanted(fields: Any, before: Wanted, service: Service) -> Wanted:
     """Return what a stream asks for from now on.
 
@@ -102,9 +124,7 @@ def read_wanted(fields: Any, before: Wanted, service: Service) -> Wanted:
         raise RefusedError(400, "name: wanted a text")
     choice = service.shelf.choose(model, precision)
     if service.shelf.artifact(choice).looks != "picture":
-        raise RefusedError(
-            400, f"{model} looks at clips, and a stream is single frames: send it a video"
-        )
+        raise _looks_at_clips(model)
     return Wanted(choice, plain_name(name), every, float(smooth))
 
 

@@ -31,7 +31,7 @@ def cores():
 
 
 def test_a_face_is_made_to_move_and_timed_by_stage(folder, tmp_path, capfd, cores):
-    out = tmp_path / "bench.json"
+    out = tmp_path / "new" / "bench.json"
     words = ["bench", str(folder), "--seconds", "2", "--draw", "--core", str(cores[-1])]
     assert main([*words, "--json", str(out)]) == 0
     said = capfd.readouterr().out

@@ -326,6 +326,21 @@ def test_an_earlier_table_outlives_a_mistake(predict, tmp_path, face):
     assert (tmp_path / "out" / "predictions.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["predictions.parquet", "summary.csv", "cues.jsonl"])
+def test_an_earlier_run_outlives_a_table_that_can_not_be_opened(predict, tmp_path, face, name):
+    flags = ("--also", "jsonl", "parquet", "--cues")
+    assert predict(face, *flags)[0] == 0
+    out = tmp_path / "out"
+    (out / name).unlink()
+    (out / name).mkdir()
+    kept = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    assert {"predictions.csv", "episodes.parquet", "index.html"} <= {path.name for path in kept}
+    status, _, errors = predict(face, *flags)
+    assert (status, len(errors)) == (2, 1)
+    assert f"{name}: Is a directory" in errors[0]
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
 def test_differences_from_a_neutral_face_are_columns_when_asked_for(
     predict, clip_content, face, tmp_path
 ):

@@ -3,8 +3,11 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pytest
+
 from emojax.runtime.elan import write_elan
 from emojax.runtime.rows import Row
+from emojax.runtime.sources import Kind, Source
 
 
 def episode(face_id: int, what: str, start: float, end: float) -> Row:
@@ -40,7 +43,7 @@ def test_episodes_become_tiers(tmp_path):
         episode(1, "AU12", 0.04, 0.04),
         episode(0, "AU12", 1.9, 2.2),
     ]
-    write_elan(tmp_path / "a.eaf", tmp_path / "a.mp4", rows, 2.0)
+    write_elan(tmp_path / "a.eaf", Source(tmp_path / "a.mp4", "video"), rows, 2.0)
     assert read_back(tmp_path / "a.eaf") == {
         "face0_AU12": [(40, 1500, "AU12"), (1900, 2000, "AU12")],
         "face0_happiness": [(500, 2000, "happiness")],
@@ -51,9 +54,33 @@ def test_episodes_become_tiers(tmp_path):
 
 def test_the_video_is_named_whatever_it_is_called(tmp_path):
     media = tmp_path / "a & <b> é\x01\udcff.mov"
-    write_elan(tmp_path / "a.eaf", media, [], 0.0)
+    write_elan(tmp_path / "a.eaf", Source(media, "video"), [], 0.0)
     root = ET.parse(tmp_path / "a.eaf").getroot()
     (descriptor,) = root.iter("MEDIA_DESCRIPTOR")
     assert descriptor.get("MEDIA_URL", "").startswith("file:///")
     assert "a & <b> é" in descriptor.get("RELATIVE_MEDIA_URL", "")
     assert read_back(tmp_path / "a.eaf") == {}
+
+
+# ELAN's own search (nl.mpi.util.FileUtility): it undoes no percent signs, and a way that does not
+# begin with a dot is none.
+@pytest.mark.parametrize(
+    ("name", "kind", "way", "form"),
+    [
+        ("films/my talk 5%é.mp4", "video", "../../films/my talk 5%é.mp4", "video/mp4"),
+        ("out/elan/a.mkv", "video", "./a.mkv", "video/*"),
+        ("out/elan/..a/a.mov", "video", "./..a/a.mov", "video/*"),
+        ("voice.WAV", "sound", "../../voice.WAV", "audio/x-wav"),
+        ("voice.webm", "sound", "../../voice.webm", "audio/*"),
+    ],
+)
+def test_media_are_found_from_where_the_file_lies(
+    tmp_path: Path, name: str, kind: Kind, way: str, form: str
+) -> None:
+    path = tmp_path / "out" / "elan" / "a.eaf"
+    path.parent.mkdir(parents=True)
+    write_elan(path, Source(tmp_path / name, kind), [], 0.0)
+    (descriptor,) = ET.parse(path).getroot().iter("MEDIA_DESCRIPTOR")
+    assert descriptor.get("RELATIVE_MEDIA_URL") == way
+    assert descriptor.get("MEDIA_URL") == f"file://{(tmp_path / name).resolve()}"
+    assert descriptor.get("MIME_TYPE") == form

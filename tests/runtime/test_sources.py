@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import cv2
@@ -99,6 +101,50 @@ def test_paths_that_lead_to_nothing_are_told_one_by_one(tmp_path):
     assert "missing.png: no such file" in told[0]
     assert "empty.png: is empty" in told[1]
     assert "no picture and no video" in told[2]
+
+
+def names_in(folder: Path) -> list[str]:
+    return [str(one.path.relative_to(folder)) for one in list_sources([folder]).sources]
+
+
+def test_a_folder_that_can_not_be_listed_costs_itself_alone(tmp_path, monkeypatch):
+    for name in ("a/1.png", "b/2.png", "c/3.png", "d.png"):
+        write_picture(tmp_path / name)
+    scan = os.scandir
+
+    def refuse(place: str):
+        if Path(place).name == "b":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place)
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    listing = list_sources([tmp_path, tmp_path / "b"])
+    assert [source.path.name for source in listing.sources] == ["d.png", "1.png", "3.png"]
+    told = f"{tmp_path / 'b'}: can't be listed (Permission denied)"
+    assert [str(mistake) for mistake in listing.mistakes] == [told, told]
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    top, elsewhere = tmp_path / "top", tmp_path / "elsewhere"
+    for path in (top / "b" / "1.png", top / ".kept" / "2.png", elsewhere / "deep" / "3.png"):
+        write_picture(path)
+    # The same folder twice, a loop, what comes under its own name, and what holds the top.
+    (top / "a").symlink_to(elsewhere)
+    (top / "c").symlink_to(elsewhere / "deep")
+    (elsewhere / "loop").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(top)
+    (top / "a_b").symlink_to(top / "b")
+    (top / "b" / "up").symlink_to(tmp_path)
+    (top / "hidden").symlink_to(top / ".kept")
+    assert names_in(top) == ["b/1.png", "c/3.png", "hidden/2.png"]
+
+
+def test_a_link_to_the_output_folder_is_no_input(tmp_path):
+    write_picture(tmp_path / "in" / "a.png")
+    write_picture(tmp_path / "out" / "annotated" / "a.png")
+    (tmp_path / "in" / "results").symlink_to(tmp_path / "out")
+    listing = list_sources([tmp_path / "in"], leave_out=tmp_path / "out")
+    assert [source.path.name for source in listing.sources] == ["a.png"]
 
 
 def test_a_picture_is_one_frame_at_zero(tmp_path):

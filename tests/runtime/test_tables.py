@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import subprocess
 import sys
@@ -138,8 +139,49 @@ try:
 except UserError as error:
     print(error)
 """
+    (tmp_path / "t.csv").write_text("an earlier run's")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'emojax[table]'" in done.stdout
+    assert (tmp_path / "t.csv").read_text() == "an earlier run's"
+
+
+def test_a_table_that_can_not_be_opened_leaves_the_others_as_they_were(tmp_path):
+    (tmp_path / "t.csv").write_text("an earlier run's")
+    (tmp_path / "t.parquet").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"t\.parquet"):
+        Tables(tmp_path / "t", COLUMNS, FORMS)
+    assert (tmp_path / "t.csv").read_text() == "an earlier run's"
+    assert not (tmp_path / "t.jsonl").exists()
+
+
+def test_a_folder_with_a_protocols_look_is_a_folder(tmp_path, monkeypatch):
+    import pandas as pd
+
+    monkeypatch.chdir(tmp_path)
+    Path("run:1").mkdir()
+    with Tables(Path("run:1") / "t", COLUMNS, ["parquet"]) as table:
+        table.write(row_of())
+    assert len(pd.read_parquet(tmp_path / "run:1" / "t.parquet")) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("num_rows", [1, 5000])
+def test_a_full_disk_under_a_parquet_table_is_told_once_and_named(tmp_path, capfd, num_rows):
+    path = tmp_path / "t.parquet"
+    path.symlink_to("/dev/full")
+
+    def fill() -> None:
+        with Tables(tmp_path / "t", COLUMNS, ["parquet"]) as table:
+            for number in range(num_rows):
+                table.write(row_of(number=number))
+
+    with pytest.raises(OSError, match="No space left on device") as told:
+        fill()
+    assert told.value.filename == str(path)
+    assert told.value.__context__ is None or isinstance(told.value.__context__, OSError)
+    del told
+    gc.collect()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):

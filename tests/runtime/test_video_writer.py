@@ -118,6 +118,18 @@ def test_sound_that_changes_its_form_costs_no_frame(tmp_path, begin_s, heard_s):
     assert last.time == pytest.approx(heard_s, abs=0.3)
 
 
+def test_sound_of_a_clock_that_starts_anywhere_begins_with_the_picture(tmp_path):
+    write_programme(tmp_path / "late.ts", "mono", 48000, 600)
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path, 10.0, sound_from=tmp_path / "late.ts") as writer:
+        for number in range(20):
+            writer.write(draw(number), number / 10)
+    with av.open(str(path)) as container:
+        heard = [frame.time for frame in container.decode(audio=0)]
+    assert heard[0] == pytest.approx(0, abs=0.1)
+    assert heard[-1] == pytest.approx(2, abs=0.2)
+
+
 def test_sound_ends_with_the_picture(tmp_path):
     path = tmp_path / "a.mp4"
     with VideoWriter(path, 10.0, sound_from=write_tone(tmp_path / "a.wav", 5.0)) as writer:

@@ -129,6 +129,7 @@ def test_what_can_not_be_read_is_blamed_by_its_name(server: Serving, astronaut_p
         (b"", "empty body"),
         (b"hello, this is text", "no container"),
         (astronaut_png[:5000], "cut off"),
+        (b"\0\0\0\x14ftypheic\0\0\0\0mif1" + bytes(2000), "a HEIF/AVIF photo, which is not read"),
     ):
         answer = server.predict(body, name="/etc/../photo\x07.png")
         assert answer.status == 400

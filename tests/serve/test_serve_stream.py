@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from drawn_video import draw_people
-from serving import Serving, frame_message, next_message
+from serving import Serving, frame_message, next_message, serving
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
@@ -138,6 +138,29 @@ def test_what_makes_no_sense_ends_the_stream_with_a_reason(
         stream.send(message)
         code, reason = closed(stream)
     assert (code, bool(reason)) == (1008, True)
+
+
+def test_the_first_model_for_pictures_is_a_streams_own(jpegs) -> None:
+    with serving("--model", "voices", "faces") as running, running.stream() as stream:
+        assert next_message(stream)["model"] == "faces"
+        stream.send(frame_message(0, 0.0, jpegs[0]))
+        assert len(next_message(stream, "result")["rows"]) == 2
+        stream.send('{"model": "voices"}')
+        code, reason = closed(stream)
+        assert (code, reason.startswith("voices looks at clips")) == (1008, True)
+
+
+def test_where_all_models_look_at_clips_a_stream_is_told_so() -> None:
+    with serving("--model", "voices") as running:
+        for _ in range(2):
+            with running.stream() as stream:
+                code, reason = closed(stream)
+            assert code == 1008
+            assert reason == (
+                "voices looks at clips, and a stream is single frames: send it a video"
+            )
+        assert running.taken() == 0
+        assert "Traceback" not in running.said
 
 
 def test_a_frame_that_is_too_large_ends_the_stream(server: Serving) -> None:

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from emojax.errors import UserError
+from emojax.files import make_place, write_json
+
+
+def test_a_place_is_made_and_nothing_is_left_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deep" / "figures.json"
+    make_place(path)
+    assert list(path.parent.iterdir()) == []
+    write_json(path, {"a": 1})
+    make_place(path)
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_place_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for path, found in ((tmp_path, "is a folder"), (tmp_path / "file" / "a.json", "can't be")):
+        with pytest.raises(UserError, match=re.escape(f"{path}: {found}")):
+            make_place(path)
+
+
+def test_json_that_can_not_be_written_is_blamed_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "none" / "figures.json"
+    with pytest.raises(FileNotFoundError) as told:
+        write_json(path, {})
+    assert told.value.filename == str(path)
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left") as told:
+        write_json(tmp_path / "figures.json", {})
+    assert told.value.filename == str(tmp_path / "figures.json")
+    assert list(tmp_path.iterdir()) == []
