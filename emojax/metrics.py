@@ -1,22 +1,28 @@
 """Figures of merit, and how sure they are. scikit-learn does the arithmetic.
 
-Intervals are 95% percentile intervals of a bootstrap over people: pictures of
-one person are no independent draws. A replicate is a weight per person (how
-often they were drawn), which every figure takes as a sample weight.
+Intervals are 95% intervals of a bootstrap over people: pictures of one person
+are no independent draws. A replicate is a weight per person (how often they
+were drawn), which every figure takes as a sample weight. `significance` says
+why percentiles are taken further out where people are few.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.stats import norm, t
 from sklearn import metrics as sk
 
 from emojax.labels import UNKNOWN
 
 REPLICATES = 1000
+CONFIDENCE = 0.95
+"""Of an interval."""
 Interval = tuple[float, float]
 
 # scikit-learn's annotation names only the default, "warn".
@@ -39,12 +45,30 @@ def person_weights(
     return draws[:, inverse].astype(np.float64)
 
 
-def interval(values: Float[np.ndarray, " replicates"]) -> Interval | None:
-    """Return the 2.5% and 97.5% points of the replicates in which the figure is defined."""
-    defined = values[np.isfinite(values)]
-    if defined.size < max(2, values.size // 2):
+def stretch(people: int) -> float:
+    """Return by how much a bootstrap's standard deviation falls short of an unbiased one's."""
+    return math.sqrt(people / (people - 1))
+
+
+# A report has a hundred intervals over the same people.
+@functools.lru_cache(maxsize=256)
+def _tail(people: int) -> float:
+    """Return the share of replicates that lies beyond each end of an interval."""
+    return float(norm.sf(stretch(people) * t.isf((1 - CONFIDENCE) / 2, people - 1)))
+
+
+def interval(spread: Float[np.ndarray, " replicates"], people: int) -> Interval | None:
+    """Return the 95% interval of a figure, None where most replicates do not define it.
+
+    Args:
+        spread: the figure in each draw of people; one in which it is not defined has NaN.
+        people: how many were drawn from, of whom something is labelled.
+    """
+    defined = spread[np.isfinite(spread)]
+    if people < 2 or defined.size < max(2, spread.size // 2):
         return None
-    low, high = np.quantile(defined, [0.025, 0.975])
+    tail = _tail(people)
+    low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)
 
 
@@ -107,9 +131,10 @@ def emotion_metrics(
     """
     known = truth != UNKNOWN
     truth, subjects = truth[known], subjects[known]
+    people = len(np.unique(subjects))
     result: dict[str, Any] = {
         "examples": int(known.sum()),
-        "people": len(np.unique(subjects)),
+        "people": people,
         "names": list(names),
     }
     if not known.any():
@@ -129,7 +154,7 @@ def emotion_metrics(
     weights = person_weights(subjects, replicates)
     spread = emotion_figures(weighted_confusions(truth, predicted, weights, len(names)))
     for name, value in points.items():
-        result[name] = {"value": float(value), "interval": interval(spread[name])}
+        result[name] = {"value": float(value), "interval": interval(spread[name], people)}
     result["confusion"] = sk.confusion_matrix(truth, predicted, labels=labels).tolist()
     classes, most = len(np.unique(truth)), float(np.bincount(truth).max() / truth.size)
     # The best constant answer: always the most frequent emotion.
@@ -209,6 +234,7 @@ def action_unit_metrics(
         units[name] = row
         if not known.any():
             continue
+        people = len(np.unique(subjects[known]))
         predicted = (score >= threshold).astype(int)
         spread = _unit_replicates(label, score, weights[:, known], threshold)
         points: dict[str, float] = {"accuracy": float(sk.accuracy_score(label, predicted))}
@@ -216,7 +242,7 @@ def action_unit_metrics(
             points["f1"] = float(sk.f1_score(label, predicted, zero_division=_ZERO))
             points["roc_area"] = float(sk.roc_auc_score(label, score))
         for figure, value in points.items():
-            row[figure] = {"value": value, "interval": interval(spread[figure])}
+            row[figure] = {"value": value, "interval": interval(spread[figure], people)}
             spreads[figure].append(spread[figure])
         share = row["support"] / row["examples"]
         # The best that a constant answer gets: all present for F1, the majority for accuracy.
@@ -226,12 +252,13 @@ def action_unit_metrics(
             "roc_area": 0.5,
         }
     result: dict[str, Any] = {"people": len(np.unique(subjects)), "units": units}
+    labelled = len(np.unique(subjects[(truth != UNKNOWN).any(axis=1)]))
     for figure, replicated in spreads.items():
         if replicated:
             rows = [row for row in units.values() if figure in row]
             result[f"macro_{figure}"] = {
                 "value": float(np.mean([row[figure]["value"] for row in rows])),
-                "interval": interval(_mean_of_defined(np.stack(replicated), 0)),
+                "interval": interval(_mean_of_defined(np.stack(replicated), 0), labelled),
                 "chance": float(np.mean([row["chance"][figure] for row in rows])),
             }
     return result

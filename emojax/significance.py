@@ -30,13 +30,10 @@ from jaxtyping import Bool, Float, Int, Shaped
 from scipy.stats import binomtest, norm, t
 
 from emojax.labels import UNKNOWN
-from emojax.metrics import Interval, emotion_figures
+from emojax.metrics import Interval, emotion_figures, interval, stretch
 
 REPLICATES = 4000
 """Of a bootstrap: the ends of an interval then lie within 0.2 points of their probability."""
-
-CONFIDENCE = 0.95
-"""Of an interval."""
 
 Figure = Callable[[np.ndarray], np.ndarray]
 """Sums of counts, `... classes classes` or `... units 2 2`, to a figure, `...`."""
@@ -192,26 +189,6 @@ def draw_people(
     return draws
 
 
-def _stretch(people: int) -> float:
-    """Return by how much a bootstrap's standard deviation falls short of an unbiased one's."""
-    return math.sqrt(people / (people - 1))
-
-
-def interval(spread: Float[np.ndarray, " replicates"], people: int) -> Interval | None:
-    """Return the 95% interval of a figure, None where most replicates do not define it.
-
-    Args:
-        spread: the figure in each draw of people; one in which it is not defined has NaN.
-        people: how many were drawn from.
-    """
-    defined = spread[np.isfinite(spread)]
-    if people < 2 or defined.size < max(2, spread.size // 2):
-        return None
-    tail = norm.sf(_stretch(people) * t.isf((1 - CONFIDENCE) / 2, people - 1))
-    low, high = np.quantile(defined, [tail, 1 - tail])
-    return float(low), float(high)
-
-
 def bootstrap_p(differences: Float[np.ndarray, " replicates"], people: int) -> float:
     """Return the two-sided p of no difference, from replicates of a difference.
 
@@ -232,7 +209,7 @@ def bootstrap_p(differences: Float[np.ndarray, " replicates"], people: int) -> f
     # A network that is as much better for everybody has no deviation, and no tail either.
     if not rarer and (deviation := defined.std()) > 1e-12 * abs(defined).max():
         far = max(far, abs(defined.mean()) / deviation)
-    return float(2 * t.sf(far / _stretch(people), people - 1))
+    return float(2 * t.sf(far / stretch(people), people - 1))
 
 
 def _over_draws(

@@ -104,7 +104,10 @@ def explain(options: ExplainOptions) -> Path:
         assert arrays is not None
         examples = take_people(arrays, spec, options.each)
     if key == "ar4" and arrays is not None and spec.emotions:
-        found = contributions(network, arrays)
+        if len(arrays.emotion):
+            found = contributions(network, arrays)
+        else:
+            facts.append("What action units do to emotions is left out: it is of test people.")
     across = max(1, options.each // (1 if looks_at(key) == "picture" else options.each))
     explanation = explain_network(network, examples, options.of, options.heat)
     return write_explanation(

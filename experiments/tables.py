@@ -50,8 +50,10 @@ from emojax.tables.clip_tables import clip_table, rater_table
 from emojax.tables.clips import (
     CrossValidated,
     clip_tasks,
+    has_sound,
     read_cross_validation,
     same_clips,
+    say_mute,
     study_clips,
 )
 from emojax.tables.costs import cost_table, shapes_of
@@ -222,25 +224,51 @@ class _ClipStudy(NamedTuple):
 def _clip_studies(wanted: Sequence[str], given: Given, options: TablesOptions) -> list[_ClipStudy]:
     """Return what 6.8, `modalities` and `voices` want."""
     folds = options.folds or (SMALL_FOLDS if options.small else None)
-    found = []
-    for builds in same_clips(given.clips) if {*ON_CLIPS} & {*wanted} else ():
-        for number, data in enumerate(builds if "6.8" in wanted else builds[:1]):
-            ablated = number == 0 and "modalities" in wanted
+    found, shown = [], "6.8" in given.clips_for
+    for builds in same_clips(given.clips) if given.clips_for else ():
+        for number, data in enumerate(builds if shown else builds[:1]):
+            ablated = number == 0 and "modalities" in given.clips_for and has_sound(data)
             # The network that does not listen needs one of several builds of the same clips.
-            inputs = ("both",) if number else ("video", "both")
+            inputs = ("video",) * (number == 0) + ("both",) * has_sound(data)
             if ablated:
                 inputs = tuple(MODALITY_NETWORKS)
-            found.append(_ClipStudy(data, "ar5", inputs, folds, "6.8" in wanted, ablated))
+            if inputs and (shown or ablated):
+                found.append(_ClipStudy(data, "ar5", inputs, folds, shown, ablated))
     for data in given.voices if "voices" in wanted else ():
         found.append(_ClipStudy(data, "voices", ("sound",), folds, True, False))
     return found
 
 
+def _mute(wanted: Sequence[str], given: Given) -> list[str]:
+    """Return what is said of sets of clips whose shards hold no sound."""
+    if not {*wanted} & {*ON_CLIPS, "cross"}:
+        return []
+    return [say_mute(data) for data, *_ in same_clips(given.clips) if not has_sound(data)]
+
+
+def _read_finished(folders: Sequence[Path]) -> list[CrossValidated]:
+    """Return the runs that were given.
+
+    Raises:
+        UserError: one of them is given twice, is not finished, or has other shards by now.
+    """
+    known: set[Path] = set()
+    for folder in folders:
+        if folder.resolve() in known:
+            raise UserError(f"{folder}: given twice: leave one of them out")
+        known.add(folder.resolve())
+    return [read_cross_validation(folder) for folder in folders]
+
+
 def _study_all_clips(
-    wanted: Sequence[str], given: Given, options: TablesOptions, presets: dict[str, TrainConfig]
+    finished: Sequence[CrossValidated],
+    wanted: Sequence[str],
+    given: Given,
+    options: TablesOptions,
+    presets: dict[str, TrainConfig],
 ) -> tuple[list[CrossValidated], list[Ablation]]:
-    """Return what 6.8 and `voices` show, and what `modalities` shows."""
-    tested = [read_cross_validation(folder) for folder in options.cross_validated]
+    """Return what 6.8 and `voices` show, runs that were given first, and what `modalities` does."""
+    tested = [*finished]
     ablations: list[Ablation] = []
     for study in _clip_studies(wanted, given, options):
         base, runs = presets[study.preset], options.out / "runs"
@@ -289,8 +317,8 @@ def _crossed_studies(
     if given.studio:
         chosen = [name for name in STUDIO_NETWORKS if name in options.networks]
         pictures.append(study(given.studio, chosen))
-    builds = same_clips(given.clips)
-    return pictures, [study(data, ["ar5"]) for data, *_ in builds] if len(builds) > 1 else []
+    clips = [data for data, *_ in same_clips(given.clips) if has_sound(data)]
+    return pictures, [study(data, ["ar5"]) for data in clips] if len(clips) > 1 else []
 
 
 def _tasks(
@@ -320,6 +348,7 @@ def _cross_all(
     given: Given,
     options: TablesOptions,
     presets: dict[str, TrainConfig],
+    mute: Sequence[str],
     whole: str,
 ) -> Table:
     """Return the table `cross`."""
@@ -346,6 +375,7 @@ def _cross_all(
             f"{given.studio.name}: other drawn people, in the studio (S1) alone; there "
             f"{', '.join(STUDIO_NETWORKS)} was trained too."
         )
+    notes += mute
     if max(sets) < 2:
         notes.append(ONE_SET)
     return cross_table(crossed, notes, [whole, *commands])
@@ -382,7 +412,18 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
         raise UserError(
             f"folds={options.folds}: wanted 2 or more; unset, one is left out at a time"
         )
-    given = find_given(options.data, wanted, small=options.small, workers=options.workers)
+    # Now, and not when everything is trained.
+    finished = _read_finished(options.cross_validated)
+    given = find_given(
+        options.data,
+        wanted,
+        seeing=any(one.inputs != "sound" for one in finished),
+        small=options.small,
+        workers=options.workers,
+    )
+    mute = _mute(wanted, given)
+    for said in mute:
+        print(said, flush=True)
     runs = options.out / "runs"
     whole = f"python experiments/tables.py {shlex.join(arguments)}".strip()
     jobs = _jobs(options)
@@ -393,10 +434,12 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
         study_pictures(study.data, runs, presets, study.pairs, options.seeds)
         for study in _picture_studies(wanted, given, options)
     ]
-    tested, ablations = _study_all_clips(wanted, given, options, presets)
-    crossed = _cross_all(studies, given, options, presets, whole) if "cross" in wanted else None
+    tested, ablations = _study_all_clips(finished, wanted, given, options, presets)
+    crossed = None
+    if "cross" in wanted:
+        crossed = _cross_all(studies, given, options, presets, mute, whole)
     tables = _all_tables(
-        wanted, studies, tested, ablations, crossed, given, options, presets, whole
+        wanted, studies, tested, ablations, crossed, given, options, presets, mute, whole
     )
     pictures = [picture for study in studies for picture in draw_study(study)]
     pictures += [*draw_clips(tested), *map(draw_modalities, ablations)]
@@ -445,6 +488,7 @@ def _all_tables(
     given: Given,
     options: TablesOptions,
     presets: dict[str, TrainConfig],
+    mute: Sequence[str],
     whole: str,
 ) -> list[Table]:
     commands: dict[str, list[str]] = {}
@@ -471,7 +515,7 @@ def _all_tables(
                 tables.append(explained)
         elif number == "6.8":
             seeing = [one for one in tested if one.inputs != "sound"]
-            tables.append(clip_table(seeing, [whole, *_clip_commands(seeing)]))
+            tables.append(clip_table(seeing, [whole, *_clip_commands(seeing)], mute))
         elif number == "voices":
             listening = [one for one in tested if one.inputs == "sound"]
             trained = _clip_commands(listening)
@@ -481,7 +525,7 @@ def _all_tables(
         elif number == "cross":
             tables += [crossed] if crossed else []
         elif number == "modalities":
-            tables.append(modality_table(ablations, [whole]))
+            tables.append(modality_table(ablations, [whole], mute))
         elif studies:
             spec = dataset_info(studies[0].data).input_spec
             deeper = shapes_of(PRESETS["resnet18"], DEEPER)

@@ -40,6 +40,8 @@ class Given:
     pictures: tuple[Path, ...]
     clips: tuple[Path, ...]
     """With faces, whether or not they have sound."""
+    clips_for: tuple[str, ...]
+    """Tables, of `ON_CLIPS`, for which networks are trained on them."""
     voices: tuple[Path, ...]
     """Sound alone."""
     votes: Path | None
@@ -114,12 +116,15 @@ def _say_unused(
                 print(f"{folder}: {kind}, which are for {', '.join(tables)} alone", flush=True)
 
 
-def find_given(names: Sequence[str], wanted: Sequence[str], *, small: bool, workers: int) -> Given:
+def find_given(
+    names: Sequence[str], wanted: Sequence[str], *, seeing: bool, small: bool, workers: int
+) -> Given:
     """Return the data, told apart by what they are; drawn where none of a kind was given.
 
     Args:
         names: of what was given.
         wanted: tables.
+        seeing: whether a finished run was given that 6.8 shows: nothing is drawn for it then.
         small: draw few people.
         workers: processes that draw and find faces.
 
@@ -144,7 +149,9 @@ def find_given(names: Sequence[str], wanted: Sequence[str], *, small: bool, work
     if not pictures and set(wanted) & set(ON_PICTURES):
         pictures = [_draw_pictures(small, workers)]
         studio = _draw_studio(small, workers) if "cross" in wanted else None
-    if not clips and set(wanted) & set(ON_CLIPS):
-        sounds = ("log_mel", "thesis") if "6.8" in wanted else ("log_mel",)
-        clips = [_draw_clips(sound, small, workers) for sound in sounds]
-    return Given(tuple(pictures), tuple(clips), tuple(voices), votes, studio)
+    clips_for = tuple(name for name in ON_CLIPS if name in wanted)
+    if not clips:
+        clips_for = tuple(name for name in clips_for if name != "6.8" or not seeing)
+        sounds = ("log_mel", "thesis") if "6.8" in clips_for else ("log_mel",)
+        clips = [_draw_clips(sound, small, workers) for sound in sounds if clips_for]
+    return Given(tuple(pictures), tuple(clips), clips_for, tuple(voices), votes, studio)

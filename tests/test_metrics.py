@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from scipy.stats import norm, t
 from sklearn import metrics as sk
 
 from emojax.labels import SEVEN, UNKNOWN
@@ -58,8 +60,10 @@ def drawn_again(weights: np.ndarray, *arrays: np.ndarray) -> Iterator[list[np.nd
         yield [np.repeat(array, row.astype(int), axis=0) for array in arrays]
 
 
-def percentiles(values: list[float]) -> tuple[float, float]:
-    return tuple(np.percentile(values, [2.5, 97.5]))
+def percentiles(values: list[float], people: int) -> tuple[float, float]:
+    """The ends of an interval, as far out as Student's t and the n - 1 of a variance ask."""
+    out = t.ppf(0.975, people - 1) * math.sqrt(people / (people - 1))
+    return tuple(np.percentile(values, [100 * norm.cdf(-out), 100 * norm.cdf(out)]))
 
 
 # Weights.
@@ -86,21 +90,35 @@ def test_the_seed_decides(answers: Answers) -> None:
     assert (first != person_weights(answers.subjects, 20, seed=1)).any()
 
 
-def test_interval_is_the_percentiles() -> None:
+MANY = 10**9
+"""People of whom percentiles need no help."""
+
+
+def test_interval_of_many_people_is_the_percentiles() -> None:
     values = np.random.default_rng(0).permutation(np.arange(1001.0))
-    assert interval(values) == (25.0, 975.0)
+    assert interval(values, MANY) == pytest.approx((25.0, 975.0))
+
+
+def test_interval_of_few_people_is_further_out() -> None:
+    # Of 24, Student's t with 23 degrees of freedom is 2.0687; times sqrt(24 / 23) it is 2.1132,
+    # beyond which lie 1.729% of a normal distribution.
+    assert interval(np.arange(1001.0), 24) == pytest.approx((17.29, 982.71), abs=0.01)
 
 
 def test_interval_leaves_out_undefined_replicates() -> None:
     values = np.concatenate([np.arange(101.0), np.full(100, np.nan)])
-    assert interval(values) == (2.5, 97.5)
+    assert interval(values, MANY) == pytest.approx((2.5, 97.5))
 
 
 @pytest.mark.parametrize(
     "values", [np.full(10, np.nan), np.r_[1.0, np.full(9, np.nan)], np.array([0.5]), np.zeros(0)]
 )
 def test_no_interval_where_too_little_is_defined(values: np.ndarray) -> None:
-    assert interval(values) is None
+    assert interval(values, MANY) is None
+
+
+def test_one_person_has_no_interval() -> None:
+    assert interval(np.arange(100.0), 1) is None
 
 
 # Emotions.
@@ -151,10 +169,12 @@ def test_emotion_metrics_are_scikit_learns(answers: Answers) -> None:
         "macro_f1": lambda t, p: sk.f1_score(t, p, average="macro"),
     }
     weights = person_weights(answers.subjects[known], 60)
+    people = len(set(answers.subjects[known]))
     for name, figure in figures.items():
         assert found[name]["value"] == pytest.approx(figure(truth, predicted), abs=1e-12)
         replicates = [figure(t, p) for t, p in drawn_again(weights, truth, predicted)]
-        assert found[name]["interval"] == pytest.approx(percentiles(replicates), abs=1e-12)
+        spread = percentiles(replicates, people)
+        assert found[name]["interval"] == pytest.approx(spread, abs=1e-12)
 
 
 def test_chance_is_the_best_constant_answer() -> None:
@@ -194,7 +214,8 @@ def test_an_emotion_that_nobody_shows(answers: Answers) -> None:
         sk.f1_score(t, p, average="macro")
         for t, p in drawn_again(weights, truth[known], predicted[known])
     ]
-    assert found["macro_f1"]["interval"] == pytest.approx(percentiles(replicates), abs=1e-12)
+    spread = percentiles(replicates, len(set(answers.subjects[known])))
+    assert found["macro_f1"]["interval"] == pytest.approx(spread, abs=1e-12)
     # An emotion that is neither true nor predicted is in no mean.
     never = np.where(np.arange(7) == 4, -np.inf, answers.emotion_scores)
     without = emotion_metrics(truth, never, answers.subjects, SEVEN, replicates=2)
@@ -224,9 +245,9 @@ def test_pictures_of_one_person_are_no_independent_draws() -> None:
         assert figure["interval"][0] < 0.5 < figure["interval"][1]
         return figure["interval"][1] - figure["interval"][0]
 
-    # A share of 0.5 in n draws: 2 x 1.96 x sqrt(0.25 / n), which 1000 replicates know to 5%.
-    assert width(subjects) == pytest.approx(3.92 * np.sqrt(0.25 / 20), rel=0.15)
-    assert width(np.arange(600)) == pytest.approx(3.92 * np.sqrt(0.25 / 600), rel=0.15)
+    # A share of 0.5 in n draws: 2 t sqrt(0.25 / (n - 1)), which 1000 replicates know to 5%.
+    assert width(subjects) == pytest.approx(2 * 2.093 * np.sqrt(0.25 / 19), rel=0.15)
+    assert width(np.arange(600)) == pytest.approx(2 * 1.964 * np.sqrt(0.25 / 599), rel=0.15)
 
 
 # Action units.
@@ -274,6 +295,9 @@ def test_action_unit_metrics_are_scikit_learns(answers: Answers) -> None:
     assert found["people"] == 12
     for column, name in enumerate(UNITS):
         known = answers.units[:, column] != UNKNOWN
+        # Whom nobody coded for the unit says nothing about it.
+        people = len(set(answers.subjects[known]))
+        assert people == (11 if name == "AU26" else 12)
         truth, score = answers.units[known, column], answers.unit_scores[known, column]
         row = found["units"][name]
         assert row["examples"] == known.sum()
@@ -289,12 +313,12 @@ def test_action_unit_metrics_are_scikit_learns(answers: Answers) -> None:
                 defined(function, t, a) for t, a in drawn_again(weights[:, known], truth, answer)
             ]
             spreads[figure].append(replicates)
-            spread = percentiles([value for value in replicates if np.isfinite(value)])
+            spread = percentiles([value for value in replicates if np.isfinite(value)], people)
             assert row[figure]["interval"] == pytest.approx(spread, abs=1e-12)
     for figure, replicates in spreads.items():
         values = [found["units"][name][figure]["value"] for name in UNITS]
         assert found[f"macro_{figure}"]["value"] == pytest.approx(np.mean(values))
-        spread = percentiles(list(np.nanmean(replicates, axis=0)))
+        spread = percentiles(list(np.nanmean(replicates, axis=0)), 12)
         assert found[f"macro_{figure}"]["interval"] == pytest.approx(spread, abs=1e-12)
 
 
@@ -384,6 +408,14 @@ def test_a_unit_that_few_people_were_coded_for() -> None:
     # Only the first, both, or only the second: 1, 0.75 or 0.5.
     assert row["interval"] == (0.5, 1.0)
     assert found["macro_accuracy"]["interval"] is not None
+
+
+def test_a_unit_that_one_person_was_coded_for_has_no_interval(answers: Answers) -> None:
+    truth = answers.units.copy()
+    truth[answers.subjects != 113, 0] = UNKNOWN
+    found = action_unit_metrics(truth, answers.unit_scores, answers.subjects, UNITS, replicates=50)
+    assert found["units"]["AU01"]["accuracy"]["interval"] is None
+    assert found["units"]["AU12"]["accuracy"]["interval"] is not None
 
 
 def test_a_rare_unit_has_a_spread_where_it_was_drawn() -> None:

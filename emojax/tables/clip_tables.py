@@ -17,8 +17,9 @@ from emojax.data.crema_d_votes import (
     read_votes,
 )
 from emojax.labels import MODALITIES
+from emojax.models import looks_at
 from emojax.tables import published
-from emojax.tables.clips import CrossValidated
+from emojax.tables.clips import CrossValidated, mark_alike
 from emojax.tables.outcome import stack_counts
 from emojax.tables.pictures import UAR_COLUMNS, beside_published, chance, emotion_row
 from emojax.tables.table import Column, Table
@@ -49,21 +50,39 @@ _WHAT = {
 }
 
 
-def clip_table(tested: Sequence[CrossValidated], commands: Sequence[str]) -> Table:
+CHANCE = "Chance, of the accuracy: always the most frequent emotion."
+"""Of `pictures.chance`, where it stands beside an average recall, of which it is none."""
+
+
+def _name_network(one: CrossValidated) -> str:
+    """Return what is said of a network: of 6.8's own by its experiment."""
+    if not one.other_model:
+        name = _WHAT[one.inputs]
+    else:
+        sees = "one frame" if looks_at(one.other_model) == "picture" else "video"
+        name = f"{one.other_model}, {sees} of each clip and no sound"
+    return f"{name}, mean of {one.networks} networks" if one.networks > 1 else name
+
+
+def clip_table(
+    tested: Sequence[CrossValidated], commands: Sequence[str], mute: Sequence[str] = ()
+) -> Table:
     """Return table 6.8.
 
     Args:
         tested: a cross-validation each.
         commands: that make it.
+        mute: what is said of sets that hold no sound.
     """
     rows: list[dict[str, Any]] = []
-    for one in tested:
+    called = [(_name_network(one), one.sound, one.name, one.rule) for one in tested]
+    for one, mark in zip(tested, mark_alike(tested, called), strict=True):
         figures = emotion_row(stack_counts(one.answers, "emotion"))
         whole = one.rule == "leave one out" and figures["people"] == published.CREMA_D_PEOPLE
         on = one.name if one.owner == "crema_d" and whole else ""
         rows.append(
             {
-                "network": _WHAT[one.inputs],
+                "network": f"{_name_network(one)}{mark}",
                 "sound": one.sound,
                 "data": one.name,
                 "rule": one.rule,
@@ -78,7 +97,7 @@ def clip_table(tested: Sequence[CrossValidated], commands: Sequence[str]) -> Tab
             figure = published.CLIP_ACCURACY[inputs] / 100
             absent = {"network": _WHAT[inputs], "data": "CREMA-D: absent, see below"}
             rows.append(absent | {"published": figure, "published_on": "CREMA-D, leave one out"})
-    notes = []
+    notes = [*mute]
     if "synthetic" in owners:
         notes.append(
             "Synthetic: drawn people with made voices, in place of CREMA-D. The figures say "
@@ -103,7 +122,7 @@ def clip_table(tested: Sequence[CrossValidated], commands: Sequence[str]) -> Tab
             Column("value", "accuracy, %", "percent"),
             Column("interval", "95% interval", "interval"),
             *UAR_COLUMNS,
-            Column("chance", "chance, %", "percent"),
+            Column("chance", "chance of accuracy, %", "percent"),
             Column("people", "people", "count"),
             Column("examples", "clips", "count"),
             Column("seeds", "seeds", "count"),
@@ -115,16 +134,17 @@ def clip_table(tested: Sequence[CrossValidated], commands: Sequence[str]) -> Tab
         notes=(
             *notes,
             "Everybody is tested by a network that never saw them; 95% intervals by bootstrap over "
-            "people. thesis: the spectrogram as the thesis's code makes it; log_mel: emojax's "
-            "default. A difference stands only where both figures are on the same data, by the "
-            "same rule.",
+            f"people. UAR: unweighted average recall. {CHANCE} thesis: the spectrogram as the "
+            "thesis's code makes it; log_mel: emojax's default. The thesis's figures stand beside "
+            "its own network alone, a difference only where both are on the same data, by the same "
+            "rule.",
         ),
         commands=tuple(commands),
     )
 
 
 def _beside(one: CrossValidated, on: str, value: float) -> dict[str, Any]:
-    figure = published.CLIP_ACCURACY.get(one.inputs)
+    figure = None if one.other_model else published.CLIP_ACCURACY.get(one.inputs)
     found = beside_published(figure, on, one.name, value)
     return found and found | {"published_on": "CREMA-D, leave one out"}
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +86,11 @@ class CrossValidated:
     def synthetic(self) -> bool:
         """Whether its people are drawn."""
         return self.owner == "synthetic"
+
+    @property
+    def other_model(self) -> str:
+        """The network's name; empty of 6.8's own."""
+        return "" if self.config.model == "ar5" else self.config.model
 
 
 def sound_of(info: DatasetInfo) -> str:
@@ -239,12 +243,18 @@ def read_cross_validation(folder: Path) -> CrossValidated:
         folder: of the run; its shards have to be where it found them.
 
     Raises:
-        UserError: no such run there, its shards are gone or others, or folds are missing, damaged
-            or diverged.
+        UserError: no such run there, its shards are gone or others, folds are missing, damaged
+            or diverged, or its network does not answer every emotion.
     """
-    config, _, data = load_run(folder)
+    config, spec, data = load_run(folder)
     if not (folder / "folds").is_dir():
         raise UserError(f"{folder}: a run, but no cross-validation: give one of folds.py's")
+    if config.outputs == "without_neutral" or not spec.emotions:
+        answered = ", ".join(spec.emotions) or "action units alone"
+        raise UserError(
+            f"{folder}: its network answers {answered}, and the tables of clips and voices are of "
+            "all emotions: give a run with --outputs=all or emotions"
+        )
     folds = read_json(folder / "folds.json")["folds"]
     files = files_by_fold(folder)
     networks = max(map(len, files), default=1)
@@ -261,7 +271,8 @@ def read_cross_validation(folder: Path) -> CrossValidated:
             "were, or train it again in another --out"
         )
     kept = _read_folds(folder, config, data)
-    silent, blind = config.sound_features == 0, config.video_features == 0
+    # Most networks have no ear whatever the settings say, which are ar5's.
+    silent, blind = spec.sound is None, config.video_features == 0
     return CrossValidated(
         inputs="video" if silent else "sound" if blind else "both",
         sound="" if silent else sound_of(info),
@@ -284,12 +295,25 @@ def has_faces(data: Path) -> bool:
     return dataset_info(data).report["frames_with_face"] > 0
 
 
+def has_sound(data: Path) -> bool:
+    """Return whether the shards of a set hold sound: else only networks without an ear see it."""
+    return dataset_info(data).input_spec.sound is not None
+
+
+def say_mute(data: Path) -> str:
+    """Return what is said of a set of clips whose shards hold no sound."""
+    return (
+        f"{data}: its shards hold no sound: only 6.8's network without a sound branch is trained "
+        "on it. Build the clips with --sound=log_mel for the others, modalities and cross."
+    )
+
+
 def same_clips(data: Sequence[Path]) -> list[list[Path]]:
     """Return folders of shards, those that are builds of the same clips together.
 
     They have one owner and the same people, and differ in how the sound is seen; emojax's own
-    spectrogram comes first. Manifests have as many owners as there are: theirs are the same where
-    all clips are called alike and have the same labels.
+    spectrogram comes first, and a build without sound last. Manifests have as many owners as there
+    are: theirs are the same where all clips are called alike and have the same labels.
     """
     infos = [dataset_info(folder) for folder in data]
     several = sum(info.name == MANIFEST for info in infos) > 1
@@ -300,10 +324,12 @@ def same_clips(data: Sequence[Path]) -> list[list[Path]]:
         )
         clips = _clips_of(folder) if several and info.name == MANIFEST else None
         found.setdefault((info.name, people, clips), []).append(folder)
-    return [
-        sorted(builds, key=lambda folder: sound_of(dataset_info(folder)) != "log_mel")
-        for builds in found.values()
-    ]
+
+    def place(folder: Path) -> tuple[bool, bool]:
+        sound = sound_of(dataset_info(folder))
+        return not sound, sound != "log_mel"
+
+    return [sorted(builds, key=place) for builds in found.values()]
 
 
 @functools.cache
@@ -313,17 +339,42 @@ def _clips_of(data: Path) -> frozenset[Any]:
     return frozenset(zip(whole.paths, people, whole.emotion.tolist(), strict=True))
 
 
+def mark_alike(tested: Sequence[CrossValidated], called: Sequence[Hashable]) -> list[str]:
+    """Return what tells those apart that are called alike; nothing of the others.
+
+    Their folders: the last name, as in ` (folds)`, and as many of the parents' as it takes.
+
+    Args:
+        tested: cross-validations, each once.
+        called: what each is called.
+    """
+    alike: dict[Hashable, list[int]] = {}
+    for place, name in enumerate(called):
+        alike.setdefault(name, []).append(place)
+    marks = [""] * len(tested)
+    for places in alike.values():
+        parts = [tested[place].folder.resolve().parts for place in places]
+        ends = [""] * len(parts)
+        for depth in range(1, max(map(len, parts)) + 1):
+            ends = ["/".join(part[-depth:]) for part in parts]
+            if len({*ends}) == len(ends):
+                break
+        for place, end in zip(places, ends, strict=True):
+            marks[place] = f" ({end})" if len(places) > 1 else ""
+    return marks
+
+
 def label_each(tested: Sequence[CrossValidated]) -> list[str]:
     """Return what each is called beside the others of its data set.
 
-    By what it sees and hears; where two would be called alike, their folders tell them apart.
+    By what it sees and hears, and a network other than 6.8's by its name; where two would be called
+    alike, their folders tell them apart.
     """
-    plain = [(one.name, f"{one.inputs} {one.sound}".strip()) for one in tested]
-    counts = collections.Counter(plain)
-    return [
-        f"{label} ({one.folder.name})" if counts[name, label] > 1 else label
-        for one, (name, label) in zip(tested, plain, strict=True)
-    ]
+    plain = [" ".join(filter(None, (one.other_model, one.inputs, one.sound))) for one in tested]
+    marks = mark_alike(
+        tested, [(one.name, label) for one, label in zip(tested, plain, strict=True)]
+    )
+    return [f"{label}{mark}" for label, mark in zip(plain, marks, strict=True)]
 
 
 def read_groups(data: Path) -> dict[str, dict[str, str]]:

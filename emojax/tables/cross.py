@@ -36,6 +36,7 @@ from emojax.tables.outcome import (
     stack_counts,
 )
 from emojax.tables.pairs import FIGURES
+from emojax.tables.pictures import unknown_people
 from emojax.tables.table import Column, Table
 from emojax.tables.trained import Trained
 
@@ -265,7 +266,7 @@ def cross_rows(crossed: Crossed) -> list[dict[str, Any]]:
             "at_home": estimate(at_home, figure).value,
             "chance": float(figure(constant_counts(counts[0].sum(axis=0), kind)[None])[0]),
             "names": len(answers[0].emotions if kind == "emotion" else answers[0].units),
-            "people": value.people,
+            "people": value.people if crossed.answers[0].people_are_known else None,
             "examples": value.examples,
             "seeds": len(answers),
         }
@@ -292,6 +293,7 @@ def cross_table(crossed: Sequence[Crossed], notes: Sequence[str], commands: Sequ
         notes: what has to be said of them; first whether they are drawn.
         commands: that make it.
     """
+    unknown = [one.away for one in crossed if not one.answers[0].people_are_known]
     return Table(
         name="cross",
         title="From one data set to another",
@@ -316,6 +318,7 @@ def cross_table(crossed: Sequence[Crossed], notes: Sequence[str], commands: Sequ
         rows=tuple(row for one in crossed for row in cross_rows(one)) or _ABSENT,
         notes=(
             *notes,
+            *unknown_people(list(dict.fromkeys(unknown))),
             "Over the emotions and action units that both sets have labels for: pictures of other "
             "emotions are left out, and an answer is the highest of the shared ones. Trained "
             "there: the same network trained on the set that is tested, on the same people; the "

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from emojax.tables.clip_tables import CHANCE
 from emojax.tables.clips import CrossValidated
 from emojax.tables.fusion import choose_weights, fuse
 from emojax.tables.outcome import Outcome, common_examples, stack_counts
@@ -136,6 +137,9 @@ def modality_rows(ablation: Ablation) -> list[dict[str, Any]]:
     ]
 
 
+_ABSENT = ({"network": "all", "data": "clips with sound: absent, see below"},)
+
+
 def _notes(ablation: Ablation) -> list[str]:
     spread = [f"{weights.min():.2f} to {weights.max():.2f}" for weights in ablation.weights]
     notes = [
@@ -150,12 +154,15 @@ def _notes(ablation: Ablation) -> list[str]:
     return notes
 
 
-def modality_table(ablations: Sequence[Ablation], commands: Sequence[str]) -> Table:
+def modality_table(
+    ablations: Sequence[Ablation], commands: Sequence[str], mute: Sequence[str] = ()
+) -> Table:
     """Return the ablation of sound and video.
 
     Args:
         ablations: a set of clips each.
         commands: that make it.
+        mute: what is said of sets that hold no sound.
     """
     synthetic = (
         "Synthetic: drawn people with made voices. The figures say nothing about real clips.",
@@ -170,19 +177,21 @@ def modality_table(ablations: Sequence[Ablation], commands: Sequence[str]) -> Ta
             Column("value", "accuracy, %", "percent"),
             Column("interval", "95% interval", "interval"),
             *UAR_COLUMNS,
-            Column("chance", "chance, %", "percent"),
+            Column("chance", "chance of accuracy, %", "percent"),
             Column("people", "people", "count"),
             Column("examples", "clips", "count"),
             Column("seeds", "seeds", "count"),
         ),
-        rows=tuple(row for ablation in ablations for row in modality_rows(ablation)),
+        rows=tuple(row for ablation in ablations for row in modality_rows(ablation)) or _ABSENT,
         notes=(
+            *mute,
             *(synthetic if any(ablation.synthetic for ablation in ablations) else ()),
             "The same people and folds for all; everybody is tested by a network that never saw "
-            "them. Given one side, the other one is masked: the same weights answer, on the clips "
-            "that have that side. Late fusion: the mean of two networks' log-probabilities; its "
-            "weight is 0.5, or the one that gives the other folds' people the least cross-entropy. "
-            "The heads of the branches' own are dropped when training is over.",
+            f"them. UAR: unweighted average recall. {CHANCE} Given one side, the other one is "
+            "masked: the same weights answer, on the clips that have that side. Late fusion: the "
+            "mean of two networks' log-probabilities; its weight is 0.5, or the one that gives the "
+            "other folds' people the least cross-entropy. The heads of the branches' own are "
+            "dropped when training is over.",
             *(note for ablation in ablations for note in _notes(ablation)),
         ),
         commands=tuple(commands),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -170,8 +171,9 @@ def group_rows(tested: CrossValidated) -> list[dict[str, Any]]:
 def draw_clips(tested: Sequence[CrossValidated]) -> list[Drawing]:
     """Return the pictures of the cross-validations on clips."""
     found: list[Drawing] = []
-    for data in dict.fromkeys(one.data for one in tested):
-        mine = [one for one in tested if one.data == data]
+    # However each of them spells the folder.
+    for data in dict.fromkeys(one.data.resolve() for one in tested):
+        mine = [one for one in tested if one.data.resolve() == data]
         labels = label_each(mine)
         outcomes = {label: one.answers for label, one in zip(labels, mine, strict=True)}
         seeds = mine[0].seeds
@@ -204,6 +206,15 @@ def draw_clips(tested: Sequence[CrossValidated]) -> list[Drawing]:
                         drawings.draw_groups(rows),
                     )
                 )
+    return found
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """Return names for files: whatever comes again has a number, or it would replace the first."""
+    found: list[str] = []
+    for name in names:
+        free = (f"{name}-{number}" for number in itertools.count(2))
+        found.append(next(one for one in itertools.chain([name], free) if one not in found))
     return found
 
 
@@ -253,8 +264,9 @@ def write_tables(
     parts += [html.element("p", notice, "notice") for notice in notices]
     for table in tables:
         parts += to_html(table)
-    for picture in pictures:
-        (out / "figures" / f"{picture.name}.png").write_bytes(picture.content)
+    names = _told_apart([picture.name for picture in pictures])
+    for picture, name in zip(pictures, names, strict=True):
+        (out / "figures" / f"{name}.png").write_bytes(picture.content)
         caption = html.element("figcaption", picture.caption)
         shown = html.picture(picture.content, "png", f"{picture.title}. {picture.caption}")
         parts += [html.element("h2", picture.title), html.element("figure", [shown, caption])]

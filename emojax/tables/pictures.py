@@ -166,14 +166,19 @@ def _absent_rows(
     ]
 
 
+def unknown_people(names: Sequence[str]) -> list[str]:
+    """Return the note on sets whose people are not known; none where there is no such set."""
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: who is on a picture is not known, so that a person may have been "
+        "trained on in another picture, and intervals are over pictures."
+    ]
+
+
 def _notes(studies: Sequence[PictureStudy], what: str) -> tuple[str, ...]:
     notes = [SYNTHETIC] if any(study.synthetic for study in studies) else []
-    unknown = [study.name for study in studies if not study.pixels.people_are_known]
-    if unknown:
-        notes.append(
-            f"{', '.join(unknown)}: who is on a picture is not known, so that a person may have "
-            "been trained on in another picture, and intervals are over pictures."
-        )
+    notes += unknown_people([study.name for study in studies if not study.pixels.people_are_known])
     there = {domain for study in studies for domain in study.domains}
     if not set(published.CLOSED_SETS) <= there:
         notes.append(ABSENT_PICTURES)
@@ -323,8 +328,11 @@ def unit_table(number: str, studies: Sequence[PictureStudy], commands: Sequence[
             figures = published.UNIT_ACCURACY[network, protocol]
             for row in unit_rows(outcomes, outcomes[0].units):
                 known = row["unit"] in AU_COLUMNS
-                place = AU_COLUMNS.index(row["unit"]) if known else None
-                theirs = figures[place] if place is not None else float(np.mean(figures))
+                if known:
+                    theirs = figures[AU_COLUMNS.index(row["unit"])]
+                else:
+                    unsure = (network, protocol) in published.UNSURE_ROWS
+                    theirs = None if unsure else float(np.mean(figures))
                 name = ACTION_UNIT_NAMES[int(row["unit"][2:])] if known else "of all units"
                 row |= {
                     "protocol": protocol,
@@ -332,6 +340,8 @@ def unit_table(number: str, studies: Sequence[PictureStudy], commands: Sequence[
                     "data": study.name,
                     **beside_published(theirs, "FN1 to FN4", study.name, row["value"]),
                 }
+                if not study.pixels.people_are_known:
+                    row["people"] = None
                 rows.append(row)
     return Table(
         name=number,

@@ -17,8 +17,8 @@ from emojax.inventory import measure_cost
 from emojax.models import looks_at
 from emojax.significance import accuracy, average_recall, estimate
 from emojax.tables import published
-from emojax.tables.clip_tables import VOTES, count_votes
-from emojax.tables.clips import CrossValidated
+from emojax.tables.clip_tables import CHANCE, VOTES, count_votes
+from emojax.tables.clips import CrossValidated, mark_alike
 from emojax.tables.outcome import Outcome, stack_counts
 from emojax.tables.pictures import chance, figure_row
 from emojax.tables.table import Column, Table
@@ -153,9 +153,11 @@ def voice_table(
     """
     rows: list[dict[str, Any]] = []
     clips: set[str] = set()
-    for one in tested:
-        data = name_voices(one)
-        row = _network_row(one, data)
+    first = [_network_row(one, name_voices(one)) for one in tested]
+    called = [(row["who"], row["data"], row["rule"], row["epochs"]) for row in first]
+    for one, row, mark in zip(tested, first, mark_alike(tested, called), strict=True):
+        data = row["data"]
+        row["who"] += mark
         rows.append(row)
         if all(map(_often_enough, one.answers)):
             rows.append(_relative_row(one, row))
@@ -177,7 +179,7 @@ def voice_table(
             Column("interval", "95% interval", "interval"),
             Column("right", "accuracy, %", "percent"),
             Column("right_interval", "95% interval", "interval"),
-            Column("chance", "chance, %", "percent"),
+            Column("chance", "chance of accuracy, %", "percent"),
             Column("people", "speakers", "count"),
             Column("examples", "clips", "count"),
             Column("seeds", "seeds", "count"),
@@ -188,9 +190,9 @@ def voice_table(
         rows=tuple(rows),
         notes=(
             *(() if tested else (ABSENT_VOICES,)),
-            "UAR: unweighted average recall, of what the actors were asked for. Everybody is "
-            "heard by a network that never knew them; 95% intervals by bootstrap over speakers. "
-            "People: CREMA-D's raters, who were given the sound alone; a tie is wrong. A "
+            f"UAR: unweighted average recall, of what the actors were asked for. {CHANCE} "
+            "Everybody is heard by a network that never knew them; 95% intervals by bootstrap over "
+            "speakers. People: CREMA-D's raters, who were given the sound alone; a tie is wrong. A "
             "difference stands only where both figures are on all the same clips.",
             "Relative to the speaker's mean answer: each emotion's score is divided by its mean "
             "over all clips of that speaker. This knows the speaker's other clips, though not "

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import pytest
 import skimage.data
+from hand_made_ar4 import make_network
+from small_sets import noise_pictures
 
 if TYPE_CHECKING:
     from conftest import RunPython
@@ -60,3 +63,22 @@ def test_an_output_that_is_none_is_one_line(
     assert done.returncode == 2
     assert done.stderr.startswith("explain.py: error: output 'AU12': use answered, true, or one of")
     assert done.stderr.count("\n") == 1
+
+
+def test_photographs_are_explained_where_a_run_has_no_test_people(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(repository / "experiments")
+    script = importlib.import_module("explain")
+    network = make_network()
+    data = noise_pictures(tmp_path, train=7, validation=7)
+    asked: list[Any] = []
+    monkeypatch.setattr(script, "load_network", lambda folder: network)
+    monkeypatch.setattr(script, "read_photographs", lambda *_: None)
+    monkeypatch.setattr(script, "explain_network", lambda *_: None)
+    monkeypatch.setattr(script, "write_explanation", lambda *given: asked.extend(given))
+    options = script.ExplainOptions("faces", pictures=(Path("photo.jpg"),), data=data)
+    script.explain(options)
+    _, _, _, found, facts, _ = asked
+    assert found is None
+    assert "What action units do to emotions is left out: it is of test people." in facts

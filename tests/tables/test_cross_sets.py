@@ -32,6 +32,7 @@ from emojax.tables.cross import (
     shared_names,
 )
 from emojax.tables.outcome import Outcome, renumber, restrict
+from emojax.tables.table import to_markdown
 from emojax.tables.trained import Trained
 
 CK8 = EMOTION_SETS["ck8"]
@@ -261,3 +262,15 @@ def test_a_set_that_was_not_trained_on_has_no_difference(crossed: Crossed) -> No
     assert "gap" not in {column.key for column in table.shown}
     assert table.notes[0] == "a note"
     assert "second data set: absent" in cross_table([], [], []).rows[0]["home"]
+
+
+def test_pictures_are_not_called_people_where_people_are_unknown(crossed: Crossed) -> None:
+    note = "other: who is on a picture is not known"
+    known = cross_table([crossed], [], [])
+    assert {row["people"] for row in known.rows} == {8}
+    assert note not in to_markdown(known)
+    alone = [dataclasses.replace(one, subject=one.path) for one in crossed.answers]
+    there = [dataclasses.replace(one, subject=one.path) for one in crossed.there]
+    table = cross_table([dataclasses.replace(crossed, answers=alone, there=there)], [], [])
+    assert {row["people"] for row in table.rows} == {None}
+    assert note in to_markdown(table)

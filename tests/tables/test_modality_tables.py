@@ -151,3 +151,11 @@ def test_the_picture_has_every_row_and_names_the_seeds(networks: list[CrossValid
     assert drawn.content.startswith(b"\x89PNG")
     assert drawn.name == "clips-modalities"
     assert "Seeds 0, 1: their mean." in drawn.caption
+
+
+def test_where_no_set_has_sound_the_table_says_so() -> None:
+    table = modality_table([], ["a command"], ["clips: its shards hold no sound."])
+    assert table.rows[0]["data"] == "clips with sound: absent, see below"
+    text = to_markdown(table)
+    assert "clips: its shards hold no sound." in text
+    assert "Chance, of the accuracy: always the most frequent emotion." in text

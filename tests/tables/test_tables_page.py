@@ -16,7 +16,7 @@ from emojax.tables import published
 from emojax.tables.clip_tables import clip_table, rater_table
 from emojax.tables.clips import CrossValidated
 from emojax.tables.outcome import Outcome
-from emojax.tables.page import draw_clips, draw_study, group_rows, write_tables
+from emojax.tables.page import Drawing, draw_clips, draw_study, group_rows, write_tables
 from emojax.tables.pairs import clip_pairs, pairs_table, picture_pairs
 from emojax.tables.pictures import emotion_table, unit_table
 from emojax.tables.table import to_markdown
@@ -111,6 +111,27 @@ def test_clips_with_sound_are_compared_with_those_without() -> None:
     assert [(pair.first, pair.second) for pair in pairs] == [("both log_mel", "video")]
     # Other people's clips are no pair.
     assert clip_pairs([make_tested("video", ""), make_tested("both", "log_mel", "crema_d")]) == []
+
+
+def test_one_folder_that_two_runs_spell_otherwise_is_one_set_of_clips() -> None:
+    video, both = make_tested("video", ""), make_tested("both", "log_mel")
+    assert not both.data.is_absolute()
+    both = dataclasses.replace(both, data=both.data.absolute())
+    (confusions,) = (
+        drawing for drawing in draw_clips([video, both]) if drawing.name.endswith("-confusions")
+    )
+    assert confusions.name == "synthetic-log_mel-confusions"
+
+
+def test_no_picture_is_written_over_another(tmp_path: Path) -> None:
+    pictures = [
+        Drawing(name, "A title", f"Of {place}.", bytes([place]))
+        for place, name in enumerate(("clips-people", "clips-people", "clips-people-2"))
+    ]
+    write_tables(tmp_path, "A title", [], pictures, [], [])
+    written = sorted(path.read_bytes() for path in (tmp_path / "figures").iterdir())
+    assert written == [b"\0", b"\1", b"\2"]
+    assert (tmp_path / "figures" / "clips-people.png").read_bytes() == b"\0"
 
 
 def test_a_difference_to_the_thesis_needs_its_data_and_its_rule(

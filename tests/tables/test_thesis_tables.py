@@ -17,7 +17,7 @@ from emojax.tables.calibrated import calibration_table, confidences
 from emojax.tables.outcome import Outcome
 from emojax.tables.pairs import pairs_table, picture_pairs
 from emojax.tables.pictures import emotion_table, perceptron_table, unit_rows, unit_table
-from emojax.tables.published import EMOTION_ACCURACY, NETWORKS, UNIT_ACCURACY
+from emojax.tables.published import EMOTION_ACCURACY, NETWORKS, UNIT_ACCURACY, UNIT_TABLES
 from emojax.tables.table import to_markdown
 from emojax.tables.trained import (
     PictureStudy,
@@ -104,10 +104,27 @@ def test_a_unit_table_has_scikit_learns_figures(study: PictureStudy) -> None:
         assert (row["examples"], row["support"]) == (known.sum(), truth.sum())
         assert row["published"] == pytest.approx(UNIT_ACCURACY["resnet18", "E2"][place] / 100)
         assert row["difference"] is None
+    # A printed value is missing: the mean of the others is nobody's.
+    assert "published" not in rows[-1]
     for figure in ("value", "f1", "chance"):
         mean = np.mean([row[figure] for row in rows[:-1]])
         assert rows[-1][figure] == pytest.approx(mean)
     assert "look shifted one place to the left" in to_markdown(table)
+
+
+def test_a_mean_stands_beside_ours_where_every_unit_is_printed(study: PictureStudy) -> None:
+    found = {}
+    for number in UNIT_TABLES:
+        for row in unit_table(number, [study], COMMAND).rows:
+            if row.get("unit") == "mean":
+                found[number, row["protocol"]] = row.get("published")
+    whole = {("6.2", "E1"), ("6.4", "E1"), ("6.4", "E2")}
+    assert len(found) == 6
+    for (number, protocol), mean in found.items():
+        wanted = np.mean(UNIT_ACCURACY[UNIT_TABLES[number], protocol]) / 100
+        assert mean == (pytest.approx(wanted) if (number, protocol) in whole else None)
+    said = "E1 of 6.6 repeats its first value and looks shifted too"
+    assert said in to_markdown(unit_table("6.6", [study], COMMAND))
 
 
 def test_nothing_is_made_of_units_that_nobody_labelled() -> None:
@@ -145,6 +162,10 @@ def test_where_people_are_unknown_no_table_speaks_of_people(study: PictureStudy)
     alone = dataclasses.replace(study, name="fer2013", pixels=pixels)
     note = "fer2013: who is on a picture is not known"
     assert note in to_markdown(emotion_table("6.1", [alone], []))
+    units = unit_table("6.2", [alone], [])
+    assert note in to_markdown(units)
+    assert {row.get("people") for row in units.rows} == {None}
+    assert {row["people"] for row in unit_table("6.2", [study], []).rows if "value" in row} == {8}
 
 
 def test_drawn_people_are_named_in_every_table(study: PictureStudy) -> None:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from made_up_study import finish_folds
 from sklearn.metrics import recall_score
 from small_sets import noise_clips
 
-from emojax.config import TrainConfig, network_spec
-from emojax.data.folds import make_folds
-from emojax.data.resident import keep_labels
-from emojax.data.shards import dataset_info, load_whole
+from emojax.config import TrainConfig
 from emojax.errors import UserError
-from emojax.evaluate import Predictions
-from emojax.files import write_json
-from emojax.run import open_run
+from emojax.tables import published
+from emojax.tables.clip_tables import clip_table
 from emojax.tables.clips import (
     CrossValidated,
     has_faces,
@@ -27,8 +25,9 @@ from emojax.tables.clips import (
 )
 from emojax.tables.outcome import Outcome
 from emojax.tables.pairs import clip_pairs
+from emojax.tables.table import to_markdown
 from emojax.tables.voices import relative_to_speaker, voice_table
-from emojax.trainings import Finished, read_training, save_training
+from emojax.trainings import read_training, save_training
 
 CONFIG = TrainConfig(
     model="ar5", outputs="emotions", emotion_activation="softmax", video_features=0, epochs=3
@@ -42,22 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def finished(data: Path, tmp_path: Path) -> Path:
-    """What three folds leave behind, of a network that is always right."""
-    folder, info = tmp_path / "run", dataset_info(data)
-    spec = network_spec(CONFIG, info.input_spec)
-    open_run(folder, CONFIG, spec, data, info.report["fingerprint"], False)
-    folds = make_folds(info, k=3)
-    write_json(folder / "folds.json", folds)
-    whole = keep_labels(load_whole(data), spec, info.input_spec.emotions)
-    names = np.array([whole.subjects[index] for index in whole.subject])
-    (folder / "folds").mkdir()
-    for number, fold in enumerate(folds["folds"]):
-        tested = np.flatnonzero(np.isin(names, fold["test"]))
-        units = np.zeros((len(tested), 0), np.float32)
-        right = Predictions(units, np.eye(7, dtype=np.float32)[whole.emotion[tested]], 0.1)
-        done = Finished({"fold": fold["name"]}, tested, right, 0.5, None, 1.0, 0)
-        save_training(folder / "folds" / f"{number:04d}.npz", done)
-    return folder
+    return finish_folds(tmp_path / "run", data, CONFIG)
 
 
 def test_a_finished_run_is_read_as_it_is(finished: Path) -> None:
@@ -124,6 +108,79 @@ def test_two_runs_on_the_same_voices_are_told_apart(finished: Path) -> None:
     (outcome,) = one.answers
     alike = dataclasses.replace(outcome, subject=np.char.add(outcome.subject, "-of-lab-b"))
     assert clip_pairs([one, dataclasses.replace(other, answers=[alike])]) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("ar1", "ar1, one frame of each clip and no sound"),
+        ("ar3", "ar3, video of each clip and no sound"),
+        ("ar5", "E2 video and sound"),
+    ],
+)
+def test_only_the_thesis_s_network_has_its_figures_beside_it(
+    model: str, words: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = read_cross_validation(finish_folds(tmp_path / "run", data, TrainConfig(model=model)))
+    hears = model == "ar5"
+    assert (found.inputs, found.sound) == (("both", "log_mel") if hears else ("video", ""))
+    assert label_each([found]) == ["both log_mel" if hears else f"{model} video"]
+    # The thesis's own data and rule.
+    (outcome,) = found.answers
+    people = np.unique(outcome.subject).tolist()
+    monkeypatch.setattr(published, "CREMA_D_PEOPLE", len(people))
+    alike = dataclasses.replace(
+        found, name="crema_d", owner="crema_d", tested=tuple((who,) for who in people)
+    )
+    (row,) = clip_table([alike], []).rows
+    assert row["network"] == words
+    assert row.get("published") == (pytest.approx(0.6942) if hears else None)
+    assert row.get("difference") == (pytest.approx(1 - 0.6942) if hears else None)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "answered"),
+    [
+        ("without_neutral", "happiness, surprise, sadness, anger, disgust, fear"),
+        ("action_units", "action units alone"),
+    ],
+)
+def test_a_network_that_does_not_answer_every_emotion_is_refused(
+    outputs: Any, answered: str, data: Path, tmp_path: Path
+) -> None:
+    folder = finish_folds(tmp_path / "run", data, TrainConfig(model="ar1", outputs=outputs))
+    with pytest.raises(UserError, match="give a run with --outputs=all or emotions") as refused:
+        read_cross_validation(folder)
+    said, _, rest = str(refused.value).partition(", and the tables")
+    start = f"{folder}: its network answers "
+    assert sorted(said.removeprefix(start).split(", ")) == sorted(answered.split(", "))
+    assert "\n" not in rest
+
+
+def test_runs_whose_folders_have_one_name_are_told_apart_by_their_parents(
+    data: Path, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name / "folds" for name in ("a", "b")]
+    one, other = (read_cross_validation(finish_folds(folder, data, CONFIG)) for folder in folders)
+    ends = [" (a/folds)", " (b/folds)"]
+    assert label_each([one, other]) == [f"sound log_mel{end}" for end in ends]
+    (pair,) = clip_pairs([one, other])
+    assert {pair.first, pair.second} == {f"sound log_mel{end}" for end in ends}
+    rows = voice_table([one, other], None, ["x"]).rows
+    (alone,) = voice_table([one], None, ["x"]).rows
+    assert [row["who"] for row in rows] == [f"{alone['who']}{end}" for end in ends]
+    longer = dataclasses.replace(other, config=dataclasses.replace(CONFIG, epochs=9))
+    rows = voice_table([one, longer], None, ["x"]).rows
+    assert [row["who"] for row in rows] == [alone["who"]] * 2
+    seeing = [dataclasses.replace(each, inputs="both") for each in (one, other)]
+    names = [row["network"] for row in clip_table(seeing, []).rows[:2]]
+    assert names == [f"E2 video and sound{end}" for end in ends]
+
+
+def test_chance_says_whose_it_is(finished: Path) -> None:
+    table = voice_table([read_cross_validation(finished)], None, ["x"])
+    assert "chance of accuracy, %" in [column.title for column in table.shown]
+    assert "Chance, of the accuracy: always the most frequent emotion." in to_markdown(table)
 
 
 def test_a_set_without_faces_is_one_of_voices(data: Path, tmp_path: Path) -> None:
