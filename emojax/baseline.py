@@ -58,7 +58,8 @@ def pixel_baseline(
         inputs = reduce.fit_transform(pixels)
         questions = reduce.transform(_pixels(test))
         emotions = np.zeros((len(questions), num_emotions), np.float32)
-        known = train.emotion != UNKNOWN
+        # To a network without neutral, a neutral face has an emotion beyond its last.
+        known = (train.emotion != UNKNOWN) & (train.emotion < num_emotions)
         if len(np.unique(train.emotion[known])) > 1:
             model = _classifier().fit(inputs[known], train.emotion[known])
             emotions[:, model.classes_] = model.predict_proba(questions)

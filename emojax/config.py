@@ -115,8 +115,8 @@ class TrainConfig:
     `faces` or `voices`, which come with emojax. Where the labels are others, the head is a new
     one. Unset: random parameters."""
     frozen: tuple[str, ...] = ()
-    """Stages that stay as they are, by name or pattern, as `stem` or `stage[12]_*`; their
-    normalisation follows the new data."""
+    """Stages that stay as they are, by name or pattern, as `stem` or `stage[12]_*`, whatever
+    `stage_rates` says of them; their normalisation follows the new data."""
     stage_rates: tuple[str, ...] = ()
     """Factors of the learning rate by stage, NAME=FACTOR, as `stage*=0.1`; the last that fits
     holds."""
@@ -128,7 +128,8 @@ class TrainConfig:
     each unless `validate_every` says otherwise; the best epoch's parameters are kept. 0: all
     epochs are run and the last one's are kept."""
     watch: Watched = "validation_loss"
-    """What `patience` looks at, on the validation people."""
+    """What `patience` looks at, on the validation people. Of ar4 the extractor has no emotions, and
+    the perceptron's action units stand still: where it would be those, validation_loss."""
     validate_every: int = 1
     """Epochs from one look at the validation people, and checkpoint, to the next; the last epoch
     has both. More than 1 where a device is done with an epoch in a second."""
@@ -209,6 +210,11 @@ class TrainConfig:
             raise UserError("ar4 answers action units and emotions: leave outputs=all")
         if self.outputs == "without_neutral":
             self._refuse_what_needs_neutral()
+        if self.outputs == "action_units" and self.loss.votes != "none":
+            raise UserError(
+                f"outputs=action_units: loss.votes={self.loss.votes} is about emotions: leave "
+                "votes=none, or choose other outputs"
+            )
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in get_args(choices):
                 raise UserError(

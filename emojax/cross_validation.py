@@ -25,31 +25,35 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from emojax.ancestors import refuse_known_people
 from emojax.config import TrainConfig, network_spec
-from emojax.data.folds import folds_sha256, load_folds
+from emojax.data.folds import MAX_LEFT_OUT, folds_sha256, load_folds
 from emojax.data.resident import keep_labels, put_on_device, select
 from emojax.data.shards import FaceArrays, dataset_info, load_whole
-from emojax.data.splits import SPLITS, Fold, leave_one_subject_out
+from emojax.data.splits import Fold, leave_one_subject_out
 from emojax.errors import UserError
 from emojax.evaluate import Predictions, score
-from emojax.experiment import (
-    build_network,
-    drop_nan,
-    people_seen,
-    sides_of,
-    start_variables,
-)
+from emojax.experiment import build_network, drop_nan, sides_of, start_variables
 from emojax.files import write_json
 from emojax.finite import name_examples
 from emojax.lanes import Training
-from emojax.run import full_disk_is_told, open_run, provenance
+from emojax.preconditions import labelled, require_labels, require_votes
+from emojax.run import (
+    alone_in_folder,
+    check_run,
+    full_disk_is_told,
+    has_begun,
+    open_run,
+    provenance,
+)
 from emojax.sharding import make_mesh, replicated
 from emojax.spec import InputSpec, read_json
 from emojax.stacking import Stacked, Stacking
-from emojax.trainings import Finished, row_figures, train_all
+from emojax.trainings import Finished, check_trainings, row_figures, train_all
 
 
 @full_disk_is_told
+@alone_in_folder
 def train_folds(
     config: TrainConfig,
     folder: Path,
@@ -88,23 +92,34 @@ def train_folds(
     config = dataclasses.replace(config, input="resident")
     info = dataset_info(data)
     spec = network_spec(config, info.input_spec)
+    fingerprint = info.report["fingerprint"]
+    check_run(folder, config, spec, data, fingerprint, fresh)
+    require_votes(config, info)
     whole = load_whole(data)
     everybody = _people_on(whole)
     whole = keep_labels(whole, spec, info.input_spec.emotions)
     people = _people_on(whole)
     trained = start_variables(config, spec)
     if config.init:
-        _refuse_known_people(config.init, set(people))
+        refuse_known_people(config.init, info, people)
     folds = (
         _without_nobody(load_folds(folds_file, everybody), set(people))
         if folds_file
-        else tuple(leave_one_subject_out(people))
+        else _leave_one_out(data, people)
     )
     trains = [_examples_of(whole, fold.train) for fold in folds]
     steps = max(1, min(map(len, trains)) // config.batch_size)
     if min(map(len, trains)) == 0:
         raise UserError(f"{data}: a fold has nobody to train on: use other folds")
-    open_run(folder, config, spec, data, info.report["fingerprint"], fresh)
+    told = labelled(config, whole)
+    for fold, train in zip(folds, trains, strict=True):
+        where = f"{data}: fold {fold.name}"
+        require_labels(config, where, *map(bool, np.any(told[train], axis=0)))
+    network = build_network(config, spec)
+    check_trainings(network, config, spec, steps, "folds")
+    resident = put_on_device(whole, replicated(make_mesh()), config.loss.votes)
+    # Only now is anything thrown away.
+    open_run(folder, config, spec, data, fingerprint, fresh)
     _settle_folds(folder, folds)
 
     def training_of(network: int, number: int) -> Training:
@@ -123,10 +138,10 @@ def train_folds(
     ]
     rows, stacking = train_all(
         trainings,
-        build_network(config, spec),
+        network,
         config,
         spec,
-        put_on_device(whole, replicated(make_mesh()), config.loss.votes),
+        resident,
         steps,
         folder / "folds",
         stacked=stacked,
@@ -199,21 +214,22 @@ def _refuse_what_needs_more(config: TrainConfig) -> None:
         raise UserError("teachers: only a single run has them yet: leave them out")
     if config.loss.class_weights != "none":
         raise UserError("loss.class_weights: would have to be compiled for each fold: leave none")
+    usual = TrainConfig()
+    # Not `report_on` and `validate_every`: what trains a single run beside its folds has them.
+    if config.watch != usual.watch:
+        raise UserError("watch: a fold has no people to be watched on: leave it out")
+    if config.checkpoint_minutes != usual.checkpoint_minutes:
+        raise UserError("checkpoint_minutes: a fold is kept when it is done: leave it out")
 
 
-def _refuse_known_people(init: str, people: set[str]) -> None:
-    """Refuse a run to start from whose own people are tested here, or can't be told."""
-    seen = people_seen(init, SPLITS)
-    if seen is None:
+def _leave_one_out(data: Path, people: Sequence[str]) -> tuple[Fold, ...]:
+    # Every fold lists all the others: of tens of thousands the lists alone fill the memory.
+    if (count := len(set(people))) > MAX_LEFT_OUT:
         raise UserError(
-            f"{init}: its shards are not here, so nobody knows whom it has seen: cross-validate "
-            "without --init, or from a run whose data set is still there"
+            f"{data}: {count} people are too many to leave out one by one (up to {MAX_LEFT_OUT}): "
+            "divide them with  emojax data folds --k  and give what it wrote as --folds"
         )
-    if known := sorted(seen & people):
-        raise UserError(
-            f"{init}: was trained on {known[0]!r} and {len(known) - 1} others who are tested "
-            "here: cross-validate without --init"
-        )
+    return tuple(leave_one_subject_out(people))
 
 
 def _file_of(fold: int, network: int = 0) -> str:
@@ -270,12 +286,12 @@ def _mask(whole: FaceArrays, examples: np.ndarray) -> np.ndarray:
 def _settle_folds(folder: Path, folds: Sequence[Fold]) -> None:
     """Write down who is tested when; a run goes on with the same folds only."""
     path, digest = folder / "folds.json", folds_sha256(folds)
-    if path.exists() and read_json(path).get("sha256") != digest:
+    # Those of a command that trained none of them hold nobody.
+    if has_begun(folder) and path.exists() and read_json(path).get("sha256") != digest:
         raise UserError(
             f"{folder}: holds a run with other folds: choose another --out, or --fresh to throw "
             "that run away"
         )
-    (folder / "folds").mkdir(exist_ok=True)
     plain = [{"name": f.name, "train": list(f.train), "test": list(f.test)} for f in folds]
     write_json(path, {"sha256": digest, "folds": plain})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import sys
 import time
@@ -18,21 +19,15 @@ import pandas as pd
 from tqdm import tqdm
 
 from emojax import labels, plots
+from emojax.ancestors import refuse_evaluation, refuse_seen_people
 from emojax.baseline import pixel_baseline
 from emojax.checkpoint import open_checkpoints, restore
 from emojax.cluster import first_alone, is_first
 from emojax.config import TrainConfig, network_spec
 from emojax.curves import Curves
 from emojax.data.feed import Usable, find_usable, make_stream, streamed_examples
-from emojax.data.resident import keep_faces, keep_labels, put_on_device
-from emojax.data.shards import (
-    MANIFEST,
-    DatasetInfo,
-    FaceArrays,
-    dataset_info,
-    load_split,
-    read_batches,
-)
+from emojax.data.resident import check_fits, keep_faces, keep_labels, put_on_device
+from emojax.data.shards import DatasetInfo, FaceArrays, dataset_info, load_split, read_batches
 from emojax.errors import UserError
 from emojax.evaluate import (
     Modality,
@@ -46,8 +41,18 @@ from emojax.finetune import take_over
 from emojax.finite import name_examples
 from emojax.losses import balance, count_labels
 from emojax.models import DEFAULT_EXTRACTOR, build_model, looks_at
+from emojax.preconditions import (
+    labelled,
+    labels_counted,
+    require_labels,
+    require_people,
+    require_votes,
+)
 from emojax.report import write_report
 from emojax.run import (
+    EXTRACTOR,
+    alone_in_folder,
+    check_run,
     full_disk_is_told,
     load_run,
     newest_checkpoint,
@@ -108,6 +113,30 @@ def make_run_predictor(config: TrainConfig, spec: InputSpec, mesh: jax.sharding.
     return make_predictor(build_network(config, spec), looks_at(config.model), spec, mesh)
 
 
+def perceptron_config(config: TrainConfig) -> TrainConfig:
+    """Return the settings by which ar4's perceptron is trained, out of those of its run."""
+    return dataclasses.replace(
+        config,
+        epochs=config.perceptron_epochs,
+        optim=dataclasses.replace(config.optim, learning_rate=config.perceptron_learning_rate),
+        # Its action units are the extractor's, which stands still: they never get better.
+        watch="validation_loss" if config.watch.startswith("action_unit") else config.watch,
+    )
+
+
+def extractor_config(config: TrainConfig) -> TrainConfig:
+    """Return the settings by which ar4's extractor is trained, out of those of its run."""
+    return dataclasses.replace(
+        config,
+        model=config.extractor or DEFAULT_EXTRACTOR,
+        extractor=None,
+        outputs="action_units",
+        # It has no emotions to be watched, nor to be voted on.
+        watch="validation_loss" if config.watch == "emotion_uar" else config.watch,
+        loss=dataclasses.replace(config.loss, votes="none"),
+    )
+
+
 def _trainer(
     config: TrainConfig,
     spec: InputSpec,
@@ -143,11 +172,10 @@ def _trainer(
             class_weights=class_weights,
             teachers=teachers,
         )
-    optim = dataclasses.replace(config.optim, learning_rate=config.perceptron_learning_rate)
     return make_trainer(
         build_network(config, spec, frozen=True),
         spec,
-        dataclasses.replace(config, epochs=config.perceptron_epochs, optim=optim),
+        perceptron_config(config),
         num_examples,
         devices,
         frozen=("extractor",),
@@ -265,15 +293,6 @@ class _Silent:
         pass
 
 
-def _require_test_people(info: DatasetInfo, config: TrainConfig) -> None:
-    # Known before an hour of training rather than after it.
-    if info.num_examples[config.report_on] == 0:
-        raise UserError(
-            f"{info.folder}: nobody is in the split `{config.report_on}`, so there is nothing to "
-            "report on: put some people there in the manifest, or leave its column `split` empty"
-        )
-
-
 def load_teachers(config: TrainConfig, spec: InputSpec) -> list[Teacher]:
     """Return the networks that a run learns from, in the run's own compute type.
 
@@ -291,7 +310,7 @@ def load_teachers(config: TrainConfig, spec: InputSpec) -> list[Teacher]:
                 "question about the same input"
             )
         model = build_network(dataclasses.replace(old.config, dtype=config.dtype), spec)
-        teachers.append(Teacher(model, old.variables))
+        teachers.append(Teacher(model, looks_at(old.config.model), old.variables))
     return teachers
 
 
@@ -311,77 +330,6 @@ def start_variables(config: TrainConfig, spec: InputSpec) -> dict[str, Any] | No
     network, looks = build_network(config, spec), looks_at(config.model)
     fresh = jax.eval_shape(lambda: init_variables(network, looks, spec, jax.random.key(0)))
     return take_over(old.variables, old.spec, fresh, spec, config.init)
-
-
-def people_seen(init: str, splits: Sequence[str]) -> set[str] | None:
-    """Return whom a network has seen while it was made; None where nobody can tell.
-
-    Args:
-        init: a run, or a network that comes with emojax: that one names all of its people.
-        splits: those that count, where they are known.
-    """
-    folder = find_model(init)
-    named = read_json(folder / "config.json").get("people")
-    if isinstance(named, list):
-        return set(map(str, named))
-    try:
-        report = own_shards(folder).report
-    except UserError:
-        return None
-    return {who for split in splits for who in report["splits"].get(split, {}).get("people", ())}
-
-
-def refuse_seen_people(config: TrainConfig, info: DatasetInfo) -> None:
-    """Refuse to report on people whom the network to start from, or a teacher, was trained on.
-
-    Names are the owner's: in sets of two owners the same name is two people, and in two manifests
-    it may be, which is said.
-    """
-    reported = info.report["splits"].get(config.report_on, {}).get("people", ())
-    # A run that is gone on with has its own validation people again.
-    splits = ("train", "validation") if config.report_on == "test" else ("train",)
-    for name in [*filter(None, [config.init]), *config.teachers]:
-        seen = people_seen(name, splits)
-        known = sorted((seen or set()) & {*reported})
-        owner = _owner_of(name)
-        if known and info.name not in (MANIFEST, owner) and owner != MANIFEST:
-            continue
-        if known and info.name == owner != MANIFEST:
-            raise UserError(
-                f"{name}: was trained on {known[0]!r} and {len(known) - 1} others, who are in "
-                f"`{config.report_on}` here: figures on them would be too good: build the shards "
-                "as that run had them, or leave it out"
-            )
-        if (known or seen is None) and is_first():
-            why = (
-                f"was trained on {known[0]!r} and {len(known) - 1} others, names that are in "
-                f"`{config.report_on}` here too"
-                if known
-                else f"its shards are not here, so nobody knows whether it has seen the people in "
-                f"`{config.report_on}`"
-            )
-            print(f"{name}: {why}: figures on them may be too good", file=sys.stderr)
-
-
-def _owner_of(init: str) -> str:
-    """Return the builder's name of the data set that a network was trained on."""
-    folder = find_model(init)
-    named = read_json(folder / "config.json").get("people")
-    if isinstance(named, list):
-        # Of the networks that come with emojax, the one for voices names its people.
-        return "crema_d"
-    try:
-        return dataset_info(load_run(folder)[2]).name
-    except UserError:
-        return MANIFEST
-
-
-def _require_votes(config: TrainConfig, info: DatasetInfo) -> None:
-    if config.loss.votes != "none" and not info.report.get("examples_with_votes"):
-        raise UserError(
-            f"{info.folder}: no example has raters' votes, which loss.votes={config.loss.votes} "
-            "aims at: leave it out, or build CREMA-D, or FER2013 beside FER+'s fer2013new.csv"
-        )
 
 
 def _require_watched(
@@ -406,6 +354,7 @@ def _require_watched(
 
 
 @full_disk_is_told
+@alone_in_folder
 def train_run(
     config: TrainConfig, folder: Path, data: Path, *, fresh: bool = False, baseline: bool = True
 ) -> dict[str, Any]:
@@ -427,50 +376,56 @@ def train_run(
     info = dataset_info(data)
     config = settle_input(config, folder, info, fresh)
     spec = network_spec(config, info.input_spec)
+    fingerprint = info.report["fingerprint"]
+    # The first process's to look at: it may throw the folder away before another one has looked.
+    first_alone(lambda: is_first() and check_run(folder, config, spec, data, fingerprint, fresh))
     # Not needed any more by a run that goes on.
     begun = newest_checkpoint(folder) is not None and not fresh
     trained = None if begun else start_variables(config, spec)
-    if not begun:
-        refuse_seen_people(config, info)
-    fingerprint = info.report["fingerprint"]
-    # Once thrown away is enough: the others come when the first one has begun.
-    first_alone(lambda: open_run(folder, config, spec, data, fingerprint, fresh and is_first()))
+    noted = None if begun else refuse_seen_people(config, info).to_note()
+    require_people(info, "validation", "which training is watched on")
+    require_people(info, config.report_on, "so there is nothing to report on")
+    require_votes(config, info)
     if config.input == "streaming":
         train, usable = None, find_usable(info, "train", spec)
     else:
         train = keep_labels(load_split(data, "train"), spec, info.input_spec.emotions)
         usable = Usable(None, len(train.emotion), len(np.unique(train.subject)))
     validation = keep_labels(load_split(data, "validation"), spec, info.input_spec.emotions)
-    if len(validation.emotion) == 0:
-        raise UserError(
-            f"{data}: nobody is in the split `validation`, which training is watched on: "
-            "put some people there in the manifest, or leave its column `split` empty"
-        )
-    _require_test_people(info, config)
-    _require_watched(config, spec, validation, data)
-    extractor = _train_extractor(config, folder, data) if config.model == "ar4" else None
-    _require_votes(config, info)
-    weights = _class_weights(config, spec, info, train, usable)
-    trainer = _trainer(
+    make = functools.partial(
+        _trainer,
         config,
         spec,
         usable.examples,
-        extractor=extractor,
-        class_weights=weights,
+        class_weights=_class_weights(config, spec, info, train, usable),
         trained=trained,
         teachers=load_teachers(config, spec),
     )
+    trainer = make()
+    stream = make_stream(
+        info,
+        "train",
+        spec,
+        usable,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        sharding=split_batch(trainer.mesh),
+        votes=config.loss.votes,
+    )
+    _check_training(trainer, config, spec, info, train, validation)
+    if train is None:
+        # Nothing is read for that, and a batch that is larger than the split is refused.
+        stream(0)
+    if config.model == "ar4":
+        _check_extractor(config, info, usable.examples, validation)
+    # Only now is anything thrown away. Once is enough: the others come when the first has begun.
+    first_alone(
+        lambda: open_run(folder, config, spec, data, fingerprint, fresh and is_first(), noted)
+    )
+    if config.model == "ar4":
+        trainer = make(extractor=_train_extractor(config, folder, data))
     examples = (
-        make_stream(
-            info,
-            "train",
-            spec,
-            usable,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            sharding=split_batch(trainer.mesh),
-            votes=config.loss.votes,
-        )
+        stream
         if train is None
         else put_on_device(train, replicated(trainer.mesh), config.loss.votes)
     )
@@ -478,11 +433,15 @@ def train_run(
     checkpoints = open_checkpoints(folder / "checkpoints", clean=True)
     best = open_checkpoints(folder / BEST, clean=True) if config.patience else None
     done = checkpoints.latest_step() or 0
-    if done >= trainer.total_steps:
-        print(f"{folder}: already trained for {trainer.config.epochs} epochs")
-    elif done:
-        print(f"{folder}: going on from step {done} of {trainer.total_steps}")
     watcher = _Watcher(trainer, folder, done) if is_first() else _Silent()
+
+    def on_begin(left: bool) -> None:
+        if done >= trainer.total_steps:
+            tqdm.write(f"{folder}: already trained for {trainer.config.epochs} epochs")
+        elif not left:
+            tqdm.write(f"{folder}: already trained, until patience={config.patience} ended it")
+        elif done:
+            tqdm.write(f"{folder}: going on from step {done} of {trainer.total_steps}")
 
     def on_epoch(state: TrainState, row: dict[str, Any]) -> None:
         row |= _validation_row(predict, state, validation, spec)
@@ -511,14 +470,17 @@ def train_run(
             checkpoints,
             on_steps=watcher.steps,
             on_epoch=on_epoch,
+            on_begin=on_begin,
             best=best,
             name_batch=name_batch,
         )
     if config.patience:
-        row = best_epoch(history, config.watch)
+        row = best_epoch(history, trainer.config.watch)
         # Without one `fit` has refused.
         assert row is not None
-        print(f"kept: epoch {row + 1} of {len(history)}, the best {config.watch}", flush=True)
+        print(
+            f"kept: epoch {row + 1} of {len(history)}, the best {trainer.config.watch}", flush=True
+        )
     if is_first():
         pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
     results = {
@@ -532,20 +494,75 @@ def train_run(
         "history": history,
     }
     results["data"]["splits"]["train"] = {"examples": usable.examples, "people": usable.people}
+    if history[-1]["step"] == done:
+        results |= _as_trained(folder, results["provenance"])
     return finish_run(folder, results, predict, state, train if baseline else None)
+
+
+def _as_trained(folder: Path, now: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run says of the time when it was trained, and what it is read with now.
+
+    Nothing where it was stopped before it wrote that down.
+    """
+    path = folder / "results.json"
+    old = read_json(path) if path.exists() else {}
+    kept = ("provenance", "compute_dtype", "training_seconds_this_time")
+    if not all(name in old for name in kept):
+        return {}
+    return {name: old[name] for name in kept} | {"evaluated_with": now}
+
+
+def _check_training(
+    trainer: Trainer,
+    config: TrainConfig,
+    spec: InputSpec,
+    info: DatasetInfo,
+    train: FaceArrays | None,
+    validation: FaceArrays,
+) -> None:
+    """Refuse what a training would be refused for later, before its folder is touched.
+
+    Args:
+        trainer: of the run, or of ar4's perceptron.
+        config: of the run.
+        spec: what its network sees and answers.
+        info: of the shards.
+        train: the training split; None: it is streamed.
+        validation: the validation split.
+    """
+    # Sizes that no network can have are seen when its shapes are asked for.
+    trainer.like()
+    _require_watched(trainer.config, spec, validation, info.folder)
+    if train is None:
+        require_labels(config, info.folder, *labels_counted(config, spec, info))
+        return
+    require_labels(config, info.folder, *map(bool, np.any(labelled(config, train), axis=0)))
+    check_fits(train.faces.nbytes + train.spectrograms.nbytes, jax.local_devices())
+
+
+def _check_extractor(
+    config: TrainConfig, info: DatasetInfo, num_examples: int, validation: FaceArrays
+) -> None:
+    """Refuse what ar4's extractor would be refused for, as `_check_training`."""
+    chosen = extractor_config(config)
+    spec = network_spec(chosen, info.input_spec)
+    _trainer(chosen, spec, num_examples).like()
+    _require_watched(chosen, spec, keep_labels(validation, spec), info.folder)
 
 
 def _train_extractor(config: TrainConfig, folder: Path, data: Path) -> Any:
     """Return the variables of ar4's extractor, trained on action units into a run of its own."""
-    key = config.extractor or DEFAULT_EXTRACTOR
-    chosen = dataclasses.replace(config, model=key, extractor=None, outputs="action_units")
-    # It has no emotions to be watched.
-    chosen = dataclasses.replace(chosen, watch="validation_loss")
-    print(f"1/2: {key} reads action units, trained into {folder / 'extractor'}", flush=True)
-    train_run(chosen, folder / "extractor", data, baseline=False)
-    print("2/2: the perceptron, from 15 action units to emotions", flush=True)
+    chosen, place = extractor_config(config), folder / EXTRACTOR
+
+    watched = [
+        f" ({each.watch} is watched)" if config.patience else ""
+        for each in (chosen, perceptron_config(config))
+    ]
+    print(f"1/2: {chosen.model} reads action units, trained into {place}{watched[0]}", flush=True)
+    train_run(chosen, place, data, baseline=False)
+    print(f"2/2: the perceptron, from 15 action units to emotions{watched[1]}", flush=True)
     # In the run's own compute type nothing changes: parameters are float32 in each.
-    return load_network(folder / "extractor").variables
+    return load_network(place).variables
 
 
 def data_facts(data: Path, splits: dict[str, FaceArrays]) -> dict[str, Any]:
@@ -686,12 +703,14 @@ def evaluate_run(folder: Path, data: Path | None, split: str) -> dict[str, Any]:
     """Return the figures of a trained run on a split of its own or other shards.
 
     Raises:
-        UserError: no run, no such split, shards whose input spec is another, or its own were
-            built anew.
+        UserError: no run, no such split, shards whose input spec is another or whose people it was
+            trained on, or its own were built anew.
     """
     network = load_network(folder)
     if data is None:
         own_shards(folder, "build those as they were, or give --data")
+    elif data.resolve() != network.data:
+        refuse_evaluation(folder, dataset_info(data), split)
     chosen = data or network.data
     shards = dataset_info(chosen).input_spec
     arrays = keep_labels(load_split(chosen, split), network.spec, shards.emotions)
@@ -706,6 +725,7 @@ def evaluate_run(folder: Path, data: Path | None, split: str) -> dict[str, Any]:
         {
             "model": network.config.model,
             "run": str(folder),
+            "reported_on": split,
             "provenance": provenance(),
             "data": data_facts(chosen, {split: arrays}),
             "test": score_modalities(arrays, predict, network.variables, config, spec),

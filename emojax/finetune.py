@@ -67,7 +67,7 @@ def _shapes(tree: Any) -> Any:
 
 
 def read_rates(rates: Sequence[str]) -> dict[str, float]:
-    """Return `NAME=FACTOR` texts as a dictionary, in their order.
+    """Return `NAME=FACTOR` texts as a dictionary, in their order; of one name the last text.
 
     Raises:
         UserError: one is no such text, or its factor no number of 0 or more.
@@ -75,6 +75,8 @@ def read_rates(rates: Sequence[str]) -> dict[str, float]:
     read = {}
     for text in rates:
         name, _, factor = text.rpartition("=")
+        # A dictionary would leave it where the name stood first, and the last that fits holds.
+        read.pop(name, None)
         try:
             read[name] = float(factor)
         except ValueError:
@@ -91,18 +93,19 @@ def stage_factors(
 
     Args:
         stages: top names of a network's parameters.
-        frozen: names, or patterns as `stage[12]_*`, of those that are held still.
+        frozen: names, or patterns as `stage[12]_*`, of those that are held still, whatever rate
+            fits them.
         rates: factors by name or pattern; the last one that fits a stage holds.
 
     Raises:
         UserError: a name that fits no stage, or nothing is left to train.
     """
-    asked = {**rates, **dict.fromkeys(frozen, 0.0)}
-    for pattern in asked:
+    asked = [*rates.items(), *((pattern, 0.0) for pattern in frozen)]
+    for pattern, _ in asked:
         if not fnmatch.filter(stages, pattern):
             raise UserError(f"no stage is called {pattern!r}: this network has {', '.join(stages)}")
     factors = dict.fromkeys(stages, 1.0)
-    for pattern, factor in asked.items():
+    for pattern, factor in asked:
         factors |= dict.fromkeys(fnmatch.filter(stages, pattern), factor)
     if not any(factors.values()):
         raise UserError("every stage is frozen: leave one of them to train")

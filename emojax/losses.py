@@ -128,7 +128,8 @@ def make_targets(batch: Batch, spec: InputSpec, config: LossConfig = HARD) -> Ta
         len(spec.emotions),
     )
     units = len(spec.action_units)
-    if config.votes != "none":
+    # Votes are about emotions: to a network that answers none they are nothing.
+    if config.votes != "none" and spec.emotions:
         # An example that nobody voted on has shares of 0 and keeps its label.
         voted = batch.emotion_shares.sum(axis=1, keepdims=True) > 0
         shares = jnp.where(voted, batch.emotion_shares, values[:, units:])

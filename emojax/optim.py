@@ -29,7 +29,7 @@ class OptimConfig:
     """cosine: half a cosine down to 1% of the peak; step: a tenth of it from half of the steps
     on, a hundredth from three quarters on; both after a linear warm-up."""
     warmup: float = 0.05
-    """Share of all steps spent warming up (not for constant)."""
+    """Share of all steps spent warming up (not for constant); for step up to a half."""
     weight_decay: float = 1e-4
     """Decoupled decay of convolution and matrix weights, times the learning rate (adamw, sgd)."""
     momentum: float = 0.9
@@ -61,6 +61,11 @@ class OptimConfig:
             )
         if not 0.0 <= self.warmup < 1.0:
             raise UserError(f"optim.warmup={self.warmup!r}: wanted a share of the steps, 0..1")
+        if self.schedule == "step" and self.warmup > 0.5:
+            raise UserError(
+                f"optim.warmup={self.warmup!r}: schedule=step drops at half of the steps: wanted "
+                "0.5 or less, or schedule=cosine"
+            )
         if not 0.0 <= self.weight_decay < float("inf"):
             raise UserError(
                 f"optim.weight_decay={self.weight_decay!r}: wanted 0 or more, and no infinity: use "

@@ -5,6 +5,7 @@ runs/ar1-synthetic-0/
   config.json      settings, and the data set they were used on
   checkpoints/     the last two
   best/            the best epoch's, with --patience
+  extractor/       of ar4: a run of its own
   tensorboard/     curves while it runs
   history.csv      one row per epoch
   results.json     settings, commit, versions, device, figures
@@ -14,23 +15,27 @@ runs/ar1-synthetic-0/
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import functools
 import hashlib
 import importlib.metadata
 import json
 import logging
+import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax
 
-from emojax.cluster import agree, is_first
+from emojax.cluster import agree, first_alone, is_first
 from emojax.config import TrainConfig, config_from_dict, differences
 from emojax.data.room import choose_input
 from emojax.data.shards import DatasetInfo, dataset_info
@@ -45,6 +50,12 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "sci
 _UNFINISHED = ".config.json."
 """What a kill leaves of a config.json that was being written is called so, and is nobody's."""
 
+EXTRACTOR = "extractor"
+"""In a run of ar4: the run of the network that reads its action units."""
+
+PATIENCE_S = 5.0
+"""How long a run waits for whoever is at work in its folder."""
+
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
 _Run = Callable[Concatenate[TrainConfig, Path, _Given], _Result]
@@ -57,9 +68,20 @@ def newest_checkpoint(folder: Path) -> int | None:
 
 
 def has_begun(folder: Path) -> bool:
-    """Return whether a run's folder holds more than its settings: checkpoints, folds, a sub-run."""
-    names = {left.name for left in folder.glob("*") if not left.name.startswith(_UNFINISHED)}
-    return "config.json" in names and len(names) > 1
+    """Return whether a run's folder holds more than its settings: checkpoints, folds, a sub-run.
+
+    Who is tested when is a setting too, and a folder for what nobody has trained yet is nothing.
+    """
+    return (folder / "config.json").exists() and any(map(_holds_work, folder.glob("*")))
+
+
+def _holds_work(left: Path) -> bool:
+    if left.name in ("folds", "runs"):
+        return any(not path.is_dir() for path in left.rglob("*"))
+    if left.name == EXTRACTOR:
+        return has_begun(left)
+    settings = left.name in ("config.json", "folds.json")
+    return not settings and not left.name.startswith(_UNFINISHED)
 
 
 @functools.cache
@@ -114,6 +136,70 @@ def full_disk_is_told(run: _Run[_Given, _Result]) -> _Run[_Given, _Result]:
             ) from error
 
     return told
+
+
+def alone_in_folder(run: _Run[_Given, _Result]) -> _Run[_Given, _Result]:
+    """Return a run's function that lets no other one work in the same folder meanwhile.
+
+    Two trainings there would remove each other's checkpoints. The claim is a lock on the folder,
+    which the system drops when its owner dies. The first process of a cluster has it for all.
+
+    Args:
+        run: takes the settings and the run's folder first.
+
+    Raises:
+        UserError: by what is returned: another one is at work there.
+    """
+
+    @functools.wraps(run)
+    def alone(
+        config: TrainConfig, folder: Path, *args: _Given.args, **kwargs: _Given.kwargs
+    ) -> _Result:
+        with contextlib.ExitStack() as claim:
+            first_alone(lambda: claim.enter_context(_claimed(folder)) if is_first() else None)
+            return run(config, folder, *args, **kwargs)
+
+    return alone
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    if folder.exists() and not folder.is_dir():
+        # Refused by `open_run`, with what to do.
+        yield
+        return
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(opened, folder)
+        yield
+    finally:
+        os.close(opened)
+        if made:
+            # Of a run that was refused nothing is left; a folder with something in it stays.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _lock(opened: int, folder: Path) -> None:
+    # Processes that a killed one had begun end a moment after it.
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise UserError(
+                    f"{folder}: another training is at work in it: wait for its end, or choose "
+                    "another --out"
+                ) from None
+            time.sleep(0.1)
+        except OSError:
+            # Network file systems know locks of files alone, or none: nobody is kept out there.
+            return
+        else:
+            return
 
 
 def source_commit() -> str | None:
@@ -177,6 +263,53 @@ def settle_input(config: TrainConfig, folder: Path, info: DatasetInfo, fresh: bo
     return dataclasses.replace(config, input=chosen)
 
 
+def check_run(
+    folder: Path,
+    config: TrainConfig,
+    spec: InputSpec,
+    data: Path,
+    fingerprint: str,
+    fresh: bool,
+) -> None:
+    """Refuse a folder that `open_run` would refuse, and leave it as it is.
+
+    The arguments are those of `open_run`.
+
+    Raises:
+        UserError: the folder holds a run with other settings, or something else.
+    """
+    path = folder / "config.json"
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file, wanted a folder for the run: choose another --out")
+    if path.exists():
+        _check_is_ours(path)
+        if has_begun(folder) and not fresh:
+            _refuse_another(folder, config, spec, data, fingerprint)
+    elif folder.exists() and not all(
+        left.name.startswith(_UNFINISHED) for left in folder.iterdir()
+    ):
+        raise UserError(
+            f"{folder}: is not empty and holds no run (no config.json): choose another --out"
+        )
+
+
+def _refuse_another(
+    folder: Path, config: TrainConfig, spec: InputSpec, data: Path, fingerprint: str
+) -> None:
+    old, old_spec, _ = load_run(folder)
+    # Whether the data are the same is the fingerprint's to say, however they are spelled.
+    if changed := differences(dataclasses.replace(old, data=config.data), config):
+        raise UserError(
+            f"{folder}: holds a run with other settings ({'; '.join(changed)}): "
+            "choose another --out, or --fresh to throw that run away"
+        )
+    if old_spec != spec or read_json(folder / "config.json").get("data_fingerprint") != fingerprint:
+        raise UserError(
+            f"{folder}: holds a run on other shards than {data} has now: "
+            "choose another --out, or --fresh to throw that run away"
+        )
+
+
 def open_run(
     folder: Path,
     config: TrainConfig,
@@ -184,6 +317,7 @@ def open_run(
     data: Path,
     fingerprint: str,
     fresh: bool,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """Make a run's folder, or take up the one that is there.
 
@@ -194,15 +328,14 @@ def open_run(
         data: folder of the shards.
         fingerprint: of the shards' build: a run never goes on with other pictures.
         fresh: throw away what is there and start anew.
+        more: what else is noted beside the settings of a run that begins.
 
     Raises:
         UserError: the folder holds a run with other settings, or something else.
     """
     path = folder / "config.json"
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file, wanted a folder for the run: choose another --out")
+    check_run(folder, config, spec, data, fingerprint, fresh)
     if fresh and path.exists():
-        _check_is_ours(path)
         for left in folder.iterdir():
             # The file that makes the folder ours goes last: a kill may come between.
             if left == path:
@@ -219,33 +352,17 @@ def open_run(
         "data_fingerprint": fingerprint,
         "splits_sha256": _splits_sha256(data),
     }
-    if path.exists():
-        old, old_spec, old_data = load_run(folder)
-        if not has_begun(folder) and is_first():
-            # Left by a command that was refused: nothing was trained with its settings.
-            write_json(path, fields)
-            return
-        # Whether the data are the same is the fingerprint's to say, however they are spelled.
-        if changed := differences(dataclasses.replace(old, data=config.data), config):
-            raise UserError(
-                f"{folder}: holds a run with other settings ({'; '.join(changed)}): "
-                "choose another --out, or --fresh to throw that run away"
-            )
-        if old_spec != spec or read_json(path).get("data_fingerprint") != fingerprint:
-            raise UserError(
-                f"{folder}: holds a run on other shards than {data} has now: "
-                "choose another --out, or --fresh to throw that run away"
-            )
+    # What is there and has not begun was left by a command that was refused, or by the first of
+    # several processes: theirs has to be the same.
+    if path.exists() and (has_begun(folder) or not is_first()):
+        _refuse_another(folder, config, spec, data, fingerprint)
+        old, _, old_data = load_run(folder)
         if old_data != data.resolve() or old.data != config.data:
-            # The same shards, moved, or called otherwise.
-            write_json(path, fields)
+            # The same shards, moved, or called otherwise; what else was noted holds still.
+            write_json(path, read_json(path) | fields)
         return
-    if folder.exists() and not all(left.name.startswith(_UNFINISHED) for left in folder.iterdir()):
-        raise UserError(
-            f"{folder}: is not empty and holds no run (no config.json): choose another --out"
-        )
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, fields)
+    write_json(path, fields | dict(more or {}))
 
 
 def _check_is_ours(path: Path) -> dict[str, Any]:

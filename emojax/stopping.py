@@ -31,9 +31,25 @@ class StopTraining(Exception):  # noqa: N818 - not an error: someone asked for i
         self.number = number
 
 
+def _heard() -> list[signal.Signals]:
+    """Return which of SIGTERM and Ctrl-C are ours to handle.
+
+    Whoever asked that one be ignored (`nohup`, a shell's `&`) still has it so; and what was not
+    set by Python (None) could not be put back.
+    """
+    return [
+        number
+        for number in (signal.SIGTERM, signal.SIGINT)
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    ]
+
+
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Yield a list that fills when SIGTERM or Ctrl-C arrives; a second one acts at once."""
+    """Yield a list that fills when SIGTERM or Ctrl-C arrives; a second one acts at once.
+
+    One that is ignored stays so.
+    """
     arrived: list[int] = []
     previous: dict[int, Any] = {}
 
@@ -42,7 +58,7 @@ def stop_signals() -> Iterator[list[int]]:
         signal.signal(number, previous[number])
 
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _heard():
             previous[number] = signal.signal(number, note)
     try:
         yield arrived
@@ -88,9 +104,7 @@ def signals_interrupt() -> Iterator[None]:
 
     told_before = sys.unraisablehook
     sys.unraisablehook = dropped
-    # Whoever asked that Ctrl-C be ignored (`nohup`, a shell's `&`) still has it so.
-    ours = [number for number in kinds if signal.getsignal(number) is not signal.SIG_IGN]
-    previous = {number: signal.signal(number, end) for number in ours}
+    previous = {number: signal.signal(number, end) for number in _heard()}
     try:
         yield
     except Exception as error:

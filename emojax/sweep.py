@@ -34,11 +34,12 @@ from emojax.errors import UserError
 from emojax.experiment import build_network, drop_nan
 from emojax.files import write_json
 from emojax.lanes import Training
-from emojax.run import full_disk_is_told, open_run, provenance
+from emojax.preconditions import labelled, require_labels, require_votes
+from emojax.run import alone_in_folder, check_run, full_disk_is_told, open_run, provenance
 from emojax.sharding import make_mesh, replicated
 from emojax.stacking import Stacked
 from emojax.train import epoch_order, run_keys
-from emojax.trainings import row_figures, train_all
+from emojax.trainings import check_trainings, row_figures, train_all
 
 FIGURES = ("emotion_uar", "action_unit_f1")
 """What the table has of the validation and of the test people."""
@@ -83,6 +84,7 @@ def write_blocks(blocks: Sequence[int]) -> str:
 
 
 @full_disk_is_told
+@alone_in_folder
 def train_sweep(
     config: TrainConfig,
     folder: Path,
@@ -118,6 +120,9 @@ def train_sweep(
     config = _settings_of(config, 0, TrainConfig().optim.learning_rate, ())
     info = dataset_info(data)
     spec = network_spec(config, info.input_spec)
+    fingerprint = info.report["fingerprint"]
+    check_run(folder, config, spec, data, fingerprint, fresh)
+    require_votes(config, info)
     # All of them now: a number of blocks that can't be is known before the first run.
     networks = {
         blocks: build_network(dataclasses.replace(config, blocks=blocks), spec)
@@ -136,9 +141,14 @@ def train_sweep(
     ends = np.cumsum(counts)
     splits = {"validation": np.arange(*ends[:2]), "test": np.arange(*ends[1:])}
     tested = np.arange(ends[0], ends[2])
+    told = labelled(config, whole)[: counts[0]]
+    require_labels(config, data, *map(bool, np.any(told, axis=0)))
     steps = max(1, counts[0] // config.batch_size)
-    open_run(folder, config, spec, data, info.report["fingerprint"], fresh)
+    for network in networks.values():
+        check_trainings(network, config, spec, steps, "runs")
     resident = put_on_device(whole, replicated(make_mesh()), config.loss.votes)
+    # Only now is anything thrown away.
+    open_run(folder, config, spec, data, fingerprint, fresh)
     order_of = _make_orders(counts[0], steps, config)
     orders = {seed: order_of(seed) for seed in grid.seeds}
     rows, shapes = [], []
@@ -220,6 +230,15 @@ def _refuse_what_needs_more(config: TrainConfig) -> None:
         raise UserError("init: a sweep starts from random parameters: leave it out")
     if config.loss.class_weights != "none":
         raise UserError("loss.class_weights: not in a sweep: leave none")
+    usual = TrainConfig()
+    for name, why in (
+        ("report_on", "the table has the validation and the test people"),
+        ("validate_every", "nobody is looked at before the end"),
+        ("watch", "nobody is looked at before the end"),
+        ("checkpoint_minutes", "a run is kept when it is done"),
+    ):
+        if getattr(config, name) != getattr(usual, name):
+            raise UserError(f"{name}: {why}: leave it out")
 
 
 def _settings_of(

@@ -143,25 +143,26 @@ class Teacher(NamedTuple):
     """A trained network that another one learns from."""
 
     model: nn.Module
-    """Of the same outputs, and looking at the same inputs."""
+    """Of the same outputs, about the same frames and sound."""
+    looks: Looks
+    """In which form it takes them: its pupil's may be another."""
     variables: Any
     """Its own, as `apply` takes them."""
 
 
 def ask_teachers(
-    models: Sequence[nn.Module], variables: Sequence[Any], inputs: Any, spec: InputSpec
+    teachers: Sequence[Teacher], inputs_of: Callable[[Looks], Any], spec: InputSpec
 ) -> Float[Array, "batch outputs"]:
     """Return the teachers' mean probabilities.
 
     Args:
-        models: the networks.
-        variables: of each.
-        inputs: the batch that the pupil sees, augmented.
+        teachers: the networks.
+        inputs_of: returns the batch that the pupil sees, augmented, as a network takes it.
         spec: how logits become probabilities.
     """
     answers = [
-        losses.activation(forward(model, own, inputs).logits, spec)
-        for model, own in zip(models, variables, strict=True)
+        losses.activation(forward(one.model, one.variables, inputs_of(one.looks)).logits, spec)
+        for one in teachers
     ]
     return sum(answers[1:], answers[0]) / len(answers)
 
@@ -206,7 +207,7 @@ def make_train_step(
     batch_sharding: jax.sharding.Sharding | None,
     class_weights: Float[np.ndarray, "2 outputs"] | None = None,
     still: Sequence[str] = (),
-    teachers: Sequence[nn.Module] = (),
+    teachers: Sequence[Teacher] = (),
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """Return the update `(state, resident, index, key) -> (state, metrics)`, not yet compiled.
 
@@ -215,7 +216,8 @@ def make_train_step(
     are those of `losses.balance`; parameters that are `still`, by their top name, get no
     gradient, while their normalisation goes on to follow the data. The batch is spread by
     `batch_sharding`; None: it stays where it is. An optimiser with the learning rate as an
-    argument wants it as the update's fifth, `rate`; `taught` are the teachers' variables.
+    argument wants it as the update's fifth, `rate`; `taught` are the teachers' variables, which
+    stand in for those that `teachers` hold.
     """
     looks = looks_at(config.model)
 
@@ -243,11 +245,15 @@ def make_train_step(
         has_frames, has_sound = draw_masks(
             mask_key, batch.has_frames, batch.has_sound, side_dropout(config, spec)
         )
-        inputs = to_inputs(looks, batch.frames, batch.spectrograms, has_sound, has_frames)
-        if batch_sharding is not None:
-            inputs = spread_inputs(inputs, batch_sharding)
+
+        def inputs_of(looks: Looks) -> Any:
+            inputs = to_inputs(looks, batch.frames, batch.spectrograms, has_sound, has_frames)
+            return inputs if batch_sharding is None else spread_inputs(inputs, batch_sharding)
+
+        inputs = inputs_of(looks)
         if teachers:
-            answers = ask_teachers(teachers, taught, inputs, spec)
+            asked = [one._replace(variables=own) for one, own in zip(teachers, taught, strict=True)]
+            answers = ask_teachers(asked, inputs_of, spec)
             targets = losses.heed_teachers(targets, answers, config.loss.teacher_weight)
 
         def loss_of(params: Any) -> tuple[jax.Array, Any]:
@@ -421,9 +427,8 @@ def make_trainer(
     everywhere = replicated(mesh)
     # A key is no array of the host: as a result it comes to lie on every process's devices.
     step_key = jax.jit(lambda key: key, out_shardings=everywhere)(step_key)
-    models = [teacher.model for teacher in teachers]
     train_step = make_train_step(
-        model, optimiser, spec, config, split_batch(mesh), class_weights, still, models
+        model, optimiser, spec, config, split_batch(mesh), class_weights, still, teachers
     )
     # Arguments of the compiled calls: as constants they would be compiled into them.
     taught = place([teacher.variables for teacher in teachers], everywhere)
@@ -463,7 +468,8 @@ def make_trainer(
     def like() -> TrainState:
         return jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
-            jax.eval_shape(init, dict(trained or {})),
+            # Of the compiled one: what it traces here serves its first call.
+            jax.eval_shape(compiled_init, dict(trained or {})),
         )
 
     compiled_order = jax.jit(order, out_shardings=everywhere)
@@ -566,6 +572,7 @@ def fit(
     *,
     on_steps: Callable[[int, float], None],
     on_epoch: Callable[[TrainState, dict[str, Any]], None],
+    on_begin: Callable[[bool], None] | None = None,
     best: ocp.CheckpointManager | None = None,
     name_batch: Callable[[int], str] | None = None,
 ) -> tuple[TrainState, list[dict[str, Any]]]:
@@ -579,6 +586,7 @@ def fit(
         checkpoints: of this run; the newest one is where it goes on.
         on_steps: told how many steps are newly done and a loss, a step or two behind.
         on_epoch: told the state and the epoch's row, to which it may add its own figures.
+        on_begin: told, before anything is trained, whether any steps are left to do.
         best: where the best epoch's state is kept; wanted with `config.patience`.
         name_batch: says which examples the update from a step on sees, where one goes wrong.
 
@@ -595,6 +603,10 @@ def fit(
         save(checkpoints, 0, state, progress)
         checkpoints.wait_until_finished()
     done = int(state.step)
+    if on_begin is not None:
+        on_begin(
+            done < trainer.total_steps and not out_of_patience(trainer.config, progress.history)
+        )
     saved_at = time.monotonic()
     agreement, asked = Agreement(trainer.mesh), 0
 

@@ -29,10 +29,11 @@ from emojax.data.shards import FaceArrays
 from emojax.errors import UserError
 from emojax.evaluate import Modality, Predictions, score
 from emojax.lanes import Lanes, Training, make_lanes
+from emojax.models import looks_at
 from emojax.spec import InputSpec
-from emojax.stacking import Stacked, Stacking, settle_stacking
+from emojax.stacking import Stacked, Stacking, check_stack_size, settle_stacking
 from emojax.stopping import StopTraining, stop_signals
-from emojax.train import TrainState
+from emojax.train import TrainState, init_variables, make_update_rule
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -77,6 +78,32 @@ class Compilations:
         jax.monitoring.unregister_event_duration_listener(self._note)
 
 
+def check_trainings(
+    network: nn.Module, config: TrainConfig, spec: InputSpec, steps_per_epoch: int, what: str
+) -> None:
+    """Refuse what `train_all` can't train, while no folder has been touched.
+
+    Args:
+        network: without parameters.
+        config: settings of all trainings.
+        spec: what the network sees and answers.
+        steps_per_epoch: of each training.
+        what: they are called.
+
+    Raises:
+        UserError: sizes that no network can have, stages that it lacks, more steps to accumulate
+            than there are, or several processes.
+    """
+    if jax.process_count() > 1:
+        raise UserError(
+            f"{jax.process_count()} processes: {what} run on the devices of one: start one, "
+            "or give each its own part and its own --out"
+        )
+    looks = looks_at(config.model)
+    jax.eval_shape(lambda: init_variables(network, looks, spec, jax.random.key(0)))
+    make_update_rule(network, spec, config, steps_per_epoch, rate_is_argument=True)
+
+
 def train_all(
     trainings: Sequence[Training],
     network: nn.Module,
@@ -94,6 +121,8 @@ def train_all(
 ) -> tuple[list[Finished], Stacking | None]:
     """Return all trainings, having done those that have no file yet, and how they were stacked.
 
+    What can be refused before the folder is touched, `check_trainings` refuses.
+
     Args:
         trainings: what is wanted; all of one shape.
         network: without parameters.
@@ -109,14 +138,10 @@ def train_all(
         modalities: sides of which each network, trained on both, is also asked alone.
 
     Raises:
-        UserError: a file in the folder is of another training, or there are several processes.
+        UserError: a file in the folder is of another training.
         StopTraining: someone asked to stop; those that are done are kept.
     """
-    if jax.process_count() > 1:
-        raise UserError(
-            f"{jax.process_count()} processes: {what} run on the devices of one: start one, "
-            "or give each its own part and its own --out"
-        )
+    check_stack_size(stack_size)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {training.name: folder / f"{training.name}.npz" for training in trainings}
     left = [

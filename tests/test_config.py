@@ -281,6 +281,10 @@ def test_damaged_settings_are_refused_with_their_file(name: str, answers: dict[s
         ({"extractor": "ar5"}, "extractor 'ar5': use one of ar1"),
         ({"video_features": 0, "sound_features": 0}, "leave one of the branches"),
         ({"model": "ar4", "outputs": "emotions"}, "ar4 answers action units and emotions"),
+        (
+            {"outputs": "action_units", "loss": LossConfig(votes="face")},
+            r"outputs=action_units: loss\.votes=face is about emotions: leave votes=none",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(

@@ -281,6 +281,8 @@ def test_a_run_never_goes_on_with_other_folds(
         ({"model": "ar4"}, "ar4 is trained in two stages"),
         ({"patience": 2}, "no people to be watched on"),
         ({"input": "streaming"}, "use --input=resident"),
+        ({"watch": "emotion_uar"}, "watch: a fold has no people to be watched on"),
+        ({"checkpoint_minutes": 1.0}, "checkpoint_minutes: a fold is kept when it is done"),
     ],
 )
 def test_settings_that_folds_cannot_have_are_refused(

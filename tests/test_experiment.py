@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from emojax import experiment, labels, plots
+from emojax.ancestors import seen_by
 from emojax.config import TrainConfig, network_spec
 from emojax.data.build import BuildOptions, build_dataset
 from emojax.data.feed import find_usable
 from emojax.data.resident import keep_labels
 from emojax.data.shards import dataset_info, load_split
 from emojax.errors import UserError
-from emojax.experiment import evaluate_run, load_network, people_seen, train_run
+from emojax.experiment import evaluate_run, load_network, train_run
 from emojax.export_run import export_run
 from emojax.losses import LossConfig
 from emojax.optim import OptimConfig
@@ -95,6 +96,57 @@ def test_results_say_what_was_done(trained, shards):
     assert written["parameters"] > 100_000
     assert written["pixel_baseline"]["overall"]["examples"] == 32
     assert written["test"]["overall"]["emotion"]["people"] == 4
+
+
+def test_a_trained_run_given_again_keeps_what_it_was_trained_with(trained, shards, tmp_path):
+    copy = shutil.copytree(trained[0], tmp_path / "run")
+    written = json.loads((copy / "results.json").read_text())
+    written["provenance"]["device"] = {"platform": "gpu", "kind": "another", "count": 8}
+    there = {"compute_dtype": "bfloat16", "training_seconds_this_time": 7.0}
+    (copy / "results.json").write_text(json.dumps(written | there))
+    again = train_run(TrainConfig(batch_size=16, epochs=4), copy, shards, baseline=False)
+    assert again["provenance"] == written["provenance"]
+    assert {name: again[name] for name in there} == there
+    assert again["evaluated_with"]["device"]["kind"] == jax.devices()[0].device_kind
+    assert again["test"] == written["test"]
+    (copy / "results.json").write_text(json.dumps({"model": "cut off"}))
+    again = train_run(TrainConfig(batch_size=16, epochs=4), copy, shards, baseline=False)
+    assert "evaluated_with" not in again
+
+
+def test_a_run_that_patience_ended_keeps_what_it_was_trained_with_too(shards, tmp_path, capsys):
+    # An accuracy that can't grow: the first look is the best, and the second one ends it.
+    optim = OptimConfig(learning_rate=1e-12)
+    config = TrainConfig(batch_size=16, epochs=6, patience=1, watch="emotion_uar", optim=optim)
+    folder = tmp_path / "run"
+    first = train_run(config, folder, shards, baseline=False)
+    assert len(first["history"]) == 2
+    there = first | {"compute_dtype": "bfloat16", "training_seconds_this_time": 7.0}
+    (folder / "results.json").write_text(json.dumps(there))
+    capsys.readouterr()
+    again = train_run(config, folder, shards, baseline=False)
+    said = capsys.readouterr().out
+    assert f"{folder}: already trained, until patience=1 ended it" in said
+    assert "going on" not in said
+    assert (again["compute_dtype"], again["training_seconds_this_time"]) == ("bfloat16", 7.0)
+    assert again["evaluated_with"]["device"] == first["provenance"]["device"]
+
+
+def test_a_run_that_goes_on_says_so_and_is_of_today(trained, shards, tmp_path, capsys):
+    copy = shutil.copytree(trained[0], tmp_path / "run")
+    shutil.rmtree(max((copy / "checkpoints").iterdir(), key=lambda path: int(path.name)))
+    again = train_run(TrainConfig(batch_size=16, epochs=4), copy, shards, baseline=False)
+    assert f"{copy}: going on from step 18 of 24" in capsys.readouterr().out
+    assert "evaluated_with" not in again
+
+
+def test_the_baseline_knows_no_neutral_where_the_network_answers_none(shards, tmp_path):
+    config = TrainConfig(batch_size=16, epochs=1, outputs="without_neutral")
+    results = train_run(config, tmp_path / "run", shards)
+    found = results["pixel_baseline"]["overall"]["emotion"]
+    assert "neutral" not in found["names"]
+    assert found["examples"] == results["test"]["overall"]["emotion"]["examples"]
+    assert 0 < found["accuracy"]["value"] < 1
 
 
 def test_pictures_and_page_are_there(trained):
@@ -240,8 +292,8 @@ def test_shards_that_were_built_anew_are_not_the_run_s_own(
     with pytest.raises(UserError, match=f"{words} were, or give --data"):
         explain(ExplainOptions(str(copy)))
     # Nobody knows from those whom it has seen.
-    assert people_seen(str(copy), ("train",)) is None
-    assert len(people_seen(str(folder), ("train",))) == 12
+    assert seen_by(str(copy)).untold == [str(copy)]
+    assert len(seen_by(str(folder)).people["manifest"]["train"]) == 12
 
 
 def test_a_figure_that_the_run_does_not_have_cannot_be_watched(shards, tmp_path):
@@ -381,12 +433,6 @@ def test_a_split_without_people_is_refused_before_training(missing, tmp_path):
     )
     with pytest.raises(UserError, match=f"nobody is in the split `{missing}`"):
         train_run(TrainConfig(batch_size=1, epochs=1), tmp_path / "run", data)
-
-
-def test_votes_are_refused_where_nobody_voted(shards, tmp_path):
-    config = TrainConfig(epochs=1, batch_size=16, loss=LossConfig(votes="face"))
-    with pytest.raises(UserError, match=r"no example has raters' votes, which loss\.votes=face"):
-        train_run(config, tmp_path / "run", shards)
 
 
 @pytest.mark.parametrize("outputs", ["all", "emotions", "action_units"])

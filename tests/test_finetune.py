@@ -9,23 +9,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jax
 import numpy as np
 import pytest
-from small_sets import build, noise_pictures
+from small_sets import noise_pictures
 
 from emojax import experiment
 from emojax.augment import AugmentConfig
 from emojax.config import TrainConfig
 from emojax.data.shards import dataset_info, load_split
 from emojax.errors import UserError
-from emojax.experiment import load_network, refuse_seen_people, train_run
+from emojax.experiment import load_network, train_run
 from emojax.finetune import read_rates, stage_factors, take_over
 from emojax.models import build_model, looks_at
 from emojax.optim import OptimConfig
 from emojax.sharding import replicated
-from emojax.spec import InputSpec
+from emojax.spec import InputSpec, read_json
 from emojax.train import best_epoch, init_variables, make_trainer, out_of_patience
 
 SPEC = InputSpec()
@@ -59,6 +58,14 @@ def test_factors_go_by_name_and_pattern_and_the_last_holds() -> None:
         "head": 2.0,
     }
     assert stage_factors(STAGES, [], {}) == dict.fromkeys(STAGES, 1.0)
+    # A name that comes again is the last one now.
+    again = read_rates(["conv1=0.5", "conv*=0.1", "conv1=0.7"])
+    assert list(again) == ["conv*", "conv1"]
+    assert stage_factors(STAGES, [], again)["conv1"] == 0.7
+    # What is frozen stays so, whatever rate fits it, and wherever that was given.
+    for rates in (["head=0.1", "*=0.5"], ["*=0.5", "head=0.1"], ["*=0.5"]):
+        factors = stage_factors(STAGES, ["head"], read_rates(rates))
+        assert factors == dict.fromkeys(STAGES, 0.5) | {"head": 0.0}
     with pytest.raises(UserError, match=r"no stage is called 'stem': this network has conv0, "):
         stage_factors(STAGES, ["stem"], {})
     with pytest.raises(UserError, match="every stage is frozen"):
@@ -184,6 +191,9 @@ def test_a_run_killed_before_its_first_checkpoint_starts_from_the_other_again(
         with pytest.raises(KeyboardInterrupt):
             train_run(config, tmp_path / "run", shards, baseline=False)
         assert (tmp_path / "run" / "checkpoints").is_dir()
+        # Whom the other had seen is noted before anything is trained.
+        noted = read_json(tmp_path / "run" / "config.json")["ancestors"]["people"]["manifest"]
+        assert noted["train"] == sorted(dataset_info(shards).report["splits"]["train"]["people"])
     old = flat(load_network(first).variables["params"])
     np.testing.assert_array_equal(starts, [old, old])
 
@@ -194,42 +204,6 @@ def test_a_start_of_another_network_is_refused(shards: Path, first: Path, tmp_pa
         train_run(config, tmp_path / "run", shards)
     with pytest.raises(UserError, match=r"ar4 is trained in two stages of its own"):
         TrainConfig(model="ar4", init=str(first))
-
-
-def test_nobody_is_reported_on_who_was_trained_on_before(
-    first: Path,
-    shards: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    known = dataset_info(shards).report["splits"]["train"]["people"]
-    lines = ["path,subject,emotion,split"]
-    for number, who in enumerate(("new", "other", sorted(known)[0])):
-        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((98, 80), np.uint8))
-        lines.append(f"{number}.png,{who},anger,{('train', 'validation', 'test')[number]}")
-    data = build(tmp_path, "\n".join(lines))
-    config = TrainConfig(batch_size=8, epochs=1, init=str(first))
-    taught = dataclasses.replace(config, init="", teachers=(str(first),))
-    # In another manifest the name may be another person's.
-    for changed in (config, taught):
-        refuse_seen_people(changed, dataset_info(data))
-        assert "names that are in `test` here too" in capsys.readouterr().err
-    words = r"first: was trained on .*, who are in `test` here"
-    owned = {"name": "crema_d"}
-    monkeypatch.setattr(experiment, "_owner_of", lambda init: "crema_d")
-    for changed in (config, taught):
-        with pytest.raises(UserError, match=words):
-            refuse_seen_people(changed, dataclasses.replace(dataset_info(data), **owned))
-    # In the sets of two owners a name is two people.
-    refuse_seen_people(config, dataclasses.replace(dataset_info(data), name="mmi"))
-    assert capsys.readouterr().err == ""
-    monkeypatch.undo()
-    # On the same data its test people are new to it.
-    refuse_seen_people(config, dataset_info(shards))
-    # A model that comes with emojax, whose shards stayed where it was made.
-    refuse_seen_people(dataclasses.replace(config, init="faces"), dataset_info(data))
-    assert "faces: its shards are not here, so nobody knows" in capsys.readouterr().err
 
 
 def test_the_best_epoch_is_the_first_of_equals() -> None:
@@ -275,6 +249,32 @@ def test_a_run_that_seldom_looks_keeps_an_epoch_that_was_looked_at(
     assert kept in looks
     assert looks == [3, 4]
     assert np.isfinite(flat(load_network(tmp_path / "run").variables)).all()
+
+
+@pytest.mark.slow
+def test_ar4_says_what_its_parts_watch(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = TrainConfig(
+        model="ar4",
+        extractor="ar1",
+        batch_size=8,
+        epochs=2,
+        perceptron_epochs=3,
+        patience=3,
+        watch="action_unit_f1",
+    )
+    results = train_run(config, tmp_path / "run", shards, baseline=False)
+    said = capsys.readouterr().out
+    for part in ("extractor (action_unit_f1", "to emotions (validation_loss"):
+        assert f"{part} is watched)" in said
+    assert "of 2, the best action_unit_f1" in said
+    assert "of 3, the best validation_loss" in said
+    # Its action units stand still: by them the first epoch would always have been the best.
+    assert len({line["action_unit_f1"] for line in results["history"]}) == 1
+    kept = int(said.rpartition("kept: epoch ")[2].split()[0])
+    losses = [line["validation_loss"] for line in results["history"]]
+    assert kept == 1 + losses.index(min(losses))
 
 
 @pytest.mark.slow

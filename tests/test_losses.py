@@ -312,6 +312,15 @@ def test_votes_stand_in_for_the_label_where_there_are_any(
     assert float(loss_of(logits, voted)) == float(loss_of(logits, batch))
 
 
+def test_votes_are_nothing_to_a_network_without_emotions(batch: Batch) -> None:
+    spec = SPEC.replace(emotions=())
+    units = batch._replace(emotion_shares=jnp.ones((EXAMPLES, EMOTIONS)) / EMOTIONS)
+    voted = make_targets(units, spec, LossConfig(votes="face"))
+    for found, wanted in zip(voted, make_targets(units, spec), strict=True):
+        assert found.shape == (EXAMPLES, UNITS)
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_balanced_weights_are_scikit_learns(batch: Batch) -> None:
     units, emotion = np.asarray(batch.action_units), np.asarray(batch.emotion)
     counts = count_labels(units, emotion, EMOTIONS)

@@ -59,6 +59,15 @@ def test_steps_with_warm_up() -> None:
     assert rate(config, 1000, 2000) == pytest.approx(1e-4, rel=1e-5)
 
 
+def test_steps_never_warm_up_past_the_first_drop() -> None:
+    config = OptimConfig(learning_rate=0.01, schedule="step", warmup=0.5)
+    assert max(rate(config, 1000, step) for step in range(1001)) <= 0.01 + 1e-9
+    assert rate(config, 1000, 749) == pytest.approx(1e-3, rel=1e-5)
+    with pytest.raises(UserError, match=r"warmup=0\.6: schedule=step drops at half of the steps"):
+        dataclasses.replace(config, warmup=0.6)
+    dataclasses.replace(config, warmup=0.6, schedule="cosine")
+
+
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.99])
 @pytest.mark.parametrize("total", [1, 2, 3, 20])
 def test_runs_of_a_few_steps_have_a_rate(total: int, warmup: float) -> None:

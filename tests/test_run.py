@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import platform
 import re
 import shutil
 import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +23,10 @@ from emojax.config import TrainConfig
 from emojax.errors import UserError
 from emojax.optim import OptimConfig
 from emojax.run import (
+    alone_in_folder,
+    check_run,
     full_disk_is_told,
+    has_begun,
     load_run,
     open_run,
     provenance,
@@ -188,9 +194,51 @@ def test_settings_of_a_command_that_never_began_hold_nobody(tmp_path: Path) -> N
     assert json.loads((tmp_path / "config.json").read_text())["data_fingerprint"] == "5f3a"
 
 
-@pytest.mark.parametrize("result", ["folds/0000.npz", "extractor/config.json", "0000.npz"])
+def test_a_folder_of_what_nobody_trained_holds_nobody(tmp_path: Path) -> None:
+    opened(tmp_path)
+    opened(tmp_path / "extractor")
+    for name in ("folds", "runs/2-2-2-2"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "folds.json").write_text("{}")
+    assert not has_begun(tmp_path)
+    other = dataclasses.replace(CONFIG, epochs=4)
+    opened(tmp_path, config=other)
+    assert load_run(tmp_path)[0] == other
+    (tmp_path / "runs" / "2-2-2-2" / "rate-0.1_seed-0.npz").write_text("hours")
+    assert has_begun(tmp_path)
+
+
+def test_what_a_refused_command_would_throw_away_stays(tmp_path: Path) -> None:
+    begun(tmp_path)
+    before = files_in(tmp_path)
+    arguments = (SPEC, Path("data/mine"), "5f3a")
+    check_run(tmp_path, CONFIG, *arguments, fresh=False)
+    other = dataclasses.replace(CONFIG, epochs=4)
+    check_run(tmp_path, other, *arguments, fresh=True)
+    with pytest.raises(UserError, match="holds a run with other settings"):
+        check_run(tmp_path, other, *arguments, fresh=False)
+    assert files_in(tmp_path) == before
+    assert (tmp_path / "checkpoints" / "10").is_dir()
+    check_run(tmp_path / "new", CONFIG, *arguments, fresh=False)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_a_run_notes_when_it_begins_stays_where_its_data_move(tmp_path: Path) -> None:
+    begun(tmp_path, more={"ancestors": 3})
+    opened(tmp_path, data=Path("elsewhere/mine"))
+    fields = json.loads((tmp_path / "config.json").read_text())
+    assert fields["ancestors"] == 3
+    assert fields["data_folder"] == str(Path.cwd() / "elsewhere" / "mine")
+    # Thrown away, it is another run.
+    opened(tmp_path, fresh=True)
+    assert "ancestors" not in json.loads((tmp_path / "config.json").read_text())
+
+
+@pytest.mark.parametrize("result", ["folds/0000.npz", "extractor/checkpoints", "0000.npz"])
 def test_results_without_a_checkpoint_are_protected_too(result: str, tmp_path: Path) -> None:
     opened(tmp_path)
+    if result.startswith("extractor"):
+        opened(tmp_path / "extractor")
     (tmp_path / result).parent.mkdir(exist_ok=True)
     (tmp_path / result).write_text("hours")
     with pytest.raises(UserError, match="holds a run with other settings"):
@@ -229,6 +277,81 @@ def test_a_full_disk_tells_to_leave_fresh_out_where_it_was_given(tmp_path: Path)
         train(CONFIG, tmp_path)
     with pytest.raises(UserError, match=r"give the same command again, without --fresh$"):
         train(CONFIG, tmp_path, fresh=True)
+
+
+_AT_WORK = """
+import sys, time
+from pathlib import Path
+from emojax.config import TrainConfig
+from emojax.run import alone_in_folder
+
+def train(config, folder):
+    print("begun", flush=True)
+    time.sleep(60)
+
+alone_in_folder(train)(TrainConfig(), Path(sys.argv[1]))
+"""
+
+
+def test_one_run_at_a_time_works_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "PATIENCE_S", 0.0)
+    folder, seen = tmp_path / "run", []
+
+    def train(config: TrainConfig, folder: Path) -> None:
+        seen.append(folder)
+
+    alone = alone_in_folder(train)
+    words = [sys.executable, "-c", _AT_WORK, str(folder)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "begun\n"
+        with pytest.raises(UserError, match=f"^{folder}: another training is at work in it"):
+            alone(CONFIG, folder)
+        alone(CONFIG, tmp_path / "run" / "extractor")
+        other.kill()
+    assert seen == [folder / "extractor"]
+    # What was killed holds nobody, and neither does what has ended.
+    for _ in range(2):
+        alone(CONFIG, folder)
+    assert len(seen) == 3
+
+
+def test_a_run_waits_a_moment_for_the_one_before_it(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = [sys.executable, "-c", _AT_WORK, str(folder)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        killing = threading.Timer(0.3, other.kill)
+        killing.start()
+        alone_in_folder(lambda config, folder: None)(CONFIG, folder)
+        killing.join()
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_run_that_is_refused_leaves_no_folder_of_its_own(made: bool, tmp_path: Path) -> None:
+    @alone_in_folder
+    def train(config: TrainConfig, folder: Path) -> None:
+        raise UserError("data: nobody is in the split")
+
+    folder = tmp_path / "run"
+    if made:
+        folder.mkdir()
+    with pytest.raises(UserError, match="nobody"):
+        train(CONFIG, folder)
+    assert folder.exists() == made
+
+
+def test_a_folder_that_knows_no_locks_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(run.fcntl, "flock", refuse)
+    assert alone_in_folder(lambda config, folder: 7)(CONFIG, tmp_path / "run") == 7
 
 
 def test_fresh_throws_the_old_run_away(tmp_path: Path) -> None:

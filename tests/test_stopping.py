@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from emojax.errors import Terminated
-from emojax.stopping import signals_interrupt, uninterrupted
+from emojax.stopping import signals_interrupt, stop_signals, uninterrupted
 
 KINDS = [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
 
@@ -81,13 +81,28 @@ def test_without_a_signal_mistakes_are_what_they_are(monkeypatch: pytest.MonkeyP
     assert told == ["a mistake"]
 
 
-@pytest.mark.parametrize("context", [signals_interrupt, uninterrupted])
+@pytest.mark.parametrize("context", [signals_interrupt, stop_signals, uninterrupted])
 def test_ctrl_c_that_is_ignored_stays_so(context: Any):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with context() as arrived:
+            signal.raise_signal(signal.SIGINT)
+        assert not arrived
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("context", [signals_interrupt, stop_signals])
+def test_a_handler_that_python_did_not_set_is_left_alone(
+    context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It could not be put back: `signal.signal` takes no None.
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with context():
             signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
 

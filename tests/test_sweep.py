@@ -165,6 +165,10 @@ def test_a_run_that_diverged_says_so() -> None:
         ({"patience": 2}, "leave it 0"),
         ({"input": "streaming"}, "use --input=resident"),
         ({"init": "runs/a"}, "starts from random parameters"),
+        ({"report_on": "validation"}, "report_on: the table has the validation and the test"),
+        ({"validate_every": 2}, "validate_every: nobody is looked at before the end"),
+        ({"watch": "emotion_uar"}, "watch: nobody is looked at before the end"),
+        ({"checkpoint_minutes": 1.0}, "checkpoint_minutes: a run is kept when it is done"),
     ],
 )
 def test_settings_that_a_sweep_cannot_have_are_refused(

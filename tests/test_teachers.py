@@ -21,6 +21,7 @@ from emojax.errors import UserError
 from emojax.experiment import load_network, train_run
 from emojax.losses import LossConfig, Targets, heed_teachers
 from emojax.models import forward
+from emojax.models.inputs import Clip, zero_inputs
 from emojax.models.layers import Head, Outputs
 from emojax.spec import InputSpec
 from emojax.train import Teacher, make_trainer
@@ -87,7 +88,7 @@ def test_the_loss_of_a_step_is_scikit_learns_against_the_mean_answer() -> None:
     resident, model = faces_of_noise(), Linear()
     pictures = (resident.faces[:, 0, ..., None].astype(np.float32) - SPEC.offset) / SPEC.scale
     teachers = [
-        Teacher(model, model.init(jax.random.key(seed), pictures[:1], train=False))
+        Teacher(model, "picture", model.init(jax.random.key(seed), pictures[:1], train=False))
         for seed in (1, 2)
     ]
     config = dataclasses.replace(CONFIG, loss=LossConfig(teacher_weight=1.0))
@@ -106,6 +107,41 @@ def test_the_loss_of_a_step_is_scikit_learns_against_the_mean_answer() -> None:
         np.tile(np.arange(7), 8), np.repeat(own, 7, axis=0), sample_weight=wanted.ravel()
     )
     np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
+
+
+class OfFrames(nn.Module):
+    """Answers from the middle of each frame, and takes frames alone."""
+
+    @nn.compact
+    def __call__(self, frames: jax.Array, *, train: bool) -> Outputs:
+        return Head(7, name="head")(frames[:, :, 40, 30:35].reshape(len(frames), -1), train=train)
+
+
+class OfClips(nn.Module):
+    """The same, and takes a clip, whose frames count or not."""
+
+    @nn.compact
+    def __call__(self, clip: Clip, *, train: bool) -> Outputs:
+        seen = clip.frames * clip.has_frames[:, None, None, None]
+        return OfFrames(name="frames")(seen, train=train)
+
+
+def test_a_teacher_takes_the_clip_in_its_own_form() -> None:
+    spec = SPEC.replace(frames=3)
+    resident = faces_of_noise()
+    faces = np.repeat(resident.faces, 3, axis=1)
+    faces[:, 1] //= 2
+    resident = resident._replace(faces=faces, num_frames=np.full(8, 3, np.int32))
+    model, taught = OfFrames(), OfClips()
+    variables = taught.init(jax.random.key(1), zero_inputs("clip", spec), train=False)
+    alike = {"params": variables["params"]["frames"]}
+    config = dataclasses.replace(CONFIG, model="ar3", loss=LossConfig(teacher_weight=1.0))
+    losses = []
+    for teacher in (Teacher(taught, "clip", variables), Teacher(model, "frames", alike)):
+        trainer = make_trainer(model, spec, config, 8, jax.devices()[:1], teachers=[teacher])
+        _, metrics = trainer.step(trainer.init(), jax.device_put(resident), trainer.order(0))
+        losses.append(float(metrics["loss"]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
 @pytest.fixture(scope="module")
