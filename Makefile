@@ -2,13 +2,14 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: help demo tables test lint types unit slow peers lock clean
+.PHONY: help demo tables test lint types unit slow release peers lock clean
 
 help:
 	@echo "make demo   draw faces, train, report, export, and read pictures with the result"
 	@echo "make tables every table of the thesis on drawn people, small: figures, plots, one page"
 	@echo "make test   lint, types and tests"
 	@echo "make slow   the tests of large networks, and whole trainings"
+	@echo "make release  before a release: more of what test and slow do, an hour of it"
 	@echo "make peers  compare the networks with timm's in PyTorch: the same numbers, and the speed"
 	@echo "make lock   write requirements.lock anew"
 	@echo "make clean  remove .venv, runs and data"
@@ -39,21 +40,26 @@ types: .venv/ready
 # On each core a process with a file of tests: much of a test is Python, which fills one.
 TEST := $(RUN) -m pytest -n auto --maxprocesses=4 --dist loadfile
 
-# The networks' arithmetic is tested as it is used, optimised; clips are worth it for their size.
-# Elsewhere a test compiles a step for a few pictures: without optimisation that takes two thirds of
-# the time, and less. `slow` optimises all but the large networks, which it compiles to ask once.
-OPTIMISED := tests/models tests/test_models.py tests/test_augment.py tests/test_losses.py \
-	tests/test_optim.py tests/test_clip_experiment.py
+# Arithmetic is tested as it is used, optimised. Elsewhere a test compiles a step for a few pictures:
+# without optimisation that takes two thirds of the time, and less.
+OPTIMISED := tests/models tests/test_augment.py tests/test_losses.py tests/test_optim.py
 
 unit: .venv/ready
 	$(TEST) $(PYTEST) $(OPTIMISED)
 	$(TEST) --unoptimised $(PYTEST) $(addprefix --ignore=,$(OPTIMISED))
 
-LARGE := tests/models tests/test_models.py
+# Trainings that are long enough to be worth it, and speed itself. What is compiled for all others,
+# the large networks among them, is asked once or serves `unit` too, whose cache they share.
+LONG := tests/test_overfit.py tests/test_clip_experiment.py tests/test_stopped_runs.py \
+	tests/test_benchmark.py
 
 slow: .venv/ready
-	$(TEST) -m slow $(PYTEST) $(addprefix --ignore=,$(LARGE))
-	$(TEST) -m slow --unoptimised $(PYTEST) $(LARGE)
+	$(TEST) -m "slow and not release" $(PYTEST) $(LONG)
+	$(TEST) -m "slow and not release" --unoptimised $(PYTEST) $(addprefix --ignore=,$(LONG))
+
+release: .venv/ready
+	$(TEST) -m release $(PYTEST) $(LONG)
+	$(TEST) -m release --unoptimised $(PYTEST) $(addprefix --ignore=,$(LONG))
 
 # Not an extra: timm asks for torchvision, which has no build for torch's CPU wheel and is not needed.
 peers: .venv/ready

@@ -39,7 +39,7 @@ class FoldOptions(TrainConfig):
     """The settings of each training, who is tested when, and where it goes."""
 
     folds: Path | None = None
-    """What  emojax data folds  wrote; unset: one person is left out at a time."""
+    """What  emojax data folds  wrote; unset: one person is left out at a time, of up to 2000."""
     out: Path | None = None
     """Folder of the run; unset: runs/folds-MODEL-DATA-SEED."""
     fresh: bool = False

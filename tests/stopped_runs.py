@@ -23,8 +23,8 @@ from small_sets import noise_pictures
 from emojax.checkpoint import open_checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
-EPOCHS, STEPS = 4, 12
-"""Of a run: 48 steps, a checkpoint in every third or so and at each epoch's end."""
+EPOCHS, STEPS = 3, 6
+"""Of a run: 18 steps, a checkpoint in every third or so and at each epoch's end."""
 PATIENCE_S = 1800
 """How long a process may take: twenty seconds, where nothing else runs."""
 

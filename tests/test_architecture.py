@@ -69,8 +69,8 @@ LAYERS: dict[str, Layer] = {
     ),
     "training": Layer(
         (
-            "augment augment_sound checkpoint cluster config finetune finite losses optim "
-            "run sharding train weights weights_file"
+            "ancestors augment augment_sound checkpoint cluster config finetune finite losses "
+            "optim preconditions run sharding train weights weights_file"
         ),
         sees="vocabulary signal compiler models data",
         packages="numpy jax jaxtyping flax optax orbax",

@@ -213,7 +213,7 @@ def test_a_step_is_timed_and_every_repetition_written(
     assert fields["provenance"]["device"]["platform"] == "cpu"
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_rehearsal_passes(run_python: RunPython, repository: Path, tmp_path: Path) -> None:
     script = repository / "experiments" / "benchmark.py"
     done = run_python(script, "all", "--quick", f"--out={tmp_path}", timeout=900)
@@ -234,7 +234,7 @@ def test_the_rehearsal_passes(run_python: RunPython, repository: Path, tmp_path:
     assert all(row["ms"] > 0 for row in tables["lite"])
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_long_training_is_watched(
     run_python: RunPython, repository: Path, tmp_path: Path
 ) -> None:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import wave
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from bar_clips import bar_clips
 
-from emojax import labels
-from emojax.audio import PRESETS
 from emojax.config import TrainConfig
-from emojax.data.build import BuildOptions, build_dataset
 from emojax.data.shards import load_split
-from emojax.data.synthetic.files import write_avi
 from emojax.experiment import evaluate_run, load_network, train_run
 from emojax.export import flax_answers, record
 from emojax.export_run import export_run
@@ -29,65 +24,15 @@ from emojax.runtime.clip_windows import hear_windows
 from emojax.runtime.looking import see_windows
 from emojax.runtime.sources import Source
 from emojax.runtime.verify import verify_artifact
-from emojax.spec import InputSpec
 from emojax.temperature import LARGEST, SMALLEST, scale
 
 # Trainings, whole: `make slow` has the time.
 pytestmark = pytest.mark.slow
 
-EMOTIONS = labels.EMOTION_SETS["crema6"]
-RATE = 16_000
-
-
-def write_clip(folder: Path, name: str, emotion: int, rng: np.random.Generator) -> dict[str, Any]:
-    """A bar that moves at the emotion's place, and a tone of its pitch; every fifth is mute."""
-    frames = []
-    for time in range(24):
-        picture = rng.normal(90, 20, (98, 80))
-        picture[4 * time : 4 * time + 12, 12 * emotion : 12 * emotion + 12] += 90
-        frames.append(np.repeat(np.clip(picture, 0, 255).astype(np.uint8)[..., None], 3, axis=2))
-    write_avi(folder / f"{name}.avi", frames, 12)
-    units = {unit: int(rng.integers(0, 2)) for unit in labels.AU_COLUMNS}
-    row = {"path": f"{name}.avi", "emotion": EMOTIONS[emotion], **units}
-    if rng.random() < 0.8:
-        seconds = np.arange(2 * RATE) / RATE
-        tone = 6000 * np.sin(2 * np.pi * 200 * 1.7**emotion * seconds)
-        with wave.open(str(folder / f"{name}.wav"), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(RATE)
-            file.writeframes((tone + rng.normal(0, 60, len(tone))).astype(np.int16).tobytes())
-        row["audio_path"] = f"{name}.wav"
-    return row
-
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clips")
-    rng = np.random.default_rng(0)
-    rows = []
-    for person in range(17):
-        split = "train" if person < 10 else "validation" if person < 14 else "test"
-        for emotion in range(6):
-            row = write_clip(folder, f"p{person}_{emotion}", emotion, rng)
-            rows.append({**row, "subject": f"p{person}", "split": split, "domain": "d"})
-    columns = ["path", "subject", "emotion", *labels.AU_COLUMNS, "split", "domain", "audio_path"]
-    with (folder / "manifest.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    options = BuildOptions(
-        input_spec=InputSpec(emotions=EMOTIONS, sound=PRESETS["log_mel"]),
-        faces="ready",
-        clip_frames=24,
-    )
-    return build_dataset(
-        "manifest",
-        source=folder / "manifest.csv",
-        out=folder / "shards",
-        options=options,
-        say=lambda line: None,
-    )
+    return bar_clips(tmp_path_factory.mktemp("clips"), {"train": 10, "validation": 4, "test": 3})
 
 
 CLIPS = TrainConfig(
@@ -136,19 +81,27 @@ def test_evaluating_a_clip_network_again_gives_the_same_figures(
     assert evaluate_run(folder, None, "test")["test"] == results["test"]
 
 
+@pytest.fixture(scope="module")
+def exported(
+    ar5: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("exported") / "artifact"
+    return folder, export_run(ar5[0], folder, faces=9)
+
+
 def whole_frame(gray: np.ndarray) -> list[Detection]:
     """The clips' frames are faces already cut."""
     return [Detection(0, 0, gray.shape[1], gray.shape[0])]
 
 
 def test_a_clip_network_is_exported_and_answers_in_the_runner_as_in_flax(
-    ar5: tuple[Path, dict[str, Any]], shards: Path, tmp_path: Path
+    ar5: tuple[Path, dict[str, Any]], exported: tuple[Path, dict[str, Any]], shards: Path
 ) -> None:
-    fields = export_run(ar5[0], tmp_path / "artifact", faces=9)
+    folder, fields = exported
     assert fields["looks_at"] == "clip"
     assert fields["files"]["float32"]["agreement"]["largest_difference"] <= 1e-4
-    assert [one.agrees for one in verify_artifact(tmp_path / "artifact")] == [True] * 3
-    golden = np.load(tmp_path / "artifact" / "golden.npz", allow_pickle=False)
+    assert [one.agrees for one in verify_artifact(folder)] == [True] * 3
+    golden = np.load(folder / "golden.npz", allow_pickle=False)
     assert golden["crops"].shape == (12, 20, 98, 80)
     assert golden["spectrograms"].shape == (12, 64, 96)
     # Each way to use it was compared: with both sides, without frames, without sound.
@@ -158,7 +111,7 @@ def test_a_clip_network_is_exported_and_answers_in_the_runner_as_in_flax(
     assert fields["clip"]["window_s"] == pytest.approx(2.0, abs=0.01)
     assert fields["clip"]["kept_frames"] == 24
     network = load_network(ar5[0])
-    artifact = load_artifact(tmp_path / "artifact", "float32")
+    artifact = load_artifact(folder, "float32")
     predictor = ClipPredictor(artifact, 1, whole_frame)
     # Fitted on four people's clips; there are no action units.
     assert fields["calibration"]["fitted_on"]["examples"] == 24
@@ -198,10 +151,9 @@ def test_a_clip_network_is_exported_and_answers_in_the_runner_as_in_flax(
 
 
 def test_real_clips_are_answered_frame_by_frame(
-    ar5: tuple[Path, dict[str, Any]], shared_data: Path, tmp_path: Path
+    exported: tuple[Path, dict[str, Any]], shared_data: Path
 ) -> None:
-    export_run(ar5[0], tmp_path / "artifact", faces=3)
-    predictor = ClipPredictor(load_artifact(tmp_path / "artifact"))
+    predictor = ClipPredictor(load_artifact(exported[0]))
     counts = {}
     for path in sorted((shared_data / "crema_d" / "VideoFlash").glob("1001_*.flv")):
         rows = list(see_windows(Source(path, "video"), predictor))
@@ -219,6 +171,7 @@ def test_real_clips_are_answered_frame_by_frame(
     )
 
 
+@pytest.mark.release
 def test_a_network_of_frames_alone_trains_and_is_exported(shards: Path, tmp_path: Path) -> None:
     config = TrainConfig(
         model="ar3",
@@ -234,6 +187,7 @@ def test_a_network_of_frames_alone_trains_and_is_exported(shards: Path, tmp_path
     assert fields["files"]["float32"]["agreement"]["largest_difference"] <= 1e-4
 
 
+@pytest.mark.release
 def test_a_network_without_a_sound_branch_is_a_run_of_its_own(shards: Path, tmp_path: Path) -> None:
     config = TrainConfig(model="ar5", sound_features=0, batch_size=20, epochs=1)
     results = train_run(config, tmp_path / "run", shards, baseline=False)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -220,18 +220,19 @@ ROWS: dict[str, Row] = {
     ),
 }
 every_model = pytest.mark.parametrize("key", MODELS)
-# Tracing hundreds of layers takes seconds, and says the same as tracing some of the same kind.
+# Tracing hundreds of layers takes seconds, compiling them minutes; it says the same as some of the
+# same kind do.
 LARGE = (
     *("resnet34", "resnet50", "resnet101", "inception_v4"),
     *("inception_resnet_v1", "inception_resnet_v2"),
 )
-large_are_slow = pytest.mark.parametrize(
-    "key", [pytest.param(key, marks=[pytest.mark.slow] if key in LARGE else []) for key in MODELS]
+large_ones_wait = pytest.mark.parametrize(
+    "key", [pytest.param(key, marks=pytest.mark.release if key in LARGE else []) for key in MODELS]
 )
 
 
 def test_every_registered_model_has_a_row() -> None:
-    assert set(ROWS) == set(MODELS)
+    assert set(ROWS) == set(MODELS) == {*QUICK, *ALSO, *LARGE}
 
 
 def inputs_of(looks: Looks, height: int, width: int, channels: int = 1, batch: int = 1) -> Any:
@@ -251,9 +252,13 @@ def shapes_of(
     return jax.eval_shape(init, jax.random.key(0), inputs)
 
 
-def shapes_by_key(key: str, height: int = 98, width: int = 80, **settings: Any) -> Any:
-    """Shapes and dtypes of a registered network's variables, with 22 outputs."""
-    return shapes_of(build_model(key, 22, **settings), height, width, looks=looks_at(key))
+@functools.cache
+def shapes_by_key(
+    key: str, height: int = 98, width: int = 80, num_outputs: int = 22, **settings: Any
+) -> Any:
+    """Shapes and dtypes of a registered network's variables."""
+    model = build_model(key, num_outputs, **settings)
+    return shapes_of(model, height, width, looks=looks_at(key))
 
 
 def count(variables: Any) -> int:
@@ -405,19 +410,12 @@ def test_layer_names(key: str) -> None:
     assert sorted(layers) == sorted(ROWS[key].layers)
 
 
-@pytest.mark.parametrize(
-    ("num_outputs", "dtype", "train"),
-    [
-        (6, "float32", True),
-        (7, "bfloat16", False),
-        (15, "float32", False),
-        (22, "bfloat16", True),
-    ],
-)
-@large_are_slow
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize(("num_outputs", "dtype"), [(6, "bfloat16"), (22, "float32")])
+@large_ones_wait
 def test_shapes_and_dtypes(key: str, num_outputs: int, dtype: str, train: bool) -> None:
     model = build_model(key, num_outputs, dtype=dtype)
-    variables = shapes_of(model, 98, 80, looks=looks_at(key))
+    variables = shapes_by_key(key, num_outputs=num_outputs, dtype=dtype)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
 
     def apply(variables: Any, images: Any, key: jax.Array) -> Any:
@@ -448,12 +446,12 @@ def every_equation(graph: Any) -> Iterator[Any]:
             yield from every_equation(inner)
 
 
-@large_are_slow
+@large_ones_wait
 def test_bfloat16_is_what_it_computes_in(key: str) -> None:
     model = build_model(key, 22, dtype="bfloat16")
     inputs = inputs_of(looks_at(key), 98, 80)
     graph = jax.make_jaxpr(lambda variables: model.apply(variables, inputs, train=False))(
-        shapes_of(model, 98, 80, looks=looks_at(key))
+        shapes_by_key(key)
     )
     computed = {
         equation.outvars[0].aval.dtype.name
@@ -531,19 +529,32 @@ def drawn(shapes: Any) -> Any:
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-# Compiling the others takes as long again for each: they are the same blocks, only more of them.
+# Every kind of block that the large networks have and the quick ones have not.
+SMALL: dict[str, Callable[..., nn.Module]] = {
+    "resnet50": functools.partial(ResNet, blocks=(2, 1, 1, 1), block=Bottleneck),
+    "inception_v4": functools.partial(InceptionV4, blocks=(1, 1, 1)),
+    "inception_resnet_v1": functools.partial(InceptionResNet, design=VERSION_1, blocks=(1, 1, 1)),
+}
 QUICK = ("ar1", "ar2", "ar3", "ar5", "resnet18", "inception_resnet")
+ALSO = ("ar4", "resnet_small")
 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(key, marks=[] if key in QUICK else pytest.mark.slow) for key in MODELS],
+    params=[
+        *QUICK,
+        *(pytest.param(key, marks=pytest.mark.slow) for key in ALSO),
+        *(pytest.param(f"small {key}", marks=pytest.mark.slow) for key in SMALL),
+        *(pytest.param(key, marks=pytest.mark.release) for key in LARGE),
+    ],
 )
 def network(request: pytest.FixtureRequest) -> Network:
-    model = build_model(request.param, 22, dropout=0.5)
+    key = request.param.removeprefix("small ")
+    build = functools.partial(build_model, key) if key == request.param else SMALL[key]
+    model = build(num_outputs=22, dropout=0.5)
     # Small pictures: what is asked below does not depend on the size.
-    height, width = (max(side, 32) + 4 for side in ROWS[request.param].smallest)
-    looks = looks_at(request.param)
+    height, width = (max(side, 32) + 4 for side in ROWS[key].smallest)
+    looks = looks_at(key)
     shapes = inputs_of(looks, height, width, batch=4)
     images = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(1), leaf.shape), shapes)
     if isinstance(images, Clip):
@@ -571,7 +582,7 @@ def network(request: pytest.FixtureRequest) -> Network:
         return outputs, updates, gradients
 
     variables = drawn(shapes_of(model, height, width, looks=looks))
-    return Network(request.param, variables, images, evaluate, train)
+    return Network(key, variables, images, evaluate, train)
 
 
 def test_gradients_are_finite_and_reach_every_layer(network: Network) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import cv2
@@ -12,20 +15,32 @@ from small_sets import noise_clips, noise_pictures
 if TYPE_CHECKING:
     from conftest import RunPython
 
-# Trainings, whole: `make slow` has the time.
+# What it draws takes many small programs to compile: `make slow` has the time.
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("sound", "rows"), [(False, 9 + 2), (True, 9 + 2 + 2)])
+@pytest.fixture(scope="module")
+def script(repository: Path) -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(repository / "experiments")
+        yield importlib.import_module("show_augmentation")
+
+
+# In one process: the second sheet has the first one's changes of pictures, and nothing to compile.
+@pytest.mark.parametrize(("sound", "rows"), [(True, 9 + 2 + 2), (False, 9 + 2)])
 def test_a_sheet_has_a_row_for_each_change(
-    run_python: RunPython, repository: Path, tmp_path: Path, sound: bool, rows: int
+    script: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sound: bool,
+    rows: int,
 ) -> None:
     shards = noise_clips(tmp_path) if sound else noise_pictures(tmp_path, train=9)
-    script = repository / "experiments" / "show_augmentation.py"
     out = tmp_path / "sheet.png"
-    done = run_python(script, f"--data={shards}", "--examples=2", f"--out={out}")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"wrote {out}\n"
+    monkeypatch.setattr("sys.argv", ["", f"--data={shards}", "--examples=2", f"--out={out}"])
+    assert script.main() == 0
+    assert capsys.readouterr().out == f"wrote {out}\n"
     sheet = cv2.imread(str(out), cv2.IMREAD_GRAYSCALE)
     assert sheet is not None
     assert sheet.shape == (125 * rows, 1000)

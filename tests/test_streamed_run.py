@@ -34,9 +34,6 @@ from emojax.sharding import replicated, split_batch
 from emojax.stopping import StopTraining
 from emojax.train import TrainState, fit, make_trainer, run_epoch
 
-# Trainings, whole: `make slow` has the time.
-pytestmark = pytest.mark.slow
-
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
@@ -74,6 +71,7 @@ def assert_same(first: Any, second: Any) -> None:
         np.testing.assert_array_equal(np.asarray(left), np.asarray(right))
 
 
+@pytest.mark.slow
 def test_a_streamed_epoch_takes_the_steps_of_a_resident_one(tmp_path: Path) -> None:
     # One frame of each clip is seen: the step draws it, with the same key on both ways.
     info = dataset_info(noise_clips(tmp_path))
@@ -112,6 +110,7 @@ def test_a_streamed_epoch_takes_the_steps_of_a_resident_one(tmp_path: Path) -> N
         np.testing.assert_allclose(np.asarray(left), np.asarray(right), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_stopped_streamed_run_goes_on_to_the_same_parameters(
     shards: Path, tmp_path: Path
 ) -> None:
@@ -147,6 +146,7 @@ def test_a_stopped_streamed_run_goes_on_to_the_same_parameters(
         assert [row["loss"] for row in again] == [row["loss"] for row in history]
 
 
+@pytest.mark.slow
 def test_a_streamed_run_learns_and_compiles_its_step_once(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

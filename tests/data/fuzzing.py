@@ -55,6 +55,7 @@ def build_watched(
     folder: Path,
     options: BuildOptions | None = None,
     source: str = "",
+    workers: int = 1,
 ) -> Built:
     """Build what is in `folder/source` into `folder/out/set`; see that nothing else has changed.
 
@@ -64,13 +65,14 @@ def build_watched(
         folder: holds all that the build may see.
         options: how to build; the layout's own where none are given.
         source: of the file in `folder/source` that is the source; the folder itself if empty.
+        workers: that read files; 0 where no file is damaged that a decoder could die of.
     """
     bench.service.start()
     (folder / "out").mkdir()
     watched = [entry for entry in folder.iterdir() if entry.name != "out"]
     watched += [bench.service.home / name for name in ("cwd", "tmp", "home")]
     before, beside = snapshot(*watched), [os.listdir(folder), os.listdir(folder.parent)]
-    options = dataclasses.replace(options or layout.options, workers=1, patience_s=PATIENCE_S)
+    options = dataclasses.replace(options or layout.options, workers=workers, patience_s=PATIENCE_S)
     built = bench.service.build(
         layout.name, folder / "source" / source, folder / "out" / "set", options, limit_s=150
     )

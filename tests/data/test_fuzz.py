@@ -25,7 +25,7 @@ from emojax.data.build import BuildOptions, build_dataset
 
 Pristine = Callable[[str, int], Path]
 
-# By source: its groups of files, how many of them are damaged in a round of the slow test, rounds.
+# By source: its groups of files, how many of them are damaged in a round before a release, rounds.
 ROUNDS: Mapping[str, tuple[int, int, int]] = {
     "manifest": (92, 56, 9),
     "fer2013": (100, 60, 5),
@@ -73,7 +73,7 @@ def test_damaged_lines_are_listed_and_the_others_kept(
     fuzz_lines(bench, pristine("fer2013.csv", 28), tmp_path / "one", 20, "1")
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("name", ROUNDS)
 def test_two_thousand_damaged_files(
     bench: Bench,
@@ -94,7 +94,7 @@ def test_two_thousand_damaged_files(
         print_fates(name, bench.fates - before, builds)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_two_thousand_damaged_files_and_lines(
     bench: Bench, pristine: Pristine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,7 +168,7 @@ def test_hostile_names_in_a_manifest_are_listed_and_never_called(
 
 
 @pytest.mark.parametrize("name", ["manifest", "fer2013.csv"])
-@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.release)])
 def test_a_damaged_list_of_all_files_is_read_or_refused_in_one_line(
     bench: Bench, pristine: Pristine, tmp_path: Path, name: str, every: bool
 ) -> None:
@@ -185,7 +185,7 @@ def test_a_damaged_list_of_all_files_is_read_or_refused_in_one_line(
         damage(folder / "source", folder / "source" / file, kind, rng, trap)
         # A link that its user names as the source is followed; one that lies in it is not.
         named = kind != "link_to_passwd" and rng.random() < 0.5
-        built = build_watched(bench, layout, folder, source=file if named else "")
+        built = build_watched(bench, layout, folder, source=file if named else "", workers=0)
         if built.error:
             refused += 1
             assert "\n" not in built.error
@@ -197,15 +197,18 @@ def test_a_damaged_list_of_all_files_is_read_or_refused_in_one_line(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ROUNDS if name != "manifest"])
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.release)])
 def test_a_damaged_folder_is_read_or_refused_in_one_line(
-    bench: Bench, pristine: Pristine, tmp_path: Path, name: str
+    bench: Bench, pristine: Pristine, tmp_path: Path, name: str, every: bool
 ) -> None:
     source = pristine(name, 18)
     rng = random.Random(name)
     parts = sorted(path.name for path in source.iterdir() if path.is_dir())[:3]
     targets = {"link_to_root": "/", "link_to_itself": None, "link_outside": "../outside"}
-    for part in parts:
-        for kind in ("file", "fifo", "empty", "not_utf8", "deep", *targets):
+    kinds = ("file", "fifo", "empty", "not_utf8", "deep", *targets)
+    for place, part in enumerate(parts):
+        # Every folder in every way, or by turns.
+        for kind in kinds if every else kinds[place :: len(parts)]:
             folder = tmp_path / f"{part}_{kind}"
             shutil.copytree(source, folder / "source")
             make_trap(folder, bench.listener)
@@ -229,7 +232,7 @@ def test_a_damaged_folder_is_read_or_refused_in_one_line(
                     whole.symlink_to(f"../outside/{part}")
                 else:
                     whole.symlink_to(targets[kind] or part)
-            built = build_watched(bench, LAYOUTS[name], folder)
+            built = build_watched(bench, LAYOUTS[name], folder, workers=0)
             if built.error:
                 assert "\n" not in built.error
             else:
@@ -285,7 +288,7 @@ def _late_tag() -> bytes:
 
 
 @pytest.mark.parametrize(
-    "patience_s", [900.0, pytest.param(20.0, marks=pytest.mark.slow, id="and hang")]
+    "patience_s", [900.0, pytest.param(20.0, marks=pytest.mark.release, id="and hang")]
 )
 def test_readers_that_crash_or_hang_cost_their_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience_s: float

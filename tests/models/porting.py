@@ -1,4 +1,4 @@
-"""Another library's weights under our names, for the parity tests."""
+"""Another library's weights under our names, for the parity tests, and weights that are drawn."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ def draw(rng: np.random.Generator, name: str, shape: tuple[int, ...], fan_in: in
         return rng.uniform(0.5, 1.5, shape).astype(np.float32)
     size = (2 / fan_in) ** 0.5 if len(shape) > 1 else 0.1
     return (size * rng.standard_normal(shape)).astype(np.float32)
+
+
+def draw_variables(rng: np.random.Generator, model: nn.Module, inputs: Any) -> Any:
+    """Variables of a network: initialisers would have to be compiled, and leave norms as ones."""
+    shapes = jax.eval_shape(functools.partial(model.init, train=False), jax.random.key(0), inputs)
+
+    def leaf(path: Any, leaf: Any) -> jax.Array:
+        fan_in = leaf.size // leaf.shape[-1]
+        return jnp.asarray(draw(rng, path[-1].key, leaf.shape, fan_in))
+
+    return jax.tree_util.tree_map_with_path(leaf, shapes)
 
 
 def put(tree: dict[str, Any], path: str, value: np.ndarray) -> None:

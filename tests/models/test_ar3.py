@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from porting import draw
+from porting import draw_variables
 from scipy.ndimage import correlate
 
 from emojax.errors import UserError
@@ -73,11 +73,7 @@ def clip() -> jax.Array:
 
 @pytest.fixture(scope="module")
 def variables(clip: jax.Array) -> Any:
-    init = functools.partial(AR3(6).init, train=False)
-    shapes = jax.eval_shape(init, jax.random.key(0), clip)
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: draw(RNG, path[-1].key, leaf.shape, leaf.size // leaf.shape[-1]), shapes
-    )
+    return draw_variables(RNG, AR3(6), clip)
 
 
 def test_one_set_of_weights_serves_both_forms(clip: jax.Array, variables: Any) -> None:

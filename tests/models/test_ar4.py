@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from porting import draw_variables
 
 from emojax.errors import UserError
 from emojax.models import MODELS, build_model, looks_at
@@ -16,15 +18,25 @@ IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(3, 98, 80, 1)), jnp.f
 
 
 def variables_of(model: Any) -> Any:
-    return model.init(jax.random.key(0), IMAGES, train=False)
+    return draw_variables(np.random.default_rng(0), model, IMAGES)
+
+
+def shapes_of(model: Any) -> Any:
+    """Of the outputs and of the variables."""
+    init = functools.partial(model.init_with_output, train=False)
+    return jax.eval_shape(init, jax.random.key(0), IMAGES)
+
+
+def predict(model: Any, variables: Any) -> Any:
+    return jax.jit(functools.partial(model.apply, train=False))(variables, IMAGES)
 
 
 def test_the_first_logits_are_the_extractor_s_own() -> None:
     model, extractor = build_model("ar4", 22, extractor="ar1"), build_model("ar1", 15)
     variables = variables_of(model)
     inside = {"params": variables["params"]["extractor"]}
-    outputs = model.apply(variables, IMAGES, train=False)
-    units = extractor.apply(inside, IMAGES, train=False).logits
+    outputs = predict(model, variables)
+    units = predict(extractor, inside).logits
     np.testing.assert_allclose(outputs.logits[:, :15], units, rtol=1e-5, atol=1e-6)
     # The perceptron in double: 15 linear outputs, one hidden layer, 7.
     hidden, head = variables["params"]["hidden"], variables["params"]["head"]["logits"]
@@ -38,9 +50,9 @@ def test_the_first_logits_are_the_extractor_s_own() -> None:
 @pytest.mark.parametrize("num_outputs", [6, 7, 15])
 def test_few_outputs_are_all_the_perceptron_s(num_outputs: int) -> None:
     model = build_model("ar4", num_outputs, extractor="ar1")
-    variables = variables_of(model)
+    outputs, variables = shapes_of(model)
     assert variables["params"]["head"]["logits"]["kernel"].shape == (32, num_outputs)
-    assert model.apply(variables, IMAGES, train=False).logits.shape == (3, num_outputs)
+    assert outputs.logits.shape == (3, num_outputs)
 
 
 def gradients_of(model: Any, variables: Any) -> Any:
@@ -63,10 +75,9 @@ def test_a_frozen_extractor_gets_no_gradient_and_runs_as_in_evaluation() -> None
     variables = variables_of(joint)
     assert any(np.abs(leaf).max() > 0 for leaf in leaves(gradients_of(joint, variables)))
     assert all(np.abs(leaf).max() == 0 for leaf in leaves(gradients_of(frozen, variables)))
-    outputs, updates = frozen.apply(variables, IMAGES, train=True, mutable=["batch_stats"])
-    np.testing.assert_array_equal(
-        outputs.logits, joint.apply(variables, IMAGES, train=False).logits
-    )
+    train = functools.partial(frozen.apply, train=True, mutable=["batch_stats"])
+    outputs, updates = jax.jit(train)(variables, IMAGES)
+    np.testing.assert_array_equal(outputs.logits, predict(joint, variables).logits)
     jax.tree.map(np.testing.assert_array_equal, updates["batch_stats"], variables["batch_stats"])
 
 
@@ -81,7 +92,7 @@ def test_any_network_for_pictures_can_be_the_extractor(key: str) -> None:
             build_model("ar4", 22, extractor=key)
         return
     model = build_model("ar4", 22, extractor=key)
-    shapes = jax.eval_shape(lambda: variables_of(model))
+    _, shapes = shapes_of(model)
     assert shapes["params"]["hidden"]["kernel"].shape == (15, 32)
 
 
@@ -96,14 +107,10 @@ def test_settings_reach_the_extractor_or_are_refused() -> None:
 
 def test_blocks_and_widths_are_its_extractors() -> None:
     settings = {"blocks": (1, 1, 1, 1), "widths": (4, 6, 8, 10)}
-    image = jnp.zeros((1, 98, 80, 1))
-
-    def shapes(model: Any) -> Any:
-        return jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))["params"]
-
-    joint = shapes(build_model("ar4", 22, extractor="resnet18", **settings))
-    alone = shapes(build_model("resnet18", 15, **settings))
-    assert jax.tree.map(jnp.shape, joint["extractor"]) == jax.tree.map(jnp.shape, alone)
+    _, joint = shapes_of(build_model("ar4", 22, extractor="resnet18", **settings))
+    _, alone = shapes_of(build_model("resnet18", 15, **settings))
+    found, wanted = (jax.tree.map(jnp.shape, tree["params"]) for tree in (joint, alone))
+    assert found["extractor"] == wanted
     with pytest.raises(UserError, match="'inception_v4' has 3 stages"):
         build_model("ar4", 22, extractor="inception_v4", blocks=(1, 1, 1, 1))
     with pytest.raises(UserError, match="'ar1' has no blocks"):

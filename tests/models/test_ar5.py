@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from porting import draw_variables
 
 from emojax.errors import UserError
 from emojax.models import build_model
 from emojax.models.ar5 import AR5
 from emojax.models.inputs import Clip
+from emojax.models.layers import Outputs
+
+Train = Callable[[Any, Clip], tuple[Outputs, Any]]
+Evaluate = Callable[[Clip], Outputs]
 
 RNG = np.random.default_rng(0)
 MODEL = AR5(6, video_widths=(8, 16), sound_widths=(8, 8), dropout=0.0)
@@ -34,14 +41,31 @@ def model(request: pytest.FixtureRequest) -> AR5:
 
 
 @pytest.fixture(scope="module")
+def train(model: AR5) -> Train:
+    return jax.jit(functools.partial(model.apply, train=True, mutable=["batch_stats"]))
+
+
+@pytest.fixture(scope="module")
 def variables(model: AR5) -> Any:
-    clip = make_clip()
-    variables = model.init(jax.random.key(0), clip, train=False)
-    # Statistics that came from somewhere.
-    for _ in range(3):
-        _, updates = model.apply(variables, make_clip(), train=True, mutable=["batch_stats"])
-        variables = {**variables, **updates}
-    return variables
+    return draw_variables(RNG, model, make_clip())
+
+
+@pytest.fixture(scope="module")
+def evaluate(model: AR5, variables: Any) -> Evaluate:
+    return jax.jit(lambda clip: model.apply(variables, clip, train=False))
+
+
+@pytest.fixture(scope="module")
+def differentiate(model: AR5, variables: Any) -> Callable[[Clip], Any]:
+    """Gradients of a training step, then what it answered and its statistics."""
+
+    def loss(params: Any, clip: Clip) -> Any:
+        outputs, updates = model.apply(
+            {**variables, "params": params}, clip, train=True, mutable=["batch_stats"]
+        )
+        return (outputs.logits**2).sum(), (outputs, updates)
+
+    return jax.jit(lambda clip: jax.grad(loss, has_aux=True)(variables["params"], clip))
 
 
 OTHERS = [0.0, 1.0, -3e38, float("nan"), float("inf")]
@@ -50,12 +74,11 @@ OTHERS = [0.0, 1.0, -3e38, float("nan"), float("inf")]
 @pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("side", ["frames", "spectrograms"])
 def test_a_masked_side_changes_nothing_bit_for_bit(
-    model: AR5, variables: Any, side: str, other: float
+    evaluate: Evaluate, side: str, other: float
 ) -> None:
     mask = {"frames": "has_frames", "spectrograms": "has_sound"}[side]
     clip = make_clip()._replace(**{mask: jnp.zeros(BATCH)})
     changed = clip._replace(**{side: jnp.full_like(getattr(clip, side), other)})
-    evaluate = jax.jit(lambda clip: model.apply(variables, clip, train=False))
     first, second = evaluate(clip), evaluate(changed)
     jax.tree.map(np.testing.assert_array_equal, first, second)
     assert np.isfinite(first.logits).all()
@@ -67,23 +90,15 @@ def test_a_masked_side_changes_nothing_bit_for_bit(
 
 @pytest.mark.parametrize("side", ["frames", "spectrograms"])
 def test_in_training_a_masked_side_touches_neither_others_nor_statistics(
-    model: AR5, variables: Any, side: str
+    variables: Any,
+    train: Train,
+    differentiate: Callable[[Clip], Any],
+    side: str,
 ) -> None:
     mask = {"frames": "has_frames", "spectrograms": "has_sound"}[side]
     clip = make_clip()._replace(**{mask: jnp.asarray([1.0, 0.0, 1.0, 0.0, 1.0])})
     changed = clip._replace(**{side: getattr(clip, side).at[jnp.asarray([1, 3])].set(77.0)})
-
-    @jax.jit
-    def step(clip: Clip) -> Any:
-        def loss(params: Any) -> Any:
-            outputs, updates = model.apply(
-                {**variables, "params": params}, clip, train=True, mutable=["batch_stats"]
-            )
-            return (outputs.logits**2).sum(), (outputs, updates)
-
-        return jax.grad(loss, has_aux=True)(variables["params"])
-
-    first, second = step(clip), step(changed)
+    first, second = differentiate(clip), differentiate(changed)
     jax.tree.map(np.testing.assert_array_equal, first, second)
     gradients, (_, updates) = first
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((gradients, updates)))
@@ -91,7 +106,7 @@ def test_in_training_a_masked_side_touches_neither_others_nor_statistics(
     name = {"frames": "video", "spectrograms": "sound"}[side]
     kept = jnp.asarray([0, 2, 4])
     alone = Clip(*(leaf[kept] for leaf in clip))
-    _, expected = model.apply(variables, alone, train=True, mutable=["batch_stats"])
+    _, expected = train(variables, alone)
     for found, wanted in zip(
         jax.tree.leaves(updates["batch_stats"][name]),
         jax.tree.leaves(expected["batch_stats"][name]),
@@ -100,15 +115,13 @@ def test_in_training_a_masked_side_touches_neither_others_nor_statistics(
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_a_batch_in_which_nobody_has_sound_trains(model: AR5, variables: Any) -> None:
-    outputs, updates = model.apply(
-        variables, make_clip(has_sound=0), train=True, mutable=["batch_stats"]
-    )
+def test_a_batch_in_which_nobody_has_sound_trains(variables: Any, train: Train) -> None:
+    outputs, updates = train(variables, make_clip(has_sound=0))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((outputs, updates)))
 
 
-def test_features_are_both_branches_side_by_side(model: AR5, variables: Any) -> None:
-    outputs = model.apply(variables, make_clip(has_sound=[1, 0, 1, 1, 1]), train=False)
+def test_features_are_both_branches_side_by_side(variables: Any, evaluate: Evaluate) -> None:
+    outputs = evaluate(make_clip(has_sound=[1, 0, 1, 1, 1]))
     assert outputs.features.shape == (BATCH, 256 + 64)
     assert (np.asarray(outputs.features)[1, 256:] == 0).all()
     assert np.abs(np.asarray(outputs.features)[0, 256:]).max() > 0
@@ -158,8 +171,10 @@ def test_stages_and_ways_of_the_sound_branch_are_fields() -> None:
 def test_a_network_without_a_sound_branch_needs_no_sound() -> None:
     model = build_model("ar5", 6, sound_features=0)
     clip = Clip(jnp.zeros((1, 20, 98, 80)), jnp.zeros((1, 0, 0, 1)), jnp.ones(1), jnp.zeros(1))
-    variables = model.init(jax.random.key(0), clip, train=False)
-    assert model.apply(variables, clip, train=False).logits.shape == (1, 6)
+    outputs, _ = jax.eval_shape(
+        lambda: model.init_with_output(jax.random.key(0), clip, train=False)
+    )
+    assert outputs.logits.shape == (1, 6)
 
 
 @pytest.mark.parametrize(

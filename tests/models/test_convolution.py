@@ -40,9 +40,14 @@ CASES = [
 
 def run(function: Any, *inputs: jax.Array) -> list[jax.Array]:
     """The answer, and the gradients of its product with noise."""
-    answer, pull = jax.vjp(function, *inputs)
-    noise = jnp.asarray(np.random.default_rng(1).normal(size=answer.shape), answer.dtype)
-    return [answer, *pull(noise)]
+
+    @jax.jit
+    def both(*inputs: jax.Array) -> list[jax.Array]:
+        answer, pull = jax.vjp(function, *inputs)
+        noise = jnp.asarray(np.random.default_rng(1).normal(size=answer.shape), answer.dtype)
+        return [answer, *pull(noise)]
+
+    return both(*inputs)
 
 
 @pytest.mark.parametrize(("size", "kernel", "strides", "padding"), CASES)
@@ -191,16 +196,18 @@ def test_on_a_gpu_few_channels_have_the_kernel_s_columns_beside_them(
     weights = jnp.asarray(RNG.integers(-2, 3, (*kernel, channels, 4)), jnp.bfloat16)
     axes = ("NHWC", "HWIO", "NHWC")
 
-    def of(form: Any) -> list[jax.Array]:
-        def call(x: jax.Array, weights: jax.Array) -> jax.Array:
-            return form(x, weights, strides, padding, dimension_numbers=axes)
+    def call(form: Any, x: jax.Array, weights: jax.Array) -> jax.Array:
+        return form(x, weights, strides, padding, dimension_numbers=axes)
 
-        answer, pull = jax.vjp(call, x, weights)
+    @functools.partial(jax.jit, static_argnums=0)
+    def of(form: Any, x: jax.Array, weights: jax.Array) -> list[jax.Array]:
+        answer, pull = jax.vjp(functools.partial(call, form), x, weights)
         return [answer, *pull(jnp.ones_like(answer))]
 
-    for left, right in zip(of(convolve), of(jax.lax.conv_general_dilated), strict=True):
+    found, expected = (of(form, x, weights) for form in (convolve, jax.lax.conv_general_dilated))
+    for left, right in zip(found, expected, strict=True):
         np.testing.assert_array_equal(np.asarray(left, np.float32), np.asarray(right, np.float32))
-    assert "concatenate" in operations(lambda x: of(convolve)[0], x)
+    assert "concatenate" in operations(functools.partial(call, convolve), x, weights)
 
 
 @first_layers
@@ -223,7 +230,7 @@ def test_a_convolution_for_litert_is_the_same_on_every_device(
         return convolve(x, weights, strides, padding, **axes)
 
     with made_for_litert():
-        found, used = answer(x), operations(answer, x)
+        found, used = jax.jit(answer)(x), operations(answer, x)
     expected = jax.lax.conv_general_dilated(x, weights, strides, padding, **axes)
     np.testing.assert_allclose(found, expected, atol=2e-5)
     assert ("transpose" in used) == (channels == 1 and strides == (2, 2)), "squares of 2 x 2"
@@ -270,12 +277,15 @@ def test_a_pooled_unit_sees_the_means_of_neighbourhoods(train: bool) -> None:
         )
         return ConvNorm(2, (1, 1), pooled=pooled, norm=norm)
 
+    def apply(unit: ConvNorm, variables: Any, x: jax.Array) -> Any:
+        return jax.jit(functools.partial(unit.apply, mutable=["batch_stats"]))(variables, x)
+
     variables = jax.tree.map(
         lambda leaf: jnp.asarray(RNG.uniform(0.5, 2, leaf.shape), leaf.dtype),
-        unit(True).init(jax.random.key(0), x),
+        jax.eval_shape(unit(True).init, jax.random.key(0), x),
     )
-    found, kept = unit(True).apply(variables, x, mutable=["batch_stats"])
-    expected, plain = unit(False).apply(variables, average_pool(x), mutable=["batch_stats"])
+    found, kept = apply(unit(True), variables, x)
+    expected, plain = apply(unit(False), variables, average_pool(x))
     assert np.asarray(expected).std() > 0.1
     np.testing.assert_allclose(found, expected, atol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), kept, plain)

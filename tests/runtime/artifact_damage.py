@@ -323,9 +323,9 @@ CLIP_DAMAGES: dict[Damage, int] = {**DAMAGES, other_clip: 16, fitting_sound: 16}
 
 
 def choose(number: int, rng: random.Random, damages: dict[Damage, int]) -> Damage:
-    """Return the damage of artifact `number`: each comes once before any comes by chance."""
-    if number < len(damages):
-        return list(damages)[number]
+    """Return the damage of artifact `number`: each comes twice before any comes by chance."""
+    if number < 2 * len(damages):
+        return list(damages)[number % len(damages)]
     if number % 100 == 0:
         return archive_bomb
     return rng.choices(list(damages), list(damages.values()))[0]

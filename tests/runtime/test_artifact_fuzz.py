@@ -39,7 +39,7 @@ from emojax.seal import SEAL
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60
-# Of each part; five parts of 1,000 take a quarter of an hour.
+# Of each part before a release; five parts of 1,000 take a quarter of an hour.
 EACH = int(os.environ.get("EMOJAX_FUZZ", "100"))
 
 
@@ -106,8 +106,9 @@ def face(astronaut) -> np.ndarray:
     return cv2.resize(astronaut[:256, 96:352], (120, 120), interpolation=cv2.INTER_AREA)
 
 
-@pytest.fixture
-def worker(tmp_path, face) -> Iterator[Worker]:
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory, face) -> Iterator[Worker]:
+    tmp_path = tmp_path_factory.mktemp("pictures")
     picture = tmp_path / "face.png"
     picture.write_bytes(cv2.imencode(".png", face)[1].tobytes())
     worker = Worker(picture, tmp_path / "out")
@@ -115,9 +116,10 @@ def worker(tmp_path, face) -> Iterator[Worker]:
     worker.end()
 
 
-@pytest.fixture
-def clip_worker(tmp_path, face) -> Iterator[Worker]:
+@pytest.fixture(scope="module")
+def clip_worker(tmp_path_factory, face) -> Iterator[Worker]:
     """Tries a video of 1.2 s that sounds."""
+    tmp_path = tmp_path_factory.mktemp("clips")
     voice, video = tmp_path / "voice.wav", tmp_path / "talk.mp4"
     with wave.open(str(voice), "wb") as file:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
@@ -205,20 +207,21 @@ def test_an_artifact_that_is_whole_is_taken(worker, pristine, clip_worker, prist
 
 
 def test_malformed_artifacts_are_refused_in_a_line(worker, pristine, tmp_path):
-    fuzz(worker, pristine, tmp_path / "fuzz", 120, seed=0)
+    fuzz(worker, pristine, tmp_path / "fuzz", 2 * len(DAMAGES), seed=0)
 
 
 def test_malformed_artifacts_for_clips_are_refused_in_a_line(clip_worker, pristine_clip, tmp_path):
-    fuzz(clip_worker, pristine_clip, tmp_path / "fuzz", 60, 0, CLIP_DAMAGES)
+    count = 2 * len(CLIP_DAMAGES)
+    fuzz(clip_worker, pristine_clip, tmp_path / "fuzz", count, 0, CLIP_DAMAGES)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("part", range(1, 6))
 def test_many_malformed_artifacts(part, worker, pristine, tmp_path):
     fuzz(worker, pristine, tmp_path / "fuzz", EACH, seed=part)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("part", range(1, 4))
 def test_many_malformed_artifacts_for_clips(part, clip_worker, pristine_clip, tmp_path):
     fuzz(clip_worker, pristine_clip, tmp_path / "fuzz", EACH // 2, part, CLIP_DAMAGES)
