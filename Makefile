@@ -9,7 +9,7 @@ help:
 	@echo "make tables every table of the thesis on drawn people, small: figures, plots, one page"
 	@echo "make test   lint, types and tests"
 	@echo "make slow   the tests of large networks, and whole trainings"
-	@echo "make release  before a release: more of what test and slow do, an hour of it"
+	@echo "make release  the same proofs at full scale, before a release"
 	@echo "make peers  compare the networks with timm's in PyTorch: the same numbers, and the speed"
 	@echo "make lock   write requirements.lock anew"
 	@echo "make clean  remove .venv, runs and data"

@@ -21,7 +21,7 @@ from emojax.shipped import find_model
 from emojax.spec import read_json
 from emojax.weights_file import WEIGHTS
 
-_NOTED = "ancestors"
+NOTED = "ancestors"
 """In a run's config.json."""
 
 
@@ -65,7 +65,7 @@ class Seen(NamedTuple):
             owner: {split: sorted(names) for split, names in parts.items()}
             for owner, parts in self.people.items()
         }
-        return {_NOTED: {"people": people, "untold": self.untold}}
+        return {NOTED: {"people": people, "untold": self.untold}}
 
 
 def _together(each: Iterable[Seen]) -> Seen:
@@ -95,7 +95,7 @@ def seen_by(network: str, above: frozenset[Path] = frozenset()) -> Seen:
         fields = read_json(folder / "config.json")
     except UserError:
         return Seen({}, [network])
-    before = _read_note(fields.get(_NOTED))
+    before = _read_note(fields.get(NOTED))
     if before is None:
         # Of before this was noted: they have to be there still.
         below = above | {folder.resolve()}

@@ -14,13 +14,13 @@ import pytest
 from small_sets import build, noise_pictures
 
 from emojax import cross_validation, experiment, sweep
-from emojax.config import TrainConfig, network_spec
+from emojax.config import TrainConfig, Watched, network_spec
 from emojax.cross_validation import train_folds
 from emojax.data.resident import keep_labels
 from emojax.data.shards import dataset_info, load_split
 from emojax.errors import UserError
 from emojax.experiment import extractor_config, perceptron_config, train_run
-from emojax.losses import LossConfig
+from emojax.losses import LossConfig, Votes
 from emojax.optim import OptimConfig
 from emojax.preconditions import labelled, labels_counted, require_labels
 from emojax.sweep import Grid, train_sweep
@@ -133,7 +133,8 @@ def test_one_kind_of_label_is_enough_and_a_teacher_or_a_rater_says_one_too(
     votes = np.zeros_like(people.votes)
     votes[2, 1, 0] = 5
     voted = dataclasses.replace(people, votes=votes)
-    for asked, wanted in (("face", [2]), ("voice", []), ("none", [])):
+    expected: dict[Votes, list[int]] = {"face": [2], "voice": [], "none": []}
+    for asked, wanted in expected.items():
         config = TrainConfig(loss=LossConfig(votes=asked))
         assert np.flatnonzero(labelled(config, voted)[:, 1]).tolist() == wanted
 
@@ -234,12 +235,13 @@ def test_a_run_is_checked_before_its_folder_is_touched(
 
 
 def test_ar4_s_two_parts_watch_what_each_can_get_better_at() -> None:
-    for watch, extractor, perceptron in (
-        ("validation_loss", "validation_loss", "validation_loss"),
-        ("emotion_uar", "validation_loss", "emotion_uar"),
-        ("action_unit_f1", "action_unit_f1", "validation_loss"),
-        ("action_unit_roc_area", "action_unit_roc_area", "validation_loss"),
-    ):
+    expected: dict[Watched, tuple[Watched, Watched]] = {
+        "validation_loss": ("validation_loss", "validation_loss"),
+        "emotion_uar": ("validation_loss", "emotion_uar"),
+        "action_unit_f1": ("action_unit_f1", "validation_loss"),
+        "action_unit_roc_area": ("action_unit_roc_area", "validation_loss"),
+    }
+    for watch, (extractor, perceptron) in expected.items():
         config = TrainConfig(model="ar4", watch=watch, patience=2, loss=LossConfig(votes="face"))
         assert extractor_config(config).watch == extractor
         assert perceptron_config(config).watch == perceptron

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from emojax.ancestors import NOTED
 from emojax.experiment import load_network
 from emojax.files import write_json
 from emojax.seal import sealed
@@ -61,6 +62,8 @@ def put(
     fields = json.loads((run / "config.json").read_text(encoding="utf-8"))
     fields["config"] |= {"data": data, "teachers": []}
     fields["data_folder"] = ""
+    # Of a set of pictures these are tens of thousands of names.
+    fields.pop(NOTED, None)
     if people:
         fields["people"] = sorted(people)
     write_json(out / "config.json", fields)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import flax.linen as nn
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from porting import draw_variables
 
 from emojax.models import build_model, layers
 from emojax.models.normalisation import BatchNorm
@@ -28,14 +28,8 @@ def test_predictions_are_those_of_normalising_by_itself(
     model = build_model(key, 7, **CASES[key])
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.normal(size=(2, 98, 80, 1)), jnp.float32)
-    variables = jax.jit(functools.partial(model.init, train=False))(jax.random.key(0), images)
     # Statistics and scales as a training leaves them, not the ones and zeros of the beginning.
-    variables = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: (
-            jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), leaf.dtype) if leaf.ndim == 1 else leaf
-        ),
-        variables,
-    )
+    variables = draw_variables(rng, model, images)
 
     calls = []
 
