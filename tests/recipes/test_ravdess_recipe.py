@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import wave
 from collections.abc import Iterator
@@ -92,6 +93,18 @@ def test_sounds_of_a_source_that_was_given_before_do_not_stay(recipe: Any, tmp_p
     found = read_sound(left, recipe.RATE_HZ)
     assert found is not None
     assert len(found) / recipe.RATE_HZ == pytest.approx(0.9, abs=0.05)
+
+
+def test_sounds_that_were_written_at_another_rate_are_written_again(
+    recipe: Any, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "ravdess", tmp_path / "out"
+    path = write(source / "Actor_12/03-01-06-01-02-01-12.wav", utterance(48_000, 1, 1, 1), 48_000)
+    old = write(out / "Actor_12/03-01-06-01-02-01-12.wav", utterance(16_000, 0, 1, 0), 16_000)
+    os.utime(old, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    recipe.write_trimmed(source, out, any_copy=True)
+    with wave.open(str(old)) as file:
+        assert file.getframerate() == recipe.RATE_HZ == 48_000
 
 
 def test_fewer_utterances_are_taken_only_when_asked_for(recipe: Any, tmp_path: Path) -> None:
