@@ -30,6 +30,11 @@ _MAX_BYTES = 8 * MAX_PIXELS
 """A gigabyte: four channels of sixteen bits, not packed at all."""
 
 _LOOK = 512
+# Major brands of HEIF and AVIF (ISO/IEC 23008-12, AV1 Image File Format).
+_PHOTO_BRANDS = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+    | {b"avif", b"avis"}
+)
 _JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 
@@ -159,6 +164,22 @@ def _read_header(kind: str, data: bytes) -> _Header:
     return readers[kind](data)
 
 
+def refuse_heif(head: bytes, source: str) -> None:
+    """Refuse a HEIF or AVIF photo, as telephones make them, whatever the file is called.
+
+    OpenCV reads some, and not upright.
+
+    Args:
+        head: the file's first 12 bytes.
+        source: its name, for the message.
+
+    Raises:
+        UserError: it is one.
+    """
+    if head[4:8] == b"ftyp" and head[8:12] in _PHOTO_BRANDS:
+        raise UserError(f"{source}: a HEIF/AVIF photo, which is not read: save it as JPEG or PNG")
+
+
 def _describe(head: bytes) -> str:
     try:
         text = head.decode("utf-8")
@@ -208,6 +229,7 @@ def decode_picture(data: bytes, source: str) -> np.ndarray:
     """
     kind = picture_kind(data[:16])
     if kind is None:
+        refuse_heif(data[:12], source)
         raise UserError(
             f"{source}: not a picture: found {_describe(data[:_LOOK])}; "
             "give a PNG, JPEG, WebP, BMP, TIFF, GIF, PGM or PPM file"

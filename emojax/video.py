@@ -23,6 +23,7 @@ from av.stream import Disposition
 
 from emojax.errors import UserError
 from emojax.files import require_file
+from emojax.picture import refuse_heif
 
 VIDEO_SUFFIXES: frozenset[str] = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".mpg", ".mpeg", ".ts", ".mts"}
@@ -39,12 +40,6 @@ SOUND_SUFFIXES: frozenset[str] = frozenset(
 _FORMATS = (
     "mov,avi,matroska,flv,mpegts,mpeg,mpegvideo,asf,ogg,nut,dv,h264,hevc,m4v,ivf,"
     "wav,w64,aiff,mp3,aac,flac"
-)
-# Major brands of HEIF and AVIF (ISO/IEC 23008-12, AV1 Image File Format). FFmpeg would give one
-# tile of such a photo; OpenCV reads some, and not upright.
-_PHOTO_BRANDS = frozenset(
-    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
-    | {b"avif", b"avis"}
 )
 # Their clocks start anywhere: only the distance to the start means something.
 _FREE_CLOCKS = {"mpegts", "mpeg"}
@@ -136,10 +131,8 @@ def open_container(path: str | os.PathLike[str], what: str) -> Iterator[Any]:
     found = require_file(path, what)
     with _File(io.FileIO(str(found))) as file:
         head = file.read(12)
-        if head[4:8] == b"ftyp" and head[8:] in _PHOTO_BRANDS:
-            raise UserError(
-                f"{found}: a HEIF/AVIF photo, which is not read: save it as JPEG or PNG"
-            )
+        # FFmpeg would give one tile of it.
+        refuse_heif(head, str(found))
         file.seek(0)
         limits = {"max_pixels": str(MAX_PIXELS)}
         try:

@@ -138,6 +138,13 @@ def png_of_size(width: int, height: int) -> bytes:
     )
 
 
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])
+def test_a_telephones_photo_is_refused_also_where_it_is_called_jpg(brand):
+    photo = b"\0\0\0\x14ftyp" + brand + bytes(400)
+    with pytest.raises(UserError, match=r"a\.jpg: a HEIF/AVIF photo, .* as JPEG or PNG"):
+        decode_picture(photo, "a.jpg")
+
+
 def test_a_picture_of_absurd_size_is_refused_before_it_is_decoded(monkeypatch):
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
     with pytest.raises(UserError, match="60000 x 60000 pixels are more than"):

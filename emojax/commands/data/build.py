@@ -67,9 +67,9 @@ class Build:
     emotions: Literal["seven", "crema6", "ck8", "ravdess8"] | None = None
     """Which emotions the labels hold; others in the source become unknown, and are counted.
     Unset: the data set's own."""
-    sound: (
-        Literal["none", "log_mel", "speech", "fullband", "narrow", "wide", "thesis"] | None
-    ) = None
+    sound: Literal["none", "log_mel", "speech", "fullband", "narrow", "wide", "thesis"] | None = (
+        None
+    )
     """Keep the sound of clips, as a spectrogram of this kind. Unset: log_mel where the data set
     has sound, none for a manifest. speech: as `voices`, which comes with emojax, hears it;
     fullband: the same up to 24 kHz, for recordings that hold so much. Narrow and wide band, and
