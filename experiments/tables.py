@@ -292,15 +292,31 @@ class _PictureStudy(NamedTuple):
 def _picture_studies(
     wanted: Sequence[str], given: Given, options: TablesOptions
 ) -> list[_PictureStudy]:
-    """Return what 6.1 to 6.7 want of each set of pictures."""
-    # Who has nobody to train on is tested on alone, by the networks of another set.
-    return [
-        _PictureStudy(
-            data, [pair for pair in _protocols(wanted, data) if pair[0] in options.networks]
-        )
-        for data in given.pictures
-        if _can_train(data) or "cross" not in wanted
-    ]
+    """Return what 6.1 to 6.7 want of each set of pictures.
+
+    Raises:
+        UserError: a set lacks people to train on, to choose by or to test.
+    """
+    found = []
+    for data in given.pictures:
+        # Who has nobody to train on is tested on alone, by the networks of another set.
+        if "cross" in wanted and not _can_train(data):
+            continue
+        pairs = [pair for pair in _protocols(wanted, data) if pair[0] in options.networks]
+        if pairs:
+            _require_everybody(data)
+        found.append(_PictureStudy(data, pairs))
+    return found
+
+
+def _require_everybody(data: Path) -> None:
+    # Now, and not when everything is trained.
+    for split, count in dataset_info(data).num_examples.items():
+        if not count:
+            raise UserError(
+                f"{data}: nobody is in the split `{split}`: these tables train, choose and test, "
+                "so put people there (a manifest's column `split`) and build it again"
+            )
 
 
 def _crossed_studies(

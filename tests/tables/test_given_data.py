@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_up_study import finish_folds
-from small_sets import noise_clips
+from small_sets import noise_clips, noise_pictures
 
 from emojax.audio import PRESETS
 from emojax.config import TrainConfig
@@ -64,6 +64,26 @@ def test_votes_that_can_t_be_read_are_told_before_anything_is_trained(
     for given in (votes, tmp_path):
         with pytest.raises(UserError, match=r"tabulatedVotes\.csv: no column"):
             find(tables_data, [given], ["6.9"])
+
+
+@pytest.mark.parametrize("lacks", ["train", "validation", "test"])
+def test_pictures_without_people_to_test_are_refused_before_anything_is_trained(
+    tables: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    def train(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    for name in ("study_pictures", "work_ahead"):
+        monkeypatch.setattr(tables, name, train)
+    counts = {"train": 8, "validation": 7, "test": 7}
+    data = noise_pictures(tmp_path, **{split: n for split, n in counts.items() if split != lacks})
+    for jobs in (1, 2):
+        options = tables.TablesOptions(
+            tables=("6.1",), data=(str(data),), out=tmp_path / "tables", jobs=jobs
+        )
+        with pytest.raises(UserError, match=f"nobody is in the split `{lacks}`"):
+            tables.make_tables(options, ["6.1"])
+    assert not (tmp_path / "tables").exists()
 
 
 # Runs that are finished.
