@@ -33,11 +33,12 @@ from emojax.data.shards import FaceArrays, dataset_info, load_whole
 from emojax.data.splits import Fold, leave_one_subject_out
 from emojax.errors import UserError
 from emojax.evaluate import Predictions, score
-from emojax.experiment import build_network, drop_nan, sides_of, start_variables
 from emojax.files import write_json
 from emojax.finite import name_examples
 from emojax.lanes import Training
+from emojax.network import build_network, start_variables
 from emojax.preconditions import labelled, require_labels, require_votes
+from emojax.results import drop_nan, sides_of
 from emojax.run import (
     alone_in_folder,
     check_run,

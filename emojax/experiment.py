@@ -1,46 +1,43 @@
-"""One experiment from shards to results: train, evaluate, draw, report."""
+"""One experiment from shards to results: train, watch, and hand over to be evaluated."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
-import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from emojax import labels, plots
-from emojax.ancestors import refuse_evaluation, refuse_seen_people
-from emojax.baseline import pixel_baseline
-from emojax.checkpoint import open_checkpoints, restore
+from emojax import labels
+from emojax.ancestors import refuse_seen_people
+from emojax.checkpoint import open_checkpoints
 from emojax.cluster import first_alone, is_first
 from emojax.config import TrainConfig, network_spec
 from emojax.curves import Curves
 from emojax.data.feed import Usable, find_usable, make_stream, streamed_examples
-from emojax.data.resident import check_fits, keep_faces, keep_labels, put_on_device
+from emojax.data.resident import check_fits, keep_labels, put_on_device
 from emojax.data.shards import DatasetInfo, FaceArrays, dataset_info, load_split, read_batches
 from emojax.errors import UserError
-from emojax.evaluate import (
-    Modality,
-    Predictions,
-    Predictor,
-    make_predictor,
-    score,
-    to_predictions,
-)
-from emojax.finetune import take_over
+from emojax.evaluate import Predictions, Predictor, score, to_predictions
 from emojax.finite import name_examples
 from emojax.losses import balance, count_labels
-from emojax.models import DEFAULT_EXTRACTOR, build_model, looks_at
+from emojax.network import (
+    BEST,
+    extractor_config,
+    load_network,
+    load_teachers,
+    make_run_predictor,
+    make_run_trainer,
+    perceptron_config,
+    start_variables,
+    variables_of,
+)
 from emojax.preconditions import (
     labelled,
     labels_counted,
@@ -48,141 +45,20 @@ from emojax.preconditions import (
     require_people,
     require_votes,
 )
-from emojax.report import write_report
+from emojax.results import data_facts, finish_run
 from emojax.run import (
     EXTRACTOR,
     alone_in_folder,
     check_run,
     full_disk_is_told,
-    load_run,
     newest_checkpoint,
     open_run,
-    own_shards,
     provenance,
     settle_input,
-    write_json,
 )
-from emojax.sharding import make_mesh, replicated, split_batch
-from emojax.shipped import find_model
+from emojax.sharding import replicated, split_batch
 from emojax.spec import InputSpec, read_json
-from emojax.train import (
-    Teacher,
-    Trainer,
-    TrainState,
-    best_epoch,
-    compute_dtype,
-    fit,
-    init_variables,
-    make_trainer,
-)
-from emojax.weights import averaged
-from emojax.weights_file import WEIGHTS, read_weights
-
-BEST = "best"
-"""Folder of the best epoch's state in a run with `patience`."""
-
-
-def variables_of(state: TrainState) -> dict[str, Any]:
-    """Return what `apply` wants of a state."""
-    params = averaged(state.opt_state, state.params)
-    return {"params": params, "batch_stats": state.batch_stats}
-
-
-def build_network(config: TrainConfig, spec: InputSpec, *, frozen: bool | None = None) -> nn.Module:
-    """Return the network of a run's settings; `frozen`: of ar4, with its extractor held still."""
-    return build_model(
-        config.model,
-        spec.num_outputs,
-        dropout=config.dropout,
-        activation=config.activation,
-        norm_momentum=config.norm_momentum,
-        blocks=config.blocks,
-        widths=config.widths,
-        dtype=compute_dtype(config.dtype),
-        extractor=config.extractor,
-        frozen=frozen,
-        video_features=config.video_features,
-        sound_features=config.sound_features,
-        sound_branch=config.sound_branch,
-        sound_widths=config.sound_widths,
-    )
-
-
-def make_run_predictor(config: TrainConfig, spec: InputSpec, mesh: jax.sharding.Mesh) -> Predictor:
-    """Return the compiled predictor of a run's network."""
-    return make_predictor(build_network(config, spec), looks_at(config.model), spec, mesh)
-
-
-def perceptron_config(config: TrainConfig) -> TrainConfig:
-    """Return the settings by which ar4's perceptron is trained, out of those of its run."""
-    return dataclasses.replace(
-        config,
-        epochs=config.perceptron_epochs,
-        optim=dataclasses.replace(config.optim, learning_rate=config.perceptron_learning_rate),
-        # Its action units are the extractor's, which stands still: they never get better.
-        watch="validation_loss" if config.watch.startswith("action_unit") else config.watch,
-    )
-
-
-def extractor_config(config: TrainConfig) -> TrainConfig:
-    """Return the settings by which ar4's extractor is trained, out of those of its run."""
-    return dataclasses.replace(
-        config,
-        model=config.extractor or DEFAULT_EXTRACTOR,
-        extractor=None,
-        outputs="action_units",
-        # It has no emotions to be watched, nor to be voted on.
-        watch="validation_loss" if config.watch == "emotion_uar" else config.watch,
-        loss=dataclasses.replace(config.loss, votes="none"),
-    )
-
-
-def _trainer(
-    config: TrainConfig,
-    spec: InputSpec,
-    num_examples: int,
-    *,
-    devices: Sequence[Any] | None = None,
-    extractor: Any = None,
-    class_weights: np.ndarray | None = None,
-    trained: Mapping[str, Any] | None = None,
-    teachers: Sequence[Teacher] = (),
-) -> Trainer:
-    """Return the compiled calls of a run; of ar4's, those of its perceptron.
-
-    Args:
-        config: the run's settings.
-        spec: what its network sees and answers.
-        num_examples: length of the training split.
-        devices: JAX devices, all of them for None.
-        extractor: of ar4, the trained variables of its extractor, by collection; None
-            where they come from a checkpoint.
-        class_weights: of `losses.balance`.
-        trained: variables to start from, of `finetune.take_over`.
-        teachers: of `load_teachers`; of ar4 none.
-    """
-    if config.model != "ar4":
-        return make_trainer(
-            build_network(config, spec),
-            spec,
-            config,
-            num_examples,
-            devices,
-            trained=trained,
-            class_weights=class_weights,
-            teachers=teachers,
-        )
-    return make_trainer(
-        build_network(config, spec, frozen=True),
-        spec,
-        perceptron_config(config),
-        num_examples,
-        devices,
-        frozen=("extractor",),
-        # A network without normalisation has no statistics to hand on.
-        trained={name: {"extractor": tree} for name, tree in (extractor or {}).items() if tree},
-        class_weights=class_weights,
-    )
+from emojax.train import Trainer, TrainState, best_epoch, compute_dtype, fit
 
 
 def _class_weights(
@@ -293,45 +169,6 @@ class _Silent:
         pass
 
 
-def load_teachers(config: TrainConfig, spec: InputSpec) -> list[Teacher]:
-    """Return the networks that a run learns from, in the run's own compute type.
-
-    Raises:
-        UserError: a folder without a trained network, or one that sees or answers other things.
-    """
-    teachers = []
-    for folder in config.teachers:
-        old = load_network(find_model(folder))
-        if old.spec != spec:
-            fields = old.spec.to_dict()
-            other = [name for name, value in spec.to_dict().items() if fields[name] != value]
-            raise UserError(
-                f"{folder}: its {', '.join(other)} is not this run's: a teacher answers the same "
-                "question about the same input"
-            )
-        model = build_network(dataclasses.replace(old.config, dtype=config.dtype), spec)
-        teachers.append(Teacher(model, looks_at(old.config.model), old.variables))
-    return teachers
-
-
-def start_variables(config: TrainConfig, spec: InputSpec) -> dict[str, Any] | None:
-    """Return the variables of the run that `config.init` names, None where it names none.
-
-    By collection and top name; of a head for other labels nothing.
-
-    Raises:
-        UserError: no trained run there, or one of another network.
-    """
-    if not config.init:
-        return None
-    old = load_network(find_model(config.init))
-    if old.config.model != config.model:
-        raise UserError(f"{config.init}: is a {old.config.model}: use --model={old.config.model}")
-    network, looks = build_network(config, spec), looks_at(config.model)
-    fresh = jax.eval_shape(lambda: init_variables(network, looks, spec, jax.random.key(0)))
-    return take_over(old.variables, old.spec, fresh, spec, config.init)
-
-
 def _require_watched(
     config: TrainConfig, spec: InputSpec, validation: FaceArrays, data: Path
 ) -> None:
@@ -393,7 +230,7 @@ def train_run(
         usable = Usable(None, len(train.emotion), len(np.unique(train.subject)))
     validation = keep_labels(load_split(data, "validation"), spec, info.input_spec.emotions)
     make = functools.partial(
-        _trainer,
+        make_run_trainer,
         config,
         spec,
         usable.examples,
@@ -546,7 +383,7 @@ def _check_extractor(
     """Refuse what ar4's extractor would be refused for, as `_check_training`."""
     chosen = extractor_config(config)
     spec = network_spec(chosen, info.input_spec)
-    _trainer(chosen, spec, num_examples).like()
+    make_run_trainer(chosen, spec, num_examples).like()
     _require_watched(chosen, spec, keep_labels(validation, spec), info.folder)
 
 
@@ -563,171 +400,3 @@ def _train_extractor(config: TrainConfig, folder: Path, data: Path) -> Any:
     print(f"2/2: the perceptron, from 15 action units to emotions{watched[1]}", flush=True)
     # In the run's own compute type nothing changes: parameters are float32 in each.
     return load_network(place).variables
-
-
-def data_facts(data: Path, splits: dict[str, FaceArrays]) -> dict[str, Any]:
-    """Return what a results file says of the shards it was made from."""
-    info = dataset_info(data)
-    return {
-        "name": info.name,
-        "synthetic": info.name == "synthetic",
-        "folder": str(data),
-        "splits": {
-            name: {
-                "examples": len(arrays.emotion),
-                "people": len(np.unique(arrays.subject)),
-            }
-            for name, arrays in splits.items()
-        },
-    }
-
-
-def finish_run(
-    folder: Path,
-    results: dict[str, Any],
-    predict: Predictor,
-    state: TrainState,
-    train: FaceArrays | None,
-) -> dict[str, Any]:
-    """Evaluate on the test people, draw, and write results.json and report.html.
-
-    Args:
-        folder: of the run.
-        results: what is known so far; returned with the figures added.
-        predict: the network's compiled predictor.
-        state: its trained state.
-        train: the training split for the pixel baseline, None to leave that out.
-    """
-    config, spec, data = load_run(folder)
-    named = dataset_info(data).input_spec.emotions
-    test = keep_labels(load_split(data, config.report_on), spec, named)
-    results["reported_on"] = config.report_on
-    results["data"]["splits"] |= data_facts(data, {config.report_on: test})["splits"]
-    results["test"] = score_modalities(test, predict, variables_of(state), config, spec)
-    if not is_first():
-        return results
-    if train is not None and (train.num_frames > 0).any() and (test.num_frames > 0).any():
-        print("logistic regression on pixels, to compare with ...", flush=True)
-        faces = keep_faces(test)
-        answers = pixel_baseline(train, faces, len(spec.emotions))
-        results["pixel_baseline"] = score(faces, answers, spec, replicates=2)
-    results = drop_nan(results)
-    write_json(folder / "results.json", results)
-    draw_run(folder, results)
-    write_report(folder, results)
-    return results
-
-
-def sides_of(config: TrainConfig, spec: InputSpec) -> tuple[Modality, ...]:
-    """Return the sides of a clip that a network can be asked of alone; none where it has one."""
-    return ("video", "sound") if spec.sound is not None and config.video_features != 0 else ()
-
-
-def score_modalities(
-    arrays: FaceArrays, predict: Predictor, variables: Any, config: TrainConfig, spec: InputSpec
-) -> dict[str, Any]:
-    """Return all figures of a split; of a network with two branches also those of either alone."""
-    figures = score(arrays, predict(variables, arrays), spec)
-    if sides := sides_of(config, spec):
-        figures["modalities"] = {
-            side: score(arrays, predict(variables, arrays, side), spec)["overall"] for side in sides
-        }
-    return figures
-
-
-def drop_nan(value: Any) -> Any:
-    """Return the tree with every NaN as None: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: drop_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [drop_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def draw_run(folder: Path, results: dict[str, Any]) -> None:
-    """Draw a run's pictures from its results."""
-    overall = results["test"]["overall"]
-    name = f"{results['model']} on {results['data']['name']}"
-    config = results["config"]
-    softmax = config["emotion_activation"] == "softmax" and bool(overall["emotion"])
-    losses = plots.name_losses(config["loss"]["kind"], softmax=softmax)
-    plots.plot_curves(results["history"], folder / "curves.png", name, losses)
-    if overall["emotion"].get("confusion"):
-        plots.plot_confusion(
-            overall["emotion"]["confusion"], overall["emotion"]["names"], folder / "confusion.png"
-        )
-    names = {f"AU{number:02d}": text for number, text in labels.ACTION_UNIT_NAMES.items()}
-    if overall["action_units"]:
-        units = overall["action_units"]["units"]
-        plots.plot_action_units(units, names, folder / "action_units.png")
-
-
-class TrainedNetwork(NamedTuple):
-    """A run's network, ready to predict."""
-
-    model: nn.Module
-    variables: Any
-    config: TrainConfig
-    spec: InputSpec
-    data: Path
-
-
-def load_network(folder: Path) -> TrainedNetwork:
-    """Return the network of a run from its newest checkpoint, computing in float32.
-
-    A model that comes with emojax has its weights in a file instead.
-
-    Raises:
-        UserError: no run there, or no checkpoint yet.
-    """
-    config, spec, data = load_run(folder)
-    if (folder / WEIGHTS).is_file():
-        model = build_network(dataclasses.replace(config, dtype="float32"), spec)
-        looks = looks_at(config.model)
-        shapes = jax.eval_shape(lambda: init_variables(model, looks, spec, jax.random.key(0)))
-        variables = read_weights(folder / WEIGHTS, shapes)
-        return TrainedNetwork(model, variables, config, spec, data)
-    if not (folder / "checkpoints").is_dir():
-        raise UserError(f"{folder}: no checkpoint yet: train first")
-    model = build_network(dataclasses.replace(config, dtype="float32"), spec)
-    # The state's form does not depend on how many examples it was trained on; fewer would be
-    # refused.
-    examples = config.batch_size * config.optim.accumulate
-    trainer = _trainer(config, spec, examples, devices=jax.local_devices()[:1])
-    with open_checkpoints(folder / (BEST if config.patience else "checkpoints")) as checkpoints:
-        state, _ = restore(checkpoints, trainer.like())
-    return TrainedNetwork(model, variables_of(state), config, spec, data)
-
-
-def evaluate_run(folder: Path, data: Path | None, split: str) -> dict[str, Any]:
-    """Return the figures of a trained run on a split of its own or other shards.
-
-    Raises:
-        UserError: no run, no such split, shards whose input spec is another or whose people it was
-            trained on, or its own were built anew.
-    """
-    network = load_network(folder)
-    if data is None:
-        own_shards(folder, "build those as they were, or give --data")
-    elif data.resolve() != network.data:
-        refuse_evaluation(folder, dataset_info(data), split)
-    chosen = data or network.data
-    shards = dataset_info(chosen).input_spec
-    arrays = keep_labels(load_split(chosen, split), network.spec, shards.emotions)
-    if network_spec(network.config, shards) != network.spec:
-        raise UserError(
-            f"{chosen}: its faces were cut by another input spec than the run's: "
-            "build the shards again with the run's spec"
-        )
-    config, spec = network.config, network.spec
-    predict = make_predictor(network.model, looks_at(config.model), spec, make_mesh())
-    return drop_nan(
-        {
-            "model": network.config.model,
-            "run": str(folder),
-            "reported_on": split,
-            "provenance": provenance(),
-            "data": data_facts(chosen, {split: arrays}),
-            "test": score_modalities(arrays, predict, network.variables, config, spec),
-        }
-    )

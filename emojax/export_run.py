@@ -10,30 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from emojax.calibration import (
-    Calibration,
-    Labels,
-    calibrate,
-    errors_before_and_after,
-    macro_f1,
-)
+from emojax.calibration import Calibration, Labels, calibrate, errors_before_and_after, macro_f1
 from emojax.data.resident import keep_labels, select
 from emojax.data.shards import FaceArrays, load_split
 from emojax.drawn_examples import draw_examples
 from emojax.errors import UserError
 from emojax.evaluate import score, to_predictions
-from emojax.experiment import drop_nan, load_network
-from emojax.export import (
-    SYNTHETIC_NOTICE,
-    export_artifact,
-    record,
-    record_examples,
-    spread,
-)
+from emojax.export import SYNTHETIC_NOTICE, export_artifact, record, record_examples, spread
 from emojax.golden import name_inputs
 from emojax.litert import Network
 from emojax.models import looks_at
 from emojax.models.inputs import Looks
+from emojax.network import load_network
+from emojax.results import drop_nan
 from emojax.run import own_shards
 from emojax.spec import InputSpec, read_json
 from emojax.temperature import scale

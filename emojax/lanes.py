@@ -21,8 +21,8 @@ from emojax.compiler import compiler_options
 from emojax.config import TrainConfig
 from emojax.data.resident import Resident, middle_frames, take_batch
 from emojax.evaluate import Modality, Predictions, make_answer, to_predictions
-from emojax.experiment import variables_of
 from emojax.models import looks_at
+from emojax.network import variables_of
 from emojax.sharding import DATA_AXIS, make_mesh, replicated, split_batch
 from emojax.spec import InputSpec
 from emojax.train import (

@@ -31,10 +31,11 @@ from emojax.config import TrainConfig, network_spec
 from emojax.data.resident import keep_labels, put_on_device
 from emojax.data.shards import dataset_info, load_split, load_whole
 from emojax.errors import UserError
-from emojax.experiment import build_network, drop_nan
 from emojax.files import write_json
 from emojax.lanes import Training
+from emojax.network import build_network
 from emojax.preconditions import labelled, require_labels, require_votes
+from emojax.results import drop_nan
 from emojax.run import alone_in_folder, check_run, full_disk_is_told, open_run, provenance
 from emojax.sharding import make_mesh, replicated
 from emojax.stacking import Stacked

@@ -19,8 +19,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tyro
 
 from emojax.cli import run_guarded
-from emojax.experiment import evaluate_run
 from emojax.report import terminal_table
+from emojax.results import evaluate_run
 from emojax.run import write_json
 
 

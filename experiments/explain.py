@@ -32,13 +32,13 @@ from emojax.cli import run_guarded
 from emojax.data.resident import keep_labels
 from emojax.data.shards import dataset_info, load_split
 from emojax.errors import UserError
-from emojax.experiment import load_network
 from emojax.explain.contributions import contributions
 from emojax.explain.examples import read_photographs, take_people
 from emojax.explain.explanation import explain_network
 from emojax.explain.grad_cam import Method
 from emojax.explain.report import write_explanation
 from emojax.models import looks_at
+from emojax.network import load_network
 from emojax.run import own_shards
 from emojax.shipped import find_model
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from emojax.config import TrainConfig
 from emojax.data.shards import FaceArrays
-from emojax.experiment import TrainedNetwork
 from emojax.models.ar4 import AR4
 from emojax.models.layers import Outputs
+from emojax.network import TrainedNetwork
 from emojax.spec import InputSpec
 
 UNITS, EMOTIONS, HIDDEN = 15, 7, 32

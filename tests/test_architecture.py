@@ -91,7 +91,7 @@ LAYERS: dict[str, Layer] = {
         packages="numpy jax jaxtyping flax tensorflow ai_edge_quantizer",
     ),
     "experiment": Layer(
-        "experiment export_run cross_validation lanes stacking sweep trainings",
+        "cross_validation experiment export_run lanes network results stacking sweep trainings",
         sees="vocabulary signal model_file compiler models data training evaluation export",
         packages="numpy jax flax pandas tqdm",
     ),

@@ -12,13 +12,15 @@ from bar_clips import bar_clips
 
 from emojax.config import TrainConfig
 from emojax.data.shards import load_split
-from emojax.experiment import evaluate_run, load_network, train_run
+from emojax.experiment import train_run
 from emojax.export import flax_answers, record
 from emojax.export_run import export_run
 from emojax.face import Detection
 from emojax.golden import name_inputs
+from emojax.network import load_network
 from emojax.optim import OptimConfig
 from emojax.report import terminal_table
+from emojax.results import evaluate_run
 from emojax.runtime import ClipPredictor, load_artifact
 from emojax.runtime.clip_windows import hear_windows
 from emojax.runtime.looking import see_windows

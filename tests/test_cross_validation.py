@@ -25,9 +25,10 @@ from emojax.data.folds import make_folds
 from emojax.data.resident import keep_labels, put_on_device
 from emojax.data.shards import dataset_info, load_split, load_whole
 from emojax.errors import UserError
-from emojax.experiment import build_network, load_network, make_run_predictor, train_run
+from emojax.experiment import train_run
 from emojax.files import write_json
 from emojax.lanes import Training
+from emojax.network import build_network, load_network, make_run_predictor
 from emojax.sharding import make_mesh, replicated
 from emojax.shipped import find_model
 from emojax.spec import read_json

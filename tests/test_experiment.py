@@ -22,11 +22,13 @@ from emojax.data.feed import find_usable
 from emojax.data.resident import keep_labels
 from emojax.data.shards import dataset_info, load_split
 from emojax.errors import UserError
-from emojax.experiment import evaluate_run, load_network, train_run
+from emojax.experiment import train_run
 from emojax.export_run import export_run
 from emojax.losses import LossConfig
+from emojax.network import load_network
 from emojax.optim import OptimConfig
 from emojax.report import write_report
+from emojax.results import draw_run, evaluate_run
 from emojax.runtime import load_artifact
 from emojax.runtime.verify import verify_artifact
 
@@ -361,7 +363,7 @@ def test_curves_name_the_loss_that_they_show(
     drawn = []
     monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
     config = {"emotion_activation": "softmax" if softmax else "sigmoid", "loss": {"kind": kind}}
-    experiment.draw_run(tmp_path, trained[1] | {"config": config})
+    draw_run(tmp_path, trained[1] | {"config": config})
     left = drawn[0].axes[0]
     assert left.get_ylabel() == axis
     assert [line.get_label() for line in left.lines] == curves

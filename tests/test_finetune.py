@@ -20,9 +20,10 @@ from emojax.augment import AugmentConfig
 from emojax.config import TrainConfig
 from emojax.data.shards import dataset_info, load_split
 from emojax.errors import UserError
-from emojax.experiment import load_network, train_run
+from emojax.experiment import train_run
 from emojax.finetune import read_rates, stage_factors, take_over
 from emojax.models import build_model, looks_at
+from emojax.network import load_network
 from emojax.optim import OptimConfig
 from emojax.sharding import replicated
 from emojax.spec import InputSpec, SpectrogramSpec, read_json

@@ -25,6 +25,7 @@ from emojax.errors import UserError
 from emojax.experiment import train_run
 from emojax.finite import finite_losses, is_finite, name_examples
 from emojax.models import build_model
+from emojax.network import make_run_trainer
 from emojax.sharding import replicated
 from emojax.train import Trainer, fit, make_trainer
 
@@ -91,7 +92,7 @@ def test_the_step_its_batch_and_the_last_good_checkpoint_are_named(
     assert json.loads(Path(file).read_text()) == {"step": step, "examples": named}
     assert checkpoint == str(folder / "checkpoints" / str(step - 1))
     with open_checkpoints(folder / "checkpoints") as checkpoints:
-        state, _ = restore(checkpoints, experiment._trainer(config, train_spec(shards), 24).init())
+        state, _ = restore(checkpoints, make_run_trainer(config, train_spec(shards), 24).init())
     assert int(state.step) == step - 1
     assert is_finite(state)
 

@@ -15,8 +15,8 @@ import pytest
 from tiny_network import SPEC, STILL, TinyNetwork, random_examples
 
 from emojax.config import TrainConfig
-from emojax.experiment import variables_of
 from emojax.lanes import Training, make_lanes
+from emojax.network import variables_of
 from emojax.optim import OptimConfig, make_optimiser
 from emojax.train import make_trainer, run_epoch
 

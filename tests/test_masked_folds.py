@@ -15,10 +15,11 @@ from emojax.config import TrainConfig, network_spec
 from emojax.data.resident import Resident
 from emojax.errors import UserError
 from emojax.evaluate import Predictions
-from emojax.experiment import sides_of, variables_of
 from emojax.lanes import Lanes, Training, make_lanes
 from emojax.models.ar5 import AR5
 from emojax.models.inputs import Clip
+from emojax.network import variables_of
+from emojax.results import sides_of
 from emojax.spec import InputSpec, SpectrogramSpec
 from emojax.trainings import Finished, load_training, read_training, save_training
 

@@ -13,16 +13,18 @@ import numpy as np
 import pytest
 from small_sets import build, noise_pictures
 
-from emojax import cross_validation, experiment, sweep
+from emojax import cross_validation, sweep
 from emojax.config import TrainConfig, Watched, network_spec
 from emojax.cross_validation import train_folds
 from emojax.data.resident import keep_labels
 from emojax.data.shards import dataset_info, load_split
 from emojax.errors import UserError
-from emojax.experiment import extractor_config, perceptron_config, train_run
+from emojax.experiment import train_run
 from emojax.losses import LossConfig, Votes
+from emojax.network import extractor_config, perceptron_config
 from emojax.optim import OptimConfig
 from emojax.preconditions import labelled, labels_counted, require_labels
+from emojax.run import load_run, open_run
 from emojax.sweep import Grid, train_sweep
 
 CONFIG = TrainConfig(batch_size=8, epochs=1)
@@ -183,9 +185,7 @@ def test_what_cannot_train_leaves_no_folder_and_throws_no_run_away(
 def leave_a_run(folder: Path, data: Path) -> None:
     """What a run leaves, as far as others look at it."""
     info = dataset_info(data)
-    experiment.open_run(
-        folder, CONFIG, info.input_spec, data, info.report["fingerprint"], fresh=False
-    )
+    open_run(folder, CONFIG, info.input_spec, data, info.report["fingerprint"], fresh=False)
     (folder / "checkpoints" / "10").mkdir(parents=True)
     (folder / "history.csv").write_text("epoch\n1\n")
 
@@ -288,4 +288,4 @@ def test_folds_of_a_refused_command_hold_nobody(
         monkeypatch.setattr(module, "train_all", stop)
     with pytest.raises(KeyboardInterrupt):
         TRAIN[way](other, folder, shards, False)
-    assert experiment.load_run(folder)[0].epochs == 9
+    assert load_run(folder)[0].epochs == 9

@@ -19,9 +19,10 @@ import emojax
 from emojax import experiment
 from emojax.commands.verify import main as verify
 from emojax.config import TrainConfig
-from emojax.experiment import load_network, train_run
+from emojax.experiment import train_run
 from emojax.models import forward
 from emojax.models.inputs import Clip
+from emojax.network import load_network
 from emojax.runtime import load, load_artifact
 from emojax.runtime.clip_predictor import ClipPredictor
 from emojax.seal import SEAL, checksum

@@ -23,8 +23,8 @@ from emojax.data.resident import put_on_device
 from emojax.data.shards import dataset_info, load_split
 from emojax.errors import UserError
 from emojax.evaluate import make_predictor, score
-from emojax.experiment import variables_of
 from emojax.models import build_model
+from emojax.network import variables_of
 from emojax.sharding import make_mesh, replicated
 from emojax.sweep import Grid, best_setting, csv_table, markdown_table, read_blocks, train_sweep
 from emojax.train import make_trainer, run_epoch

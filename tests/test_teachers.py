@@ -18,11 +18,12 @@ from emojax.augment import AugmentConfig
 from emojax.config import TrainConfig
 from emojax.data.resident import Resident
 from emojax.errors import UserError
-from emojax.experiment import load_network, train_run
+from emojax.experiment import train_run
 from emojax.losses import LossConfig, Targets, heed_teachers
 from emojax.models import forward
 from emojax.models.inputs import Clip, zero_inputs
 from emojax.models.layers import Head, Outputs
+from emojax.network import load_network
 from emojax.spec import InputSpec
 from emojax.train import Teacher, make_trainer
 

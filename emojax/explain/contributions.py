@@ -36,10 +36,10 @@ from emojax.compiler import compiler_options
 from emojax.data.resident import normalise
 from emojax.data.shards import FaceArrays
 from emojax.evaluate import middle_faces
-from emojax.experiment import TrainedNetwork
 from emojax.labels import AU_COLUMNS, UNKNOWN
 from emojax.models import forward
 from emojax.models.layers import Outputs
+from emojax.network import TrainedNetwork
 
 REPEATS = 10
 """Shuffles of each unit."""

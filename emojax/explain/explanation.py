@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from emojax.errors import UserError
-from emojax.experiment import TrainedNetwork
 from emojax.explain.examples import Examples
 from emojax.explain.feature_map import find_feature_map, map_owners
 from emojax.explain.grad_cam import GradCam, Method, make_grad_cam, scale, spread
@@ -18,6 +17,7 @@ from emojax.explain.kernels import first_kernels
 from emojax.labels import NEUTRAL, UNKNOWN
 from emojax.losses import activation
 from emojax.models import looks_at
+from emojax.network import TrainedNetwork
 from emojax.spec import InputSpec
 
 ANSWERED, TRUE = "answered", "true"

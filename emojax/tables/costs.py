@@ -14,11 +14,11 @@ import numpy as np
 
 from emojax.compiler import compiler_options
 from emojax.config import TrainConfig, network_spec
-from emojax.experiment import build_network
 from emojax.files import write_json
 from emojax.inventory import measure_cost, median_seconds
 from emojax.models import forward, looks_at
 from emojax.models.inputs import zero_inputs
+from emojax.network import build_network
 from emojax.run import provenance
 from emojax.spec import InputSpec, read_json
 from emojax.tables import published

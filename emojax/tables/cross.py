@@ -17,10 +17,10 @@ import numpy as np
 from emojax.data.resident import keep_faces, select
 from emojax.data.shards import DatasetInfo, FaceArrays, dataset_info, load_split, load_whole
 from emojax.errors import UserError
-from emojax.experiment import load_network, make_run_predictor
 from emojax.labels import UNKNOWN
 from emojax.models import looks_at
 from emojax.models.inputs import fit_spec
+from emojax.network import load_network, make_run_predictor
 from emojax.sharding import make_mesh
 from emojax.significance import Figure, compare, emotion_f1, estimate
 from emojax.spec import InputSpec

@@ -12,13 +12,13 @@ import numpy as np
 
 from emojax.data.resident import keep_labels
 from emojax.data.shards import FaceArrays, dataset_info, load_split
-from emojax.experiment import TrainedNetwork, load_network
 from emojax.explain.contributions import REPEATS, Contributions, contributions
 from emojax.explain.drawings import draw_contributions, draw_heats, draw_kernels
 from emojax.explain.examples import take_people
 from emojax.explain.explanation import Explanation, Side, explain_network
 from emojax.explain.report import CONTRIBUTIONS, HEAT, KERNELS
 from emojax.labels import ACTION_UNIT_NAMES
+from emojax.network import TrainedNetwork, load_network
 from emojax.run import newest_checkpoint
 from emojax.tables import published
 from emojax.tables.ahead import Task

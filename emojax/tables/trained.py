@@ -15,8 +15,9 @@ from emojax.baseline import pixel_baseline
 from emojax.config import TrainConfig
 from emojax.data.resident import keep_faces, keep_labels
 from emojax.data.shards import DatasetInfo, dataset_info, load_split
-from emojax.experiment import load_network, make_run_predictor, train_run
+from emojax.experiment import train_run
 from emojax.labels import NEUTRAL, UNKNOWN
+from emojax.network import load_network, make_run_predictor
 from emojax.sharding import make_mesh
 from emojax.spec import read_json
 from emojax.tables.outcome import (

@@ -12,9 +12,9 @@ import numpy as np
 from emojax.config import network_spec
 from emojax.data.crema_d_votes import parse_clip_name, read_votes
 from emojax.data.shards import dataset_info
-from emojax.experiment import build_network
 from emojax.inventory import measure_cost
 from emojax.models import looks_at
+from emojax.network import build_network
 from emojax.significance import accuracy, average_recall, estimate
 from emojax.tables import published
 from emojax.tables.clip_tables import CHANCE, VOTES, count_votes

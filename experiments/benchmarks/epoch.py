@@ -23,7 +23,7 @@ from emojax.data.feed import Batches, find_usable, make_stream
 from emojax.data.resident import Resident, keep_labels, put_on_device
 from emojax.data.shards import dataset_info, load_split
 from emojax.errors import UserError
-from emojax.experiment import build_network
+from emojax.network import build_network
 from emojax.optim import OptimConfig
 from emojax.sharding import replicated, split_batch
 from emojax.spec import InputSpec

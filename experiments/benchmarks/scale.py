@@ -17,8 +17,8 @@ from benchmarks.noise import noise_examples
 from benchmarks.rounds import Options, median, report, time_ways
 from emojax.config import TrainConfig
 from emojax.errors import UserError
-from emojax.experiment import build_network
 from emojax.memory import keep_freed_memory
+from emojax.network import build_network
 from emojax.sharding import replicated
 from emojax.spec import InputSpec
 from emojax.train import make_trainer

@@ -28,8 +28,8 @@ from emojax.cli import run_guarded
 from emojax.data.crema_d_votes import parse_votes
 from emojax.data.raters import rate_people
 from emojax.data.shards import dataset_info
-from emojax.experiment import load_network
 from emojax.files import require_file
+from emojax.network import load_network
 from emojax.shipped import VOICES, shipped_folder
 from emojax.spec import read_json
 

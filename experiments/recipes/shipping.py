@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from emojax.ancestors import NOTED
-from emojax.experiment import load_network
 from emojax.files import write_json
+from emojax.network import load_network
 from emojax.seal import sealed
 from emojax.spec import read_json
 from emojax.weights_file import WEIGHTS, write_weights

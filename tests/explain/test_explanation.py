@@ -10,12 +10,12 @@ import pytest
 
 from emojax.config import TrainConfig
 from emojax.errors import UserError
-from emojax.experiment import TrainedNetwork
 from emojax.explain.drawings import blend, draw_heats, draw_kernels, tiles
 from emojax.explain.examples import Examples, choose_people
 from emojax.explain.explanation import choose_outputs, explain_network
 from emojax.models.ar3 import AR3, VolumeLayer
 from emojax.models.ar5 import AR5
+from emojax.network import TrainedNetwork
 from emojax.spec import InputSpec, SpectrogramSpec
 from emojax.train import init_variables
 

@@ -16,7 +16,6 @@ from scipy.signal import correlate2d
 
 from emojax.data.resident import normalise
 from emojax.errors import UserError
-from emojax.experiment import TrainedNetwork, load_network
 from emojax.explain.examples import Examples
 from emojax.explain.explanation import explain_network
 from emojax.explain.feature_map import FeatureMap, find_feature_map, map_owners
@@ -26,6 +25,7 @@ from emojax.models import MODELS, build_model, forward, looks_at
 from emojax.models.ar2 import AR2
 from emojax.models.inputs import fit_spec, zero_inputs
 from emojax.models.layers import Conv, Head, Outputs, activate
+from emojax.network import TrainedNetwork, load_network
 from emojax.shipped import shipped_folder
 from emojax.spec import InputSpec, SpectrogramSpec
 from emojax.train import init_variables

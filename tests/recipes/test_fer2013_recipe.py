@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from emojax.errors import UserError
-from emojax.experiment import build_network
 from emojax.models.resnet import ResNet
+from emojax.network import build_network
 from emojax.runtime import load
 from emojax.spec import InputSpec
 

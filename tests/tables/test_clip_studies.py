@@ -15,7 +15,7 @@ from emojax.data.resident import keep_labels
 from emojax.data.shards import dataset_info, load_whole
 from emojax.errors import UserError
 from emojax.evaluate import Predictions
-from emojax.experiment import sides_of
+from emojax.results import sides_of
 from emojax.tables import clips
 from emojax.tables.clips import same_clips, study_clips
 from emojax.trainings import Finished, save_training

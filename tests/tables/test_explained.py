@@ -17,8 +17,8 @@ from made_up_study import make_study
 from emojax.config import TrainConfig
 from emojax.data.shards import FaceArrays
 from emojax.errors import UserError
-from emojax.experiment import TrainedNetwork
 from emojax.models.ar2 import AR2
+from emojax.network import TrainedNetwork
 from emojax.spec import InputSpec
 from emojax.tables import explained
 from emojax.tables.explained import (
