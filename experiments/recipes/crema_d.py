@@ -2,7 +2,7 @@
 
 In order, each step done once and gone on with after a stop:
 
-  1. the data is counted and compared with a checksum;
+  1. the data is counted; spectrograms are compared with a checksum;
   2. it is built into shards (data/crema_d_voices), sound alone;
   3. five folds by person: everybody is tested by a network that never heard them;
   4. the network itself, on all but a few people, by whom its temperature is chosen;
@@ -35,7 +35,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from cooking import run_recipe
+from cooking import check_runs, own_folder, run_recipe
 from presets import VOICES
 
 from emojax.archive import read_arrays
@@ -124,6 +124,8 @@ def read_voices(path: Path) -> Voices:
     if missing := {"clip", "log_mel"} - set(arrays):
         raise UserError(f"{path}: no array {sorted(missing)[0]!r}: {wanted}")
     clips, pictures = arrays["clip"], arrays["log_mel"]
+    if clips.ndim != 1:
+        raise UserError(f"{path}: clip is of shape {list(clips.shape)}: {wanted}")
     if pictures.dtype != np.uint8 or pictures.shape != (len(clips), spec.height, spec.width):
         raise UserError(f"{path}: log_mel is {pictures.dtype} {list(pictures.shape)}: {wanted}")
     # One file lacked a letter of its name until 2022.
@@ -155,10 +157,12 @@ def check_source(source: Path, any_copy: bool) -> str:
     if not source.is_dir():
         raise UserError(f"{source}: no such file or folder: give CREMA-D's folder, or a .npz")
     found = len(find_recordings(source))
-    if found != CLIPS and not any_copy:
+    if found == 0 or (found != CLIPS and not any_copy):
+        why = _first_problem(source)
         raise UserError(
             f"{source}: {found:,} recordings AudioWAV/*.wav; CREMA-D has {CLIPS:,}: "
-            "take them with  git lfs pull, or use --any-copy"
+            + (f"the first that is left out: {why}" if why else "take them with  git lfs pull")
+            + (", or use --any-copy" if found else "")
         )
     return f"{found:,} recordings"
 
@@ -178,6 +182,15 @@ def find_recordings(source: Path) -> dict[str, Path]:
     return {clip: path for clip, path in named.items() if parse_clip_name(clip)}
 
 
+def _first_problem(source: Path) -> str:
+    """Return why the first recording that can't be used is none, empty where all can."""
+    home = source.resolve()
+    for path in sorted((source / "AudioWAV").glob("*.wav")):
+        if (problem := find_problem(path, home)) is not None:
+            return problem.detail
+    return ""
+
+
 def unpack(voices: Voices, folder: Path) -> dict[str, Path]:
     """Write each spectrogram into a file, and return these by the names of their clips.
 
@@ -188,8 +201,13 @@ def unpack(voices: Voices, folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     found = {clip: folder / f"{clip}.npy" for clip in voices.clips}
     for path, picture in zip(found.values(), voices.pictures, strict=True):
-        np.save(path, np.where(picture <= _SILENCE, 0, picture))
+        np.save(path, floor_at_silence(picture))
     return found
+
+
+def floor_at_silence(pictures: np.ndarray) -> np.ndarray:
+    """Return spectrograms that were read back from pictures as they are trained on, uint8."""
+    return np.where(pictures <= _SILENCE, 0, pictures).astype(np.uint8)
 
 
 def _link(files: Mapping[str, Path], folder: Path) -> dict[str, Path]:
@@ -238,7 +256,7 @@ def build(options: RecipeOptions) -> Path:
     settings = BuildOptions(
         input_spec=spec, workers=options.workers, seed=options.seed, clip_frames=1
     )
-    source = options.data.with_name(f"{options.data.name}-source")
+    source = own_folder(options.data.with_name(f"{options.data.name}-source"), options.source)
     if options.source.is_dir():
         column, files = "audio_path", _link(find_recordings(options.source), source)
     else:
@@ -260,14 +278,14 @@ def cook(options: RecipeOptions) -> None:
     print(f"2/5 shards in {options.data}", flush=True)
     data = build(options)
     config = config_of(data, options.epochs, options.seed)
+    run, folder = options.out / "network", options.out / "folds"
+    check_runs([(config, run)], data)
     if not options.skip_folds:
-        folder = options.out / "folds"
         print(f"3/5 {options.folds} folds, in {folder}", flush=True)
         table = options.out / "folds.json"
         options.out.mkdir(parents=True, exist_ok=True)
         write_json(table, make_folds(dataset_info(data), k=options.folds, seed=options.seed))
         print(terminal_table(train_folds(config, folder, data, table)))
-    run = options.out / "network"
     print(f"4/5 the network itself, in {run}", flush=True)
     print(terminal_table(train_run(config, run, data, baseline=False)))
     artifact = options.out / "artifact"

@@ -34,11 +34,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import jax
-from cooking import run_recipe
+from cooking import check_runs, run_recipe
 
 from emojax.augment import AugmentConfig
 from emojax.config import TrainConfig
 from emojax.data.build import BuildOptions, build_dataset
+from emojax.data.builders.fer2013 import TABLES, Fer2013
+from emojax.data.rows import Request
 from emojax.errors import UserError
 from emojax.experiment import train_run
 from emojax.export_run import export_run
@@ -83,7 +85,7 @@ class RecipeOptions:
     workers: int = os.cpu_count() or 1
     """Processes that read the pictures."""
     any_copy: bool = False
-    """Take a copy whose counts are right and whose checksum is another one."""
+    """Take folders whose counts are right and whose checksum is another one, or any table."""
     check_only: bool = False
     """Count and compare the data, and stop."""
 
@@ -114,11 +116,13 @@ def check_folders(source: Path, any_copy: bool) -> str:
     """
     counts: collections.Counter[str] = collections.Counter()
     lines = []
+    counted = set()
     for path in sorted(source.glob("t*/*/*.jpg")):
         part = path.name.split("_")[0]
         if part not in COUNTS:
             continue
         counts[part] += 1
+        counted.add(path)
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         lines.append(f"{path.relative_to(source).as_posix()} {content}\n")
     if dict(counts) != COUNTS:
@@ -127,6 +131,12 @@ def check_folders(source: Path, any_copy: bool) -> str:
         raise UserError(
             f"{source}: {found}; FER2013 has {wanted}: give the folder that holds train/ and "
             "test/ as they were published, or fer2013.csv"
+        )
+    taken = Fer2013.read_source(source, Request(work=source)).rows
+    if more := [row.path for row in taken if row.path not in counted]:
+        raise UserError(
+            f"{more[0]}: no picture of FER2013's, and it would be trained on or chosen by"
+            f"{f', as {len(more) - 1} more' if len(more) > 1 else ''}: put it elsewhere"
         )
     digest = hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
     if digest != FOLDERS_SHA256 and not any_copy:
@@ -147,7 +157,9 @@ def check_source(source: Path, any_copy: bool) -> str:
         raise UserError(f"{source}: no such file or folder: give fer2013.csv, or train/ and test/")
     if source.is_file():
         return f"{source.name}, not compared" if any_copy else check_table(source)
-    table = next((source / name for name in TABLE_MD5 if (source / name).is_file()), None)
+    # Where the builder looks for it: what is compared is what is trained on.
+    places = [folder / name for folder in (source, source / "fer2013") for name in TABLES]
+    table = next((path for path in places if path.is_file()), None)
     if table is not None:
         return check_source(table, any_copy)
     return check_folders(source, any_copy)
@@ -209,6 +221,8 @@ def cook(options: RecipeOptions) -> None:
     print(f"1/5 the data: {check_source(options.source, options.any_copy)}", flush=True)
     if options.check_only:
         return
+    if options.teachers is not None and options.teachers < 0:
+        raise UserError(f"teachers={options.teachers}: wanted 0 or more")
     on_cpu = jax.default_backend() == "cpu"
     count = (0 if on_cpu else 3) if options.teachers is None else options.teachers
     epochs = (16 if on_cpu else 94) if options.epochs is None else options.epochs
@@ -220,13 +234,17 @@ def cook(options: RecipeOptions) -> None:
         options=BuildOptions(workers=options.workers),
     )
     teachers = tuple(options.out / f"teacher{number}" for number in range(count))
-    for number, folder in enumerate(teachers):
-        print(f"3/5 teacher {number + 1} of {count}, in {folder}", flush=True)
-        config = teacher_config(options.data, options.teacher_epochs, options.seed + number)
-        print(terminal_table(train_run(config, folder, options.data, baseline=False)))
     pupil = options.out / "pupil"
-    print(f"4/5 the network itself, in {pupil}", flush=True)
     config = pupil_config(options.data, teachers, epochs, options.seed)
+    schools = [
+        (teacher_config(options.data, options.teacher_epochs, options.seed + number), folder)
+        for number, folder in enumerate(teachers)
+    ]
+    check_runs([*schools, (config, pupil)], options.data)
+    for number, (school, folder) in enumerate(schools):
+        print(f"3/5 teacher {number + 1} of {count}, in {folder}", flush=True)
+        print(terminal_table(train_run(school, folder, options.data, baseline=False)))
+    print(f"4/5 the network itself, in {pupil}", flush=True)
     print(terminal_table(train_run(config, pupil, options.data, baseline=False)))
     artifact = options.out / "artifact"
     print(f"5/5 the artifact, in {artifact}", flush=True)

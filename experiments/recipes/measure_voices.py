@@ -17,6 +17,7 @@ Example:
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -26,13 +27,14 @@ from typing import Any, Literal
 import numpy as np
 import scipy.signal
 import tyro
-from crema_d import read_voices
+from crema_d import floor_at_silence, read_voices
+from measured import print_figures, recalls
 from tqdm import tqdm
 
 from emojax.cli import run_guarded
 from emojax.data.crema_d_votes import parse_clip_name
 from emojax.errors import UserError
-from emojax.files import write_json
+from emojax.files import make_place, write_json
 from emojax.labels import RAVDESS_EMOTIONS
 from emojax.metrics import emotion_metrics
 from emojax.runtime import load_artifact
@@ -63,6 +65,13 @@ class MeasureOptions:
     """The `.npz` that experiments/recipes/crema_d.py takes."""
     out: Path | None = None
     """Write the figures here, as JSON."""
+
+
+PEOPLE = 24
+"""Whom the owner recorded."""
+
+_UTTERANCE = re.compile(r"03-01-(\d\d)-\d\d-\d\d-\d\d-(\d\d)")
+"""A recording of speech: its emotion and its person."""
 
 
 def _noise(sound: Waveform, decibels: float, rate_hz: int) -> Waveform:
@@ -117,18 +126,22 @@ def read_ravdess(folder: Path, emotions: tuple[str, ...]) -> list[tuple[Path, st
     Raises:
         UserError: the folder holds none.
     """
-    found = []
+    # The owner's archives unpack into each other: what is there twice is taken once.
+    found: dict[str, tuple[Path, str, str]] = {}
     for path in sorted(folder.glob("**/03-01-*.wav")):
-        fields = path.stem.split("-")
-        emotion = RAVDESS_EMOTIONS.get(int(fields[2]), "") if len(fields) == 7 else ""
-        if emotion in emotions:
-            found.append((path, fields[-1], emotion))
+        fields = _UTTERANCE.fullmatch(path.stem)
+        emotion = RAVDESS_EMOTIONS.get(int(fields[1]), "") if fields else ""
+        if fields and emotion in emotions:
+            found[path.name] = (path, fields[2], emotion)
     if not found:
         raise UserError(
             f"{folder}: no Actor_01/03-01-..wav there: give RAVDESS's speech, unpacked from "
             "https://zenodo.org/records/1188976"
         )
-    return found
+    people = {person for _, person, _ in found.values()}
+    if len(people) < PEOPLE:
+        print(f"{folder}: {len(people)} of RAVDESS's {PEOPLE} people", flush=True)
+    return list(found.values())
 
 
 def hear(predictor: ClipPredictor, sound: Waveform) -> np.ndarray:
@@ -156,6 +169,9 @@ def measure_ravdess(predictor: ClipPredictor, folder: Path, corruptions: bool) -
     rate_hz = spec.sound.sample_rate_hz
     files = read_ravdess(folder, spec.emotions)
     sounds = [read_sound(path, rate_hz) for path, _, _ in tqdm(files, desc="read", disable=None)]
+    for sound, (path, _, _) in zip(sounds, files, strict=True):
+        if sound is None or not sound.size:
+            raise UserError(f"{path}: no sound in it: unpack the archive again")
     kept = [
         (sound, person, spec.emotions.index(emotion))
         for sound, (_, person, emotion) in zip(sounds, files, strict=True)
@@ -175,9 +191,7 @@ def measure_ravdess(predictor: ClipPredictor, folder: Path, corruptions: bool) -
         "real_time_factor": seconds / (sum(len(sound) for sound, _, _ in kept) / rate_hz),
         **emotion_metrics(truth, scores, people, spec.emotions),
     }
-    confusion = np.array(figures["confusion"])
-    shares = np.diagonal(confusion) / confusion.sum(axis=1)
-    figures["recall"] = dict(zip(spec.emotions, shares.tolist(), strict=True))
+    figures["recall"] = recalls(figures["confusion"], spec.emotions)
 
     def recall(change: Corruption, strength: float) -> float:
         return _recall(truth, answers(lambda sound: change(sound, strength, rate_hz)))
@@ -211,7 +225,13 @@ def compare_spectrograms(predictor: ClipPredictor, wavs: Path, ready: Path) -> d
     spec = predictor.spec
     assert spec.sound is not None
     voices = read_voices(ready)
-    pictures = dict(zip(voices.clips, voices.pictures, strict=True))
+    # As the network was trained on them.
+    pictures = dict(zip(voices.clips, floor_at_silence(voices.pictures), strict=True))
+    if voices.pictures.shape[1:] != (spec.sound.height, spec.sound.width):
+        raise UserError(
+            f"{ready}: spectrograms of {list(voices.pictures.shape[1:])}, the network hears "
+            f"{[spec.sound.height, spec.sound.width]}: give those that it was trained on"
+        )
     rows = []
     for path in sorted(wavs.glob("*.wav")):
         if path.stem not in pictures or parse_clip_name(path.stem) is None:
@@ -250,8 +270,12 @@ def measure(options: MeasureOptions) -> dict[str, Any]:
     Raises:
         UserError: nothing is asked for, or the artifact does not listen alone.
     """
-    if options.ravdess is None and (options.wavs is None or options.spectrograms is None):
+    if (options.wavs is None) != (options.spectrograms is None):
+        raise UserError("--wavs and --spectrograms are compared: give both, or neither")
+    if options.ravdess is None and options.wavs is None:
         raise UserError("nothing to measure: give --ravdess, or --wavs and --spectrograms")
+    if options.corruptions and options.ravdess is None:
+        raise UserError("--corruptions are measured on RAVDESS: give --ravdess")
     artifact = load_artifact(find_model(options.model), options.precision)
     predictor = ClipPredictor(artifact)
     if not predictor.hears:
@@ -269,6 +293,8 @@ def measure(options: MeasureOptions) -> dict[str, Any]:
 def main(arguments: list[str]) -> int:
     """Measure, print, and return the exit status."""
     options = tyro.cli(MeasureOptions, args=arguments, description=__doc__)
+    if options.out is not None:
+        make_place(options.out)
     figures = measure(options)
     if compared := figures.get("spectrograms"):
         print(
@@ -279,11 +305,7 @@ def main(arguments: list[str]) -> int:
         )
     if heard := figures.get("ravdess"):
         print(f"RAVDESS's speech, six emotions: {heard['recordings']} recordings")
-        for name in ("accuracy", "unweighted_average_recall", "macro_f1"):
-            low, high = heard[name]["interval"]
-            print(f"{name.replace('_', ' '):28} {heard[name]['value']:.4f} [{low:.4f}, {high:.4f}]")
-        for name, recall in heard["recall"].items():
-            print(f"recall of {name:18} {recall:.4f}")
+        print_figures(heard)
         print(f"{heard['real_time_factor']:.4f} seconds a second of sound, one thread")
         for name, row in heard.get("corruptions", {}).items():
             cells = "  ".join(

@@ -29,7 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from cooking import run_recipe
+from cooking import own_folder, run_recipe
 from crema_d import config_of
 from tqdm import tqdm
 
@@ -111,7 +111,8 @@ def write_trimmed(source: Path, out: Path, *, any_copy: bool = False) -> Path:
         any_copy: take fewer than all.
 
     Raises:
-        UserError: no utterance in the source, not all of them, or one that can't be read.
+        UserError: no utterance in the source, not all of them, or one that can't be read; the
+            folder is not the recipe's own.
     """
     # The owner's archives unpack into each other: what is there twice is taken once.
     found = {path.name: path for path in sorted(source.glob("**/Actor_*/03-01-*.wav"))}
@@ -126,6 +127,7 @@ def write_trimmed(source: Path, out: Path, *, any_copy: bool = False) -> Path:
             f"{source}: {len(found):,} utterances of {len(people)} people; RAVDESS has "
             f"{UTTERANCES:,} of {PEOPLE}: unpack its archive again, or use --any-copy"
         )
+    own_folder(out, source)
     wanted: set[Path] = set()
     for name, path in tqdm(sorted(found.items()), desc="trim", unit="sound", disable=None):
         target = out / path.parent.name / name
@@ -157,8 +159,12 @@ def write_trimmed(source: Path, out: Path, *, any_copy: bool = False) -> Path:
 
 
 def _rate_of(path: Path) -> int:
-    with wave.open(str(path)) as file:
-        return file.getframerate()
+    try:
+        with wave.open(str(path)) as file:
+            return file.getframerate()
+    except (wave.Error, EOFError):
+        # The machine lost its power before it was on the disk.
+        return 0
 
 
 def ravdess_config(options: RecipeOptions) -> TrainConfig:

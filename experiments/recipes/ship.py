@@ -19,7 +19,14 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tyro
-from shipping import PRECISIONS, confusion_table, corruption_table, put, with_interval
+from shipping import (
+    PRECISIONS,
+    confusion_table,
+    corruption_table,
+    put,
+    require_measured,
+    with_interval,
+)
 
 from emojax.cli import run_guarded
 from emojax.shipped import shipped_folder
@@ -40,7 +47,7 @@ class ShipOptions:
     artifact: Path
     """What was exported from it."""
     public: Path
-    """Of measure_faces.py with --corruptions, on PublicTest."""
+    """Of measure_faces.py with --corruptions and --crops, on PublicTest."""
     private: Path
     """The same on PrivateTest, without corruptions."""
     peers: tuple[Path, ...] = ()
@@ -134,7 +141,12 @@ def write_card(
         "",
         "FER2013's own test pictures, 3,589 each, through the runner in int8; 95% intervals by",
         "bootstrap over pictures. FER2013 does not say who is in its pictures, so that the same",
-        "person may be on both sides. People agree with its labels on about two pictures in three.",
+        "person may be on both sides, and some of its test pictures are training pictures, pixel",
+        f"for pixel: {public['copies']['pictures']} of PublicTest, {private['copies']['pictures']}",
+        "of PrivateTest. Without these the accuracy is",
+        f"{with_interval(public['copies']['accuracy_of_others'])} and",
+        f"{with_interval(private['copies']['accuracy_of_others'])}.",
+        "People agree with its labels on about two pictures in three.",
         "",
         *_accuracy_table(public, private),
         "",
@@ -185,6 +197,18 @@ def write_card(
 def ship(options: ShipOptions) -> None:
     """Write the folder anew."""
     public, private = read_json(options.public), read_json(options.private)
+    told = ("accuracy", "unweighted_average_recall", "macro_f1", "confusion", "recall", "copies")
+    require_measured(options.private, private, *told, remedy="measure it with measure_faces.py")
+    require_measured(
+        options.public,
+        public,
+        *told,
+        "corruptions",
+        "crops",
+        remedy="measure it with measure_faces.py --corruptions --crops",
+    )
+    peers = [read_json(path) for path in options.peers]
+    teachers = [read_json(path) for path in options.teachers]
     spec = put(
         options.out,
         options.run,
@@ -196,8 +220,6 @@ def ship(options: ShipOptions) -> None:
             "FER2013 PrivateTest": private["accuracy"],
         },
     )
-    peers = [read_json(path) for path in options.peers]
-    teachers = [read_json(path) for path in options.teachers]
     write_card(options.out / "CARD.md", spec, public, private, peers, teachers)
     size = sum(path.stat().st_size for path in options.out.iterdir())
     print(f"wrote {options.out}: {size / 1e6:.1f} MB")

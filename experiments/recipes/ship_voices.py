@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tyro
-from shipping import PRECISIONS, confusion_table, put, with_interval
+from shipping import PRECISIONS, confusion_table, put, require_measured, with_interval
 
 from emojax.cli import run_guarded
 from emojax.data.crema_d_votes import parse_votes
@@ -186,6 +186,13 @@ def write_card(
 def ship(options: ShipOptions) -> None:
     """Write the folder anew."""
     folds, measured = read_json(options.folds), read_json(options.measured)
+    require_measured(
+        options.measured,
+        measured,
+        "ravdess",
+        "spectrograms",
+        remedy="measure it with measure_voices.py --ravdess .. --wavs .. --spectrograms ..",
+    )
     content = require_file(options.votes, "CREMA-D's table of votes").read_bytes()
     votes = parse_votes(content, str(options.votes))
     splits = dataset_info(load_network(options.run).data).report["splits"]

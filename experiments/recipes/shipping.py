@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emojax.ancestors import NOTED
+from emojax.errors import UserError
 from emojax.files import write_json
 from emojax.network import load_network
 from emojax.seal import sealed
@@ -33,8 +34,10 @@ def put(
 
     int8, float16, the recorded answers, the weights to start a training from.
 
+    Everything is read before the folder is emptied.
+
     Args:
-        out: the folder.
+        out: the folder; nothing but an artifact is written over.
         run: the trained run.
         artifact: what was exported from it.
         data: name of the data set, in the place of paths of the machine that it was made on.
@@ -42,9 +45,19 @@ def put(
         metrics: figures that stand in spec.json.
         people: whom it has seen, where that is known: a cross-validation that starts from it
             refuses to test them.
+
+    Raises:
+        UserError: no run or artifact there, one that lacks a precision, or a folder that holds
+            something else.
     """
     network = load_network(run)
     spec = read_json(artifact / "spec.json")
+    if lacking := [name for name in PRECISIONS if name not in spec.get("files", {})]:
+        raise UserError(f"{artifact}: has no {lacking[0]} file: export the run again")
+    if not (out / "spec.json").is_file() and out.exists() and (out.is_file() or any(out.iterdir())):
+        raise UserError(f"{out}: holds something else than an artifact: choose another --out")
+    if out.resolve() in (run.resolve(), artifact.resolve()):
+        raise UserError(f"{out}: is what is shipped: choose another --out")
     if out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True)
@@ -68,6 +81,23 @@ def put(
         fields["people"] = sorted(people)
     write_json(out / "config.json", fields)
     return spec
+
+
+def require_measured(path: Path, figures: dict[str, Any], *names: str, remedy: str) -> None:
+    """Refuse figures that a card can't be written from, before anything is put anywhere.
+
+    Args:
+        path: the file that they are from.
+        figures: what it holds.
+        names: what the card tells.
+        remedy: how they are measured.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    for name in names:
+        if name not in figures:
+            raise UserError(f"{path}: lacks {name!r}: {remedy}")
 
 
 def with_interval(figure: dict[str, Any]) -> str:

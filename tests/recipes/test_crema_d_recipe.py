@@ -63,6 +63,7 @@ def test_spectrograms_are_read_in_the_order_of_their_names(recipe: Any, tmp_path
         ({"log_mel": np.zeros((48, 64, 96))}, r"log_mel is float64 \[48, 64, 96\]: wanted"),
         ({"clip": np.array(["my voice", *CLIPS[1:]])}, "'my voice' is no clip of CREMA-D's"),
         ({"clip": np.array([CLIPS[1], *CLIPS[1:]])}, "1 clips are there twice"),
+        ({"clip": np.array(CLIPS[0])}, r"clip is of shape \[\]: wanted clip"),
     ],
 )
 def test_what_is_no_set_of_spectrograms_is_refused(
@@ -83,6 +84,9 @@ def test_another_copy_is_taken_only_when_asked_for(recipe: Any, tmp_path: Path) 
     (tmp_path / "AudioWAV" / "1001_DFA_ANG_XX.wav").write_text(pointer)
     with pytest.raises(UserError, match=r"0 recordings AudioWAV/\*.wav; CREMA-D has 7,442"):
         recipe.check_source(tmp_path, any_copy=False)
+    # None at all is no copy.
+    with pytest.raises(UserError, match=r"1001_DFA_ANG_XX\.wav: a pointer of Git LFS"):
+        recipe.check_source(tmp_path, any_copy=True)
     with pytest.raises(UserError, match="no such file or folder"):
         recipe.check_source(tmp_path / "nothing", any_copy=False)
 

@@ -72,7 +72,7 @@ def test_utterances_are_written_once_each(recipe: Any, tmp_path: Path) -> None:
     write(source / "Audio_Speech_Actors_01-24" / "Actor_12" / name, sound, 48_000)
     write(source / "Actor_12" / "03-02-06-01-02-01-12.wav", sound, 48_000)
     assert recipe.write_trimmed(source, out, any_copy=True) == out
-    assert [path.relative_to(out).as_posix() for path in out.rglob("*.*")] == [f"Actor_12/{name}"]
+    assert [path.relative_to(out).as_posix() for path in out.rglob("*.wav")] == [f"Actor_12/{name}"]
     found = read_sound(out / "Actor_12" / name, recipe.RATE_HZ)
     assert found is not None
     assert len(found) / recipe.RATE_HZ == pytest.approx(1.9, abs=0.05)
@@ -100,6 +100,7 @@ def test_sounds_that_were_written_at_another_rate_are_written_again(
 ) -> None:
     source, out = tmp_path / "ravdess", tmp_path / "out"
     path = write(source / "Actor_12/03-01-06-01-02-01-12.wav", utterance(48_000, 1, 1, 1), 48_000)
+    recipe.write_trimmed(source, out, any_copy=True)
     old = write(out / "Actor_12/03-01-06-01-02-01-12.wav", utterance(16_000, 0, 1, 0), 16_000)
     os.utime(old, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
     recipe.write_trimmed(source, out, any_copy=True)
@@ -124,3 +125,37 @@ def test_trainings_start_from_the_network_that_comes_with_emojax(recipe: Any) ->
     assert recipe.ravdess_config(options).init == VOICES
     scratch = recipe.RecipeOptions(source=Path("ravdess"), from_scratch=True)
     assert recipe.ravdess_config(scratch).init == ""
+
+
+@pytest.mark.parametrize("work", ["ravdess", "ravdess/inside", "."])
+def test_nothing_is_written_among_the_recordings(recipe: Any, tmp_path: Path, work: str) -> None:
+    source = tmp_path / "ravdess"
+    spoken = utterance(48_000, 1, 1, 1)
+    path = write(source / "Actor_12/03-01-06-01-02-01-12.wav", spoken, 48_000)
+    song = write(source / "Actor_12/03-02-06-01-02-01-12.wav", spoken, 48_000)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="would lie among it: give --data another folder"):
+        recipe.write_trimmed(source, tmp_path / work, any_copy=True)
+    assert path.read_bytes() == before
+    assert song.is_file()
+
+
+def test_somebody_elses_folder_is_left_alone(recipe: Any, tmp_path: Path) -> None:
+    source, out = tmp_path / "ravdess", tmp_path / "data-source"
+    write(source / "Actor_12/03-01-06-01-02-01-12.wav", utterance(48_000, 1, 1, 1), 48_000)
+    mine = write(out / "Actor_01/mine.wav", utterance(48_000, 1, 1, 1), 48_000)
+    with pytest.raises(UserError, match="data-source: holds something that no recipe has put"):
+        recipe.write_trimmed(source, out, any_copy=True)
+    assert mine.is_file()
+
+
+def test_a_sound_that_a_power_cut_emptied_is_written_again(recipe: Any, tmp_path: Path) -> None:
+    source, out = tmp_path / "ravdess", tmp_path / "out"
+    path = write(source / "Actor_12/03-01-06-01-02-01-12.wav", utterance(48_000, 1, 1, 1), 48_000)
+    recipe.write_trimmed(source, out, any_copy=True)
+    (written,) = out.rglob("*.wav")
+    whole = written.read_bytes()
+    written.write_bytes(b"")
+    os.utime(written, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    recipe.write_trimmed(source, out, any_copy=True)
+    assert written.read_bytes() == whole
