@@ -260,9 +260,14 @@ def spectrogram(
     Raises:
         UserError: no sample, a sample that is no number, or filters that don't fit.
     """
-    samples = check_waveform(waveform)
-    if spec.duration_s is not None:
-        samples = _fit_duration(samples, max(1, round(spec.duration_s * spec.sample_rate_hz)))
+    waveform = np.asarray(waveform)
+    if spec.duration_s is None:
+        samples = check_waveform(waveform)
+    else:
+        wanted = max(1, round(spec.duration_s * spec.sample_rate_hz))
+        # Before it is float64: a recording of hours would fill the memory for a few seconds of it.
+        held = waveform[:wanted] if waveform.ndim == 1 else waveform
+        samples = _fit_duration(check_waveform(held), wanted)
     window = make_window(spec) if window is None else window
     if spec.thesis:
         picture = thesis_spectrogram(samples, rng, window)

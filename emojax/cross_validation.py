@@ -80,7 +80,7 @@ def train_folds(
         stacked: whether a device trains several folds at once.
         stack_size: how many at most.
         networks: how many answer each fold together, by the mean of what they say: seeds
-            `config.seed`, `config.seed + 1`, .. A run goes on with more than it had.
+            `config.seed`, `config.seed + 1`, .. A run goes on with more than it had, never fewer.
 
     Raises:
         UserError: settings, folds and data do not fit together, or a loss became NaN; the other
@@ -95,6 +95,8 @@ def train_folds(
     spec = network_spec(config, info.input_spec)
     fingerprint = info.report["fingerprint"]
     check_run(folder, config, spec, data, fingerprint, fresh)
+    if not fresh:
+        _refuse_fewer(folder, networks)
     require_votes(config, info)
     whole = load_whole(data)
     everybody = _people_on(whole)
@@ -168,6 +170,17 @@ def train_folds(
     results = drop_nan(results)
     write_json(folder / "results.json", results)
     return results
+
+
+def _refuse_fewer(folder: Path, networks: int) -> None:
+    """Refuse to put together fewer networks than have answered: who reads the folder takes all."""
+    held = max(map(len, files_by_fold(folder)), default=0)
+    if held > networks:
+        raise UserError(
+            f"{folder}: {held} networks have answered there, and {networks} "
+            f"{'is' if networks == 1 else 'are'} asked for: use --networks={held} or more, or "
+            "another --out"
+        )
 
 
 def _people_on(arrays: FaceArrays) -> list[str]:

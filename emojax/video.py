@@ -339,7 +339,7 @@ def _upright(frame: Any) -> np.ndarray:
     return cv2.rotate(picture, turns[quarter_turns]) if quarter_turns else picture
 
 
-def _is_cut(file: BinaryIO) -> bool:
+def is_cut(file: BinaryIO) -> bool:
     """Return whether a container's own sizes reach beyond the file's end."""
     length = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -420,7 +420,7 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
                 yield VideoFrame(number, reading.stamp(frame), picture)
         try:
             with open(path, "rb") as file:
-                is_cut = _is_cut(file)
+                is_cut = is_cut(file)
         except OSError:
             # It was there when reading began.
             is_cut = True

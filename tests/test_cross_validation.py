@@ -200,6 +200,11 @@ def test_several_networks_answer_by_the_mean_of_what_they_say(
         assert len(list(csv.DictReader(file))) == 4
     with pytest.raises(UserError, match="networks=0: wanted 1 or more"):
         train_folds(CONFIG, folder, shards, folds_file, networks=0)
+    # Who reads the folder puts all of them together.
+    written = (folder / "results.json").read_bytes()
+    with pytest.raises(UserError, match="2 networks have answered there, and 1 is asked for"):
+        train_folds(CONFIG, folder, shards, folds_file)
+    assert (folder / "results.json").read_bytes() == written
 
 
 def test_a_stopped_run_keeps_its_folds(

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import itertools
 import json
+import os
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from emojax.data import beam
 from emojax.data.builders import BUILDERS, FaceBuilder
 from emojax.data.cells import (
     LOST,
+    MISSING,
     Job,
     Reading,
     code_digest,
@@ -36,6 +38,7 @@ from emojax.data.cells import (
 from emojax.data.claim import (
     CELLS,
     SOURCE,
+    check_place,
     check_replaceable,
     claimed,
     is_whole,
@@ -48,7 +51,13 @@ from emojax.data.pool import PATIENCE_S, work_off
 from emojax.data.quiet import load_tensorflow
 from emojax.data.report_page import write_report_page
 from emojax.data.rows import Rejection, Request, Row, Source
-from emojax.data.shards import INPUT_SPEC_FILE, PEOPLE_FILE, REPORT_FILE
+from emojax.data.shards import (
+    INPUT_SPEC_FILE,
+    MANIFEST,
+    PEOPLE_FILE,
+    REPORT_FILE,
+    SAME_BYTES,
+)
 from emojax.data.shown_files import files_to_show
 from emojax.data.splits import DEFAULT_FRACTIONS, SPLITS, assert_disjoint, split_by_subject
 from emojax.data.synthetic.layouts import SetSize, write_manifest
@@ -61,6 +70,8 @@ from emojax.version import __version__
 
 Say = Callable[[str], object]
 """Tells the person one line."""
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 # A change in any of these may change what a build gives.
 _CODE = (
@@ -101,7 +112,7 @@ class BuildOptions:
     its decoder ends the build; with 1 or more it costs that file alone, and the main module has
     to be guarded by `if __name__ == "__main__"`."""
     seed: int = 0
-    """Draws the splits where the owner gives none, and the synthetic people."""
+    """0 .. 4294967295; draws the splits where the owner gives none, and the synthetic people."""
     fractions: Mapping[str, float] = dataclasses.field(
         default_factory=lambda: dict(DEFAULT_FRACTIONS)
     )
@@ -111,7 +122,8 @@ class BuildOptions:
     faces: Literal["detect", "ready"] | None = None
     """`ready`: the pictures are faces already cut; None: as suits the data set."""
     own_groups: bool = False
-    """Without a column `subject`, take each file as a person of its own."""
+    """Without a column `subject`, take each file as a person of its own; files with the same
+    bytes stand in one split, where the owner gives none."""
     clips: bool = False
     """Keep whole clips of a set that also gives single frames."""
     size: SetSize = dataclasses.field(default_factory=SetSize)
@@ -125,9 +137,11 @@ class BuildOptions:
     they may be read well another time."""
 
     def __post_init__(self) -> None:
-        """Refuse a clip without frames."""
+        """Refuse a clip without frames, and a seed that can't be one."""
         if self.clip_frames < 1:
             raise UserError(f"clip_frames={self.clip_frames}: wanted 1 or more")
+        if not (isinstance(self.seed, int) and 0 <= self.seed < 2**32):
+            raise UserError(f"seed={self.seed}: wanted 0 .. 4294967295")
 
 
 def default_spec(name: str) -> InputSpec:
@@ -161,8 +175,9 @@ def build_dataset(
         say: tells the person what happens, one line at a time.
 
     Raises:
-        UserError: a mistake in the source, a folder that holds something else,
-            nobody's face found, or another build at work on the same folder.
+        UserError: a mistake in the source, nobody's face found, or another build at work
+            on the same folder.
+        OccupiedError: the folder holds something else, or the source.
     """
     if name not in BUILDERS:
         raise UserError(f"data set {name!r} is not known: use one of {', '.join(BUILDERS)}")
@@ -175,7 +190,8 @@ def build_dataset(
     if options.beam is not None:
         beam.parse_options(options.beam)
     out = Path("data") / name if out is None else out
-    check_replaceable(out)
+    check_place(out, source)
+    origin = None if source is None else _origin(name, source)
     with claimed(out) as work:
         started = time.monotonic()
         recipe = _digest(_drawn_from(spec, options))
@@ -195,13 +211,22 @@ def build_dataset(
         if _is_same(out, fingerprint, options.retry):
             say(f"{out}: the same build is already there: reused")
             return out
-        home = _homes(source, found.rows, options)
+        # Before the long work; a build that is reused may have company.
+        check_replaceable(out)
+        alike = _alike(found, digests)
+        home = _homes(source, found.rows, options, alike)
         kept_from_before = _fill_cells(jobs, reading, options, say)
         tally = _count(found, jobs, reading, home)
+        if alike:
+            tally.note(
+                f"{sum(map(len, alike))} files have the same bytes as another: those that are "
+                "alike stand in one split, and in one fold of  emojax data folds"
+            )
         people = _people_kept(source, home, tally)
         shards = write_shards(builder, work, reading, divide(jobs, home), people, options.beam)
         report = {
             "name": name,
+            "source": origin,
             "fingerprint": _of_what_came(fingerprint, tally.left_out),
             "asked": fingerprint,
             "emojax": __version__,
@@ -214,6 +239,7 @@ def build_dataset(
             else f"by person, seed {options.seed}",
             "shard_bytes": _shard_bytes(shards),
             **tally.report(),
+            SAME_BYTES: alike,
             "facts": dict(found.facts),
         }
         write_json(shards / INPUT_SPEC_FILE, spec.to_dict())
@@ -228,6 +254,13 @@ def build_dataset(
             (work / SOURCE).rename(shards / SOURCE)
         put_in_place(shards, out)
     return out
+
+
+def _origin(name: str, source: Path) -> str:
+    """Return where a set was built from, by which `data/find.py` knows it again."""
+    if name == MANIFEST and source.is_dir():
+        source = source / "manifest.csv"
+    return os.path.abspath(source)
 
 
 def _draw(work: Path, options: BuildOptions) -> Path:
@@ -275,24 +308,44 @@ def _read_options(
     )
 
 
-def _homes(source: Path, rows: Sequence[Row], options: BuildOptions) -> dict[str, str]:
-    """Return the split of each person: the owner's, or drawn."""
+def _alike(found: Source, digests: Sequence[bytes]) -> list[list[str]]:
+    """Return the files with the same bytes, by their people, where each is a person of its own.
+
+    Empty for all other sets, and where the owner has given the splits.
+    """
+    if not found.own_groups or found.rows[0].split:
+        return []
+    together: dict[bytes, set[str]] = {}
+    for row, digest in zip(found.rows, digests, strict=True):
+        # Of a clip or picture that of its own file: it shows the same face, whatever is heard.
+        main = digest if row.path is None else digest[:_DIGEST_BYTES]
+        if len(main) >= _DIGEST_BYTES and MISSING not in main:
+            together.setdefault(main, set()).add(row.subject)
+    return sorted(sorted(people) for people in together.values() if len(people) > 1)
+
+
+def _homes(
+    source: Path, rows: Sequence[Row], options: BuildOptions, alike: Sequence[Sequence[str]]
+) -> dict[str, str]:
+    """Return the split of each person: the owner's, or drawn; those who are alike have one."""
     if rows[0].split:
         assert_disjoint(
             {split: {row.subject for row in rows if row.split == split} for split in SPLITS},
             str(source),
         )
         return {row.subject: row.split for row in rows}
+    first = {person: people[0] for people in alike for person in people}
     try:
         people = split_by_subject(
-            [row.subject for row in rows],
+            [first.get(row.subject, row.subject) for row in rows],
             options.fractions,
             options.seed,
             [(row.emotion, row.domain) for row in rows],
         )
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
-    return {person: split for split, members in people.items() for person in members}
+    drawn = {person: split for split, members in people.items() for person in members}
+    return {row.subject: drawn[first.get(row.subject, row.subject)] for row in rows}
 
 
 def _fill_cells(jobs: Sequence[Job], reading: Reading, options: BuildOptions, say: Say) -> int:
@@ -381,6 +434,7 @@ def _fingerprint(
         "fractions": dict(options.fractions),
         "people": {who: dict(is_) for who, is_ in found.people.items()},
         "left_out": left_out,
+        "own_groups": found.own_groups,
     }
     parts = (repr(row).encode() + digest for row, digest in zip(labelled, digests, strict=True))
     return _digest(decisive, parts)

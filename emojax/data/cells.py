@@ -50,6 +50,9 @@ _CODE = (
 LOST = "broken reader"
 """What a row is counted under whose reader crashed or never came back."""
 
+MISSING = b"missing"
+"""Stands for the digest of a file that can't be read."""
+
 # Stands for a row's path in a message: the files may have moved since.
 _PLACE = "\0"
 
@@ -105,11 +108,11 @@ def _file_digest(path: Path) -> bytes:
     try:
         # To open a pipe is to wait for whoever writes into it; a device may have no end.
         if not path.is_file():
-            return b"missing"
+            return MISSING
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except (OSError, ValueError):
-        return b"missing"
+        return MISSING
 
 
 def plan_jobs(
@@ -204,7 +207,7 @@ def _write_cell(path: Path, results: Sequence[Result]) -> None:
         if result.sound is not None:
             arrays[f"sound{number}"] = result.sound.spectrogram
             problem = result.sound.problem.replace(str(result.row.path), _PLACE)
-            entry["sound"] = [result.sound.has_sound, problem]
+            entry["sound"] = [result.sound.has_sound, problem, result.sound.goes_on]
         entries.append(entry)
     text = json.dumps(entries).encode("utf-8", "surrogatepass")
     arrays["entries"] = np.frombuffer(text, np.uint8)
@@ -247,9 +250,10 @@ def load_cell(reading: Reading, job: Job, *, arrays: bool = True) -> Iterator[Re
                     continue
                 sound = None
                 if "sound" in entry:
-                    has_sound, problem = entry["sound"]
+                    has_sound, problem, goes_on = entry["sound"]
                     picture = cell[f"sound{number}"] if arrays else empty.reshape(0, 0)
-                    sound = Sound(picture, has_sound, problem.replace(_PLACE, str(row.path)))
+                    problem = problem.replace(_PLACE, str(row.path))
+                    sound = Sound(picture, has_sound, problem, goes_on=goes_on)
                 yield Example(
                     row,
                     cell[f"faces{number}"] if arrays else empty,

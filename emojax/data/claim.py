@@ -10,12 +10,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from emojax.data.shards import REPORT_FILE
+from emojax.data.shards import DESCRIPTION_FILES, REPORT_FILE
 from emojax.errors import UserError
+from emojax.spec import read_json
 
 CELLS = "cells"
 """Folder of what is read already; `data/cells.py` writes it."""
@@ -23,21 +26,98 @@ CELLS = "cells"
 SOURCE = "source"
 """Folder of what was drawn or unpacked; kept where a marker says that it is whole."""
 
+FOLDS = "folds.json"
+"""What `emojax data folds` calls its file; a build that replaces another takes it over."""
 
-def check_replaceable(out: Path) -> None:
-    """Refuse to build over anything but an older build.
+# What a build of any version leaves in its folder, with what `emojax data inspect`, `verify` and
+# `folds` put beside it, and macOS wherever somebody has looked.
+_OURS = re.compile(
+    r"dataset_info\.json|features\.json|metadata\.json|LICENSE"
+    r"|[a-z0-9_]+-(train|validation|test)\.tfrecord-[0-9]{5}-of-[0-9]{5}"
+    r"|input_spec\.json|people\.json|report\.json|report\.html"
+    r"|contact_sheet\.png|duplicates\.csv|duplicates\.png|folds\.json|\.DS_Store"
+)
+
+
+class OccupiedError(UserError):
+    """A folder that a build must not replace."""
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(f"{found}: {remedy}")
+        self.found = found
+        """What is in the way; callers without an `--out` have another remedy."""
+
+
+def check_place(out: Path, source: Path | None = None) -> None:
+    """Refuse to build where there is anything but an older build, or where the source lies.
+
+    Args:
+        out: folder to write.
+        source: what is built from; None where it is drawn.
 
     Raises:
-        UserError: a file, or a folder with other things in it.
+        OccupiedError: a file, a folder that is no build, or the source is in it.
     """
+    if source is not None and _followed(source).is_relative_to(_followed(out)):
+        raise OccupiedError(
+            f"{out}: holds the source {source}, which the build would replace",
+            "choose another --out",
+        )
     if out.is_dir():
-        if any(out.iterdir()) and not (out / REPORT_FILE).is_file():
-            raise UserError(f"{out}: a folder with other things in it: choose another --out")
+        if any(out.iterdir()) and not _is_build(out):
+            stranger = _first_stranger(out)
+            found = "a folder that is no whole build of emojax"
+            if stranger is not None:
+                found = f"a folder with other things in it, {stranger!r} among them"
+            raise OccupiedError(f"{out}: {found}", "move it away, or choose another --out")
     elif out.is_symlink() and _beside(out, "replaced").is_dir():
         # Killed between the two renames: the older build is put back where the link leads.
         return
     elif out.exists() or out.is_symlink():
-        raise UserError(f"{out}: not a folder: choose another --out")
+        raise OccupiedError(f"{out}: not a folder", "choose another --out")
+
+
+def check_replaceable(out: Path) -> None:
+    """Refuse to replace an older build in which somebody keeps something else.
+
+    Raises:
+        OccupiedError: it holds what no build writes, or it is no build.
+    """
+    check_place(out)
+    stranger = _first_stranger(out) if out.is_dir() else None
+    if stranger is not None:
+        raise OccupiedError(
+            f"{out}: holds {stranger!r}, which is no part of a build and would be lost",
+            "move it away, or choose another --out",
+        )
+
+
+def _is_build(folder: Path) -> bool:
+    """Return whether a folder holds a build; one that is damaged is to be built again."""
+    return all((folder / name).is_file() for name in DESCRIPTION_FILES) and isinstance(
+        report_of(folder).get("fingerprint"), str
+    )
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    """Return what a build's `report.json` says; nothing where it can't be read."""
+    try:
+        return read_json(folder / REPORT_FILE)
+    except (UserError, RecursionError):
+        return {}
+
+
+def _first_stranger(folder: Path) -> str | None:
+    """Return the first name in a folder that no build gives, None where there is none."""
+    for entry in sorted(folder.iterdir()):
+        if entry.name == SOURCE and entry.is_dir() and not entry.is_symlink():
+            # What was drawn; of other sets it can only be somebody's own.
+            if report_of(folder).get("name") == "synthetic":
+                continue
+        elif _OURS.fullmatch(entry.name) and entry.is_file():
+            continue
+        return entry.name
+    return None
 
 
 class StoppedError(UserError):
@@ -92,7 +172,15 @@ def mark_whole(folder: Path, fingerprint: str) -> None:
 
 
 def put_in_place(shards: Path, out: Path) -> None:
-    """Exchange the older build for the new one; at each moment one of the two is whole."""
+    """Exchange the older build for the new one; at each moment one of the two is whole.
+
+    Raises:
+        OccupiedError: meanwhile somebody has put something else into the folder.
+    """
+    check_replaceable(out)
+    if (out / FOLDS).is_file():
+        # Somebody may cite them, and they hold for the new build where it has the same people.
+        shutil.copy2(out / FOLDS, shards / FOLDS)
     for file in shards.iterdir():
         if file.is_file():
             with file.open("rb") as opened:

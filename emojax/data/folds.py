@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from emojax.data.shards import DatasetInfo, read_batches
+from emojax.data.shards import SAME_BYTES, DatasetInfo, read_batches
 from emojax.data.splits import (
     SPLITS,
     Fold,
@@ -79,24 +79,34 @@ def make_folds(info: DatasetInfo, *, k: int | None = None, seed: int = 0) -> dic
             its people allow; None: one fold per person, who alone is tested.
         seed: orders people who have equally many examples; not used without `k`.
 
+    Files of which each is a person of its own (`--own-groups`) are tested together where they
+    have the same bytes, as the build found.
+
     Raises:
-        UserError: too few people, too many to leave out one by one, or a damaged shard.
+        UserError: too few people, too many to leave out one by one, a seed that can't be one,
+            or a damaged shard.
     """
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed={seed}: wanted 0 .. 4294967295")
     examples = read_labelled(info)
     subjects = [example.subject for example in examples]
     people = sorted(set(subjects))
+    together = _together(info, people)
     if k is None:
         if len(people) > MAX_LEFT_OUT:
             raise UserError(
                 f"{info.folder}: {len(people)} people are too many to leave out one by one "
                 f"(up to {MAX_LEFT_OUT}): divide them with --k"
             )
-        folds = tuple(leave_one_subject_out(people))
+        folds = tuple(leave_one_subject_out(together.values()))
         rule: dict[str, Any] = {"kind": "leave_one_subject_out"}
     else:
         strata = [(example.emotion, example.domain) for example in examples]
-        folds = k_folds_by_subject(subjects, k, seed, strata)
+        dealt = [together[subject] for subject in subjects]
+        folds = k_folds_by_subject(dealt, k, seed, strata)
         rule = {"kind": "k_folds", "k": k, "seed": seed, "strata": ["emotion", "domain"]}
+    if len({*together.values()}) < len(people):
+        folds = tuple(_with_all(fold, together) for fold in folds)
     counts = dict.fromkeys(people, 0) | collections.Counter(subjects)
     emotions: dict[str, collections.Counter[str]] = {}
     for example in examples:
@@ -124,6 +134,24 @@ def make_folds(info: DatasetInfo, *, k: int | None = None, seed: int = 0) -> dic
             for fold in folds
         ],
     }
+
+
+def _together(info: DatasetInfo, people: Sequence[str]) -> dict[str, str]:
+    """Return by person the first of those whose files have the same bytes: mostly the same one."""
+    together = {person: person for person in people}
+    for alike in info.report.get(SAME_BYTES, ()):
+        there = [person for person in alike if person in together]
+        together |= dict.fromkeys(there, min(there, default=""))
+    return together
+
+
+def _with_all(fold: Fold, together: Mapping[str, str]) -> Fold:
+    """Return a fold of the first ones with the others in their places."""
+    train, test = (
+        tuple(sorted(person for person, first in together.items() if first in side))
+        for side in (set(fold.train), set(fold.test))
+    )
+    return Fold(fold.name, train, test)
 
 
 def folds_sha256(folds: Iterable[Fold]) -> str:

@@ -30,7 +30,8 @@ import io
 import math
 import os
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 from emojax import labels
@@ -67,6 +68,8 @@ class Manifest:
     """In the file's order; keys are unique."""
     notes: tuple[str, ...]
     """What was left aside, one sentence each."""
+    own_groups: bool = False
+    """Nobody says who the people are: each file is taken as one."""
 
     @property
     def has_splits(self) -> bool:
@@ -112,33 +115,64 @@ def read_manifest(path: Path, *, own_groups: bool = False) -> Manifest:
 
     Raises:
         UserError: a column that is missing, a value that is none of those
-            wanted, a file named twice, a person in two splits; the message
-            names the file, the line, what was found and what is wanted.
+            wanted, a file named twice, a person spelt in two ways or in two
+            splits; the message names the file, the line, what was found and
+            what is wanted.
     """
     if path.is_dir():
         path = path / "manifest.csv"
     header, lines, notes = _read_lines(path, own_groups)
     rows: list[Row] = []
-    first_seen: dict[str, str] = {}
+    first_seen: dict[Hashable, tuple[str, str]] = {}
+    spelt: dict[str, tuple[str, str]] = {}
     for line in lines:
         row = _read_row(line, path.parent, header, own_groups)
-        if row.key in first_seen:
-            raise UserError(
-                f"{line.where}: {row.key!r} stands already in {first_seen[row.key]}: keep one"
-            )
-        first_seen[row.key] = line.where.rsplit(": ", 1)[-1]
+        number = line.where.rsplit(": ", 1)[-1]
+        for mark in (row.key, _part_of_file(row)):
+            known, first = first_seen.setdefault(mark, (row.key, number))
+            if first != number:
+                name = "" if known == row.key else f", as {known!r}"
+                raise UserError(
+                    f"{line.where}: {row.key!r} stands already in {first}{name}: keep one"
+                )
+        if "subject" in header:
+            known, first = spelt.setdefault(_folded(row.subject), (row.subject, number))
+            if known != row.subject:
+                raise _two_spellings(line, known, first, row.subject)
         if (row.split == "") != ((rows[0] if rows else row).split == ""):
             raise line.mistake("split", "name the split of every row, or of none")
         rows.append(row)
     if not rows:
         raise UserError(f"{path}: a header and no rows: add one line per picture or clip")
-    manifest = Manifest(path, tuple(rows), tuple(notes))
+    manifest = Manifest(path, tuple(rows), tuple(notes), "subject" not in header)
     if manifest.has_splits:
         assert_disjoint(
             {split: {row.subject for row in rows if row.split == split} for split in SPLITS},
             str(path),
         )
     return manifest
+
+
+def _part_of_file(row: Row) -> tuple[str, float, float | None]:
+    """Return what a row is about, however its path is written: the file, and from when to when."""
+    file = row.path or row.audio_path or row.spectrogram_path
+    assert file is not None
+    return os.path.abspath(file), row.start_s or 0.0, row.end_s
+
+
+def _folded(name: str) -> str:
+    """Return a name without what people and programs write in more than one way."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _two_spellings(line: _Line, known: str, where: str, found: str) -> UserError:
+    # Two ways to store one letter look the same.
+    is_alike = unicodedata.normalize("NFC", known) == unicodedata.normalize("NFC", found)
+    show = ascii if is_alike else repr
+    return UserError(
+        f"{line.where}: subject is {show(found)}, which stands in {where} as {show(known)}: write "
+        "one person in one way"
+    )
 
 
 def _read_lines(path: Path, own_groups: bool) -> tuple[list[str], list[_Line], list[str]]:
@@ -254,7 +288,8 @@ def _read_row(line: _Line, folder: Path, header: Sequence[str], own_groups: bool
     if spanned and not (path or audio):
         column = "start_s" if start is not None else "end_s"
         raise line.mistake(column, "a spectrogram counts as a whole, leave it empty")
-    key = f"{name}#{start or 0:g}-{'' if end is None else f'{end:g}'}" if spanned else name
+    key = f"{name}#{_moment(start or 0.0)}-{'' if end is None else _moment(end)}"
+    key = key if spanned else name
     subject = line.text("subject")
     if not subject:
         if not own_groups or "subject" in header:
@@ -278,6 +313,12 @@ def _read_row(line: _Line, folder: Path, header: Sequence[str], own_groups: bool
         start_s=start,
         end_s=end,
     )
+
+
+def _moment(seconds: float) -> str:
+    """Return a time for a key: short, but never the same for two times."""
+    short = f"{seconds:g}"
+    return short if float(short) == seconds else repr(seconds)
 
 
 def _emotion(line: _Line) -> str | None:

@@ -104,6 +104,8 @@ class Source:
     """What is known of each person: `age`, `sex`, `race`, `ethnicity`, as the owner writes it."""
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What else the report should hold, as JSON can: counts of labels dropped and so on."""
+    own_groups: bool = False
+    """Nobody says who the people are: each file is taken as one."""
 
 
 @dataclasses.dataclass(frozen=True)

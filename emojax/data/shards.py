@@ -26,7 +26,14 @@ REPORT_FILE = "report.json"
 MANIFEST = "manifest"
 """Name of the builder of somebody's own set, whatever is in it."""
 
+SAME_BYTES = "same_bytes"
+"""Where report.json lists the files with the same bytes, of a set in which each is a person."""
+
 PEOPLE_FILE = "people.json"
+INFO_FILE = "dataset_info.json"
+
+DESCRIPTION_FILES = (INFO_FILE, "features.json", INPUT_SPEC_FILE, REPORT_FILE)
+"""What says of a folder of shards what it is; without one of them it is none."""
 
 BAKED_FIELDS = (
     "height",
@@ -100,7 +107,7 @@ def dataset_info(dataset_dir: Path) -> DatasetInfo:
     dataset_dir = Path(dataset_dir)
     if not dataset_dir.is_dir():
         raise UserError(f"{dataset_dir}: no such folder: build it with  emojax data build")
-    for name in ("dataset_info.json", "features.json", INPUT_SPEC_FILE, REPORT_FILE):
+    for name in DESCRIPTION_FILES:
         if not (dataset_dir / name).is_file():
             raise UserError(
                 f"{dataset_dir}: not a data set of emojax ({name} is missing): "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import struct
+import sys
 import warnings
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -39,6 +41,7 @@ class Sound(NamedTuple):
     has_sound: bool
     problem: str  # what was wrong with a sound that is named or recorded; empty where all is well
     is_cut_off: bool = False  # whether it ends before its own header says that it does
+    goes_on: bool = False  # whether there is more of it than the spectrogram holds
 
 
 def read_spectrogram(
@@ -58,44 +61,95 @@ def read_spectrogram(
     silence = np.zeros((spec.height, spec.width), np.uint8)
     if path is None:
         return Sound(silence, False, "")
+    rate_hz = spec.sample_rate_hz
+    first = round((start_s or 0.0) * rate_hz)
+    last = sys.maxsize if end_s is None else round(end_s * rate_hz)
+    longest = sys.maxsize if spec.duration_s is None else _longest(spec)
     try:
-        samples = video.read_sound(path, spec.sample_rate_hz)
-        if samples is None:
+        declared_s = _declared_end_s(require_file(path, "a sound or video file"))
+        part = _read_part(path, rate_hz, first, min(last, first + longest + 1), last, declared_s)
+        if part is None:
             return Sound(silence, False, "")
-        first = round((start_s or 0.0) * spec.sample_rate_hz)
-        last = None if end_s is None else round(end_s * spec.sample_rate_hz)
-        if last is None or last > samples.size:
-            decoded_s = samples.size / spec.sample_rate_hz
-            declared_s = _declared_end_s(path)
-            if declared_s is not None and decoded_s < declared_s - _ROUNDED_S:
-                # Kept, it would be a shorter sound under a label given for the whole.
-                problem = (
-                    f"{path}: its header names {declared_s:.2f} s of sound, {decoded_s:.2f} s are "
-                    "there: it was cut off, copy it again"
-                )
-                return Sound(silence, False, problem, True)
-        samples = samples[first:last]
+        samples, decoded_s = part
+        if declared_s is not None and decoded_s < min(last / rate_hz, declared_s - _ROUNDED_S):
+            # Kept, it would be a shorter sound under a label given for the whole.
+            named = "more" if math.isinf(declared_s) else f"{declared_s:.2f} s of"
+            problem = (
+                f"{path}: its header names {named} sound, {decoded_s:.2f} s are there: it was cut "
+                "off, copy it again"
+            )
+            return Sound(silence, False, problem, True)
         if samples.size == 0:
             return Sound(silence, False, f"{path}: no sound in the part that is asked for")
         picture = audio.stored_spectrogram(samples, spec, make_mel_filters(spec))
     except (UserError, OSError, MemoryError) as error:
         return Sound(silence, False, str(error))
-    return Sound(picture, True, "")
+    goes_on = samples.size > longest
+    if not picture.any():
+        where = f"in its first {spec.duration_s:g} s" if goes_on else "throughout"
+        return Sound(silence, False, f"{path}: is silent {where}: leave the sound out")
+    return Sound(picture, True, "", goes_on=goes_on)
+
+
+def _longest(spec: SpectrogramSpec) -> int:
+    """Return the samples beyond which a sound is longer than its spectrogram."""
+    assert spec.duration_s is not None
+    return round((spec.duration_s + _ROUNDED_S) * spec.sample_rate_hz)
+
+
+def _read_part(
+    path: Path, rate_hz: int, first: int, stop: int, last: int, declared_s: float | None
+) -> tuple[np.ndarray, float] | None:
+    """Return samples `first` .. `stop` of a sound, and how many seconds of it were decoded.
+
+    No more of it is held, and what follows is decoded only where the header names an end:
+    whether it is there has to be seen. None without a sound stream.
+    """
+    parts: list[np.ndarray] = []
+    decoded, has_sound = 0, False
+    pieces: Any = video.sound_pieces(path, rate_hz)
+    # The file is closed now, and not whenever what is left of the pieces is collected.
+    with contextlib.closing(pieces):
+        for piece in pieces:
+            has_sound = True
+            part = piece[max(0, first - decoded) : max(0, stop - decoded)]
+            if part.size:
+                parts.append(part)
+            decoded += piece.size
+            if decoded >= (stop if declared_s is None else last):
+                break
+    if not has_sound:
+        return None
+    samples = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    return samples, decoded / rate_hz
 
 
 def _declared_end_s(path: Path) -> float | None:
-    """Return when a sound should end after its header; None where the header does not tell."""
+    """Return when a sound should end after its header; None where the header does not tell.
+
+    Of a WAV and an MP4 only where the file holds less than its header says, which their own sizes
+    show; infinity for an MP4 of which the header tells no more than that.
+    """
     with path.open("rb") as file:
         head = file.read(12)
         if head[:4] == b"RIFF" and head[8:] == b"WAVE":
             return _declared_wav_s(file)
-    # Of other forms FFmpeg guesses the duration from the size, or takes the picture's; and sound in
-    # a video may have gaps, so that it is shorter than its times say.
-    if head[:4] not in (b"fLaC", b"FORM"):
+        is_mp4 = head[4:8] == b"ftyp"
+        # Sound in a video may have gaps, so that it is shorter than its times say: only of one that
+        # is cut off they are asked.
+        if is_mp4 and not video.is_cut(file):
+            return None
+    # Of other forms FFmpeg guesses the duration from the size, or takes the picture's.
+    if not is_mp4 and head[:4] not in (b"fLaC", b"FORM"):
         return None
     with video.open_container(path, "a sound or video file") as container:
         stream = next(iter(container.streams.audio), None)
-        if stream is None or stream.duration is None or stream.time_base is None:
+        if stream is None:
+            return None
+        if is_mp4 and not stream.frames:
+            # Fragmented: FFmpeg knows the fragments that are there.
+            return math.inf
+        if stream.duration is None or stream.time_base is None:
             return None
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
 

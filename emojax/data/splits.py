@@ -130,6 +130,9 @@ def k_folds_by_subject(
     """
     if k < 2:
         raise UserError(f"{k} folds: wanted 2 or more")
+    people = len(set(subjects))
+    if people < k:
+        raise UserError(f"{people} people can't fill {k} folds: wanted {people} or fewer")
     parts = split_by_subject(subjects, {f"fold_{i:02d}": 1 / k for i in range(k)}, seed, strata)
     everybody = set(itertools.chain.from_iterable(parts.values()))
     return tuple(

@@ -39,8 +39,13 @@ def people_table(info: DatasetInfo) -> str:
                 # The last place counts the unknown, whose index is -1.
                 counts.setdefault(person, np.zeros(len(emotions), int))[emotion] += 1
         for person, numbers in sorted(counts.items()):
-            rows.append([person, split, str(numbers.sum()), *map(str, numbers)])
+            rows.append([_shown(person), split, str(numbers.sum()), *map(str, numbers)])
     return _aligned(rows)
+
+
+def _shown(name: str) -> str:
+    # Names are the owner's: one that would move the cursor is quoted.
+    return name if name.isprintable() else repr(str(name))
 
 
 def _aligned(rows: list[list[str]]) -> str:
@@ -133,7 +138,7 @@ def _count(info: DatasetInfo, split: str) -> dict[str, str]:
     }
     for name, number in zip(*np.unique(domain, return_counts=True), strict=True):
         if name:
-            counts[f"domain {name}"] = str(number)
+            counts[f"domain {_shown(name)}"] = str(number)
     for index, name in enumerate(spec.emotions):
         counts[name] = str(np.sum(emotion == index))
     counts["emotion unknown"] = str(np.sum(emotion < 0))

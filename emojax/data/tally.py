@@ -29,6 +29,8 @@ class Tally:
     left_out: list[Rejection] = dataclasses.field(default_factory=list)
     unheard: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     """Examples kept without the sound that they should have: key and reason."""
+    longer_sounds: int = 0
+    """Sounds that go on after what their spectrogram holds."""
     _read_by_domain: collections.Counter[str] = dataclasses.field(
         default_factory=collections.Counter
     )
@@ -55,6 +57,7 @@ class Tally:
         self.with_votes += bool(row.votes)
         if result.sound is not None:
             self.with_sound += result.sound.has_sound
+            self.longer_sounds += result.sound.goes_on
             if result.sound.problem:
                 self.unheard.append((row.key, result.sound.problem))
         if row.emotion is not None and row.emotion not in self.input_spec.emotions:
@@ -83,6 +86,12 @@ class Tally:
         if self._foreign_emotions:
             counts = ", ".join(f"{n} {name}" for name, n in sorted(self._foreign_emotions.items()))
             notes.append(f"emotions that the set does not hold count as unknown: {counts}")
+        if self.longer_sounds and self.input_spec.sound is not None:
+            kept_s = f"{self.input_spec.sound.duration_s:g} s"
+            notes.append(
+                f"{self.longer_sounds} sounds are longer than {kept_s}: their first {kept_s} are "
+                "kept"
+            )
         if self.unheard:
             notes.append(
                 f"{len(self.unheard)} examples are kept without their sound, the first one: "

@@ -83,8 +83,10 @@ def _write_clip(path: Path, frames: Sequence[np.ndarray], video: str, sound: str
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if sound is not None:
-            silence = np.zeros((1, 48_000 * len(frames) // 25), np.float32)
-            block = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
+            # Silence would count as no sound.
+            time = np.arange(48_000 * len(frames) // 25, dtype=np.float32) / 48_000
+            tone = 0.25 * np.sin(2 * np.pi * 300 * time)
+            block = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
             block.sample_rate, block.pts = 48_000, 0
             block.time_base = Fraction(1, 48_000)
             resampler = av.AudioResampler(heard.format, "mono", 48_000, heard.frame_size or 1024)

@@ -187,14 +187,62 @@ def test_what_to_build_has_to_be_said(tmp_path: Path, name: str, message: str) -
 
 
 def test_nothing_but_an_older_build_is_ever_replaced(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a folder with other things in it"):
+    with pytest.raises(UserError, match=r"holds the source .* which the build would"):
         build_dataset("manifest", source=source, out=source, options=READY)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "report.json").write_text("{}")
+    with pytest.raises(UserError, match="a folder that is no whole build"):
+        build_dataset("manifest", source=source, out=pictures, options=READY)
     file = tmp_path / "file"
     file.write_text("mine")
     with pytest.raises(UserError, match="not a folder"):
         build_dataset("manifest", source=source, out=file, options=READY)
     assert file.read_text() == "mine"
     assert (source / "manifest.csv").is_file()
+
+
+def test_a_build_in_which_somebody_keeps_something_is_reused_and_not_replaced(
+    source: Path, tmp_path: Path
+) -> None:
+    out, said = tmp_path / "out", []
+    build_dataset("manifest", source=source, out=out, options=READY)
+    (out / "notes.txt").write_text("mine")
+    build_dataset("manifest", source=source, out=out, options=READY, say=said.append)
+    assert "reused" in said[0]
+    with pytest.raises(UserError, match=r"holds 'notes\.txt', which is no part of a build"):
+        build_dataset(
+            "manifest", source=source, out=out, options=dataclasses.replace(READY, seed=1)
+        )
+    assert (out / "notes.txt").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+def test_files_with_the_same_bytes_stand_in_one_split(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    names = [f"{number:02d}.png" for number in range(12)]
+    for number, name in enumerate(names):
+        # Four files of each of three pictures.
+        cv2.imwrite(str(source / name), np.full((98, 80), 60 * (1 + number % 3), np.uint8))
+    manifest = source / "manifest.csv"
+    manifest.write_text("\n".join(["path", *names, "gone_1.png", "gone_2.png", "gone_3.png"]))
+    options = dataclasses.replace(READY, own_groups=True)
+    out = build_dataset("manifest", source=source, out=tmp_path / "out", options=options)
+    report = dataset_info(out).report
+    # What can't be read is alike in nothing.
+    assert report["same_bytes"] == [names[start::3] for start in range(3)]
+    assert any("12 files have the same bytes as another" in note for note in report["notes"])
+    shown = [set(np.unique(load_split(out, split).faces)) for split in SPLITS]
+    assert shown[0].isdisjoint(shown[1] | shown[2])
+    assert shown[1].isdisjoint(shown[2])
+    assert report["source"] == str(manifest)
+    # Whoever names the splits has named them.
+    owners = [f"{name},{('train', 'test')[number % 2]}" for number, name in enumerate(names)]
+    manifest.write_text("\n".join(["path,split", *owners]))
+    out = build_dataset("manifest", source=source, out=tmp_path / "owners", options=options)
+    assert dataset_info(out).report["same_bytes"] == []
+    assert dataset_info(out).num_examples == {"train": 6, "validation": 0, "test": 6}
 
 
 def test_a_failed_build_leaves_the_older_one(

@@ -90,6 +90,33 @@ def test_a_size_belongs_to_what_is_drawn(
     assert "--size belongs to `build synthetic`" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "flag", "message"),
+    [
+        ("manifest", "--clips", "--clips belongs to `build mmi`: manifest is built in one way"),
+        ("fer2013", "--clips", "--clips belongs to `build mmi`"),
+        ("synthetic", "--own-groups", "--own-groups belongs to `build manifest`: synthetic has"),
+        ("ck_plus", "--own-groups", "--own-groups belongs to `build manifest`"),
+        ("manifest", "--seed=-1", "seed=-1: wanted 0 .. 4294967295"),
+        ("manifest", "--seed=4294967296", "seed=4294967296: wanted 0 .. 4294967295"),
+    ],
+)
+def test_a_flag_that_would_do_nothing_is_refused(
+    source: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    flag: str,
+    message: str,
+) -> None:
+    where = [] if name == "synthetic" else ["--source", str(source)]
+    assert main(["data", "build", name, *where, "--out", str(tmp_path / "out"), flag]) == 2
+    written = capsys.readouterr().err
+    assert message in written
+    assert written.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_no_frames_of_a_clip_are_not_as_many_as_is_usual(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

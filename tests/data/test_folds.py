@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import collections
 import csv
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -119,6 +120,31 @@ def test_leave_one_out_tests_each_person_alone(info: DatasetInfo) -> None:
     assert fields["folds"][5]["test_emotions"]["happiness"] == 2
     assert fields["folds"][5]["test_emotions"]["anger"] == 0
     assert fields["folds"][5]["train_examples"] == 21
+
+
+def test_files_with_the_same_bytes_are_tested_together(info: DatasetInfo) -> None:
+    # As a build with --own-groups tells of them; P9 gave no example.
+    alike = [["P0", "P5", "P9"], ["P1", "P2"]]
+    copied = dataclasses.replace(info, report={**info.report, "same_bytes": alike})
+    for fields in (make_folds(copied, k=3), make_folds(copied)):
+        tested = [fold["test"] for fold in fields["folds"]]
+        assert sorted(person for people in tested for person in people) == PEOPLE
+        for pair in ({"P0", "P5"}, {"P1", "P2"}):
+            assert [len(pair & {*people}) for people in tested if pair & {*people}] == [2]
+        for fold in fields["folds"]:
+            assert fold["train"] == sorted(set(PEOPLE) - set(fold["test"]))
+    assert [(fold["name"], fold["test"]) for fold in fields["folds"]][:2] == [
+        ("leave_P0", ["P0", "P5"]),
+        ("leave_P1", ["P1", "P2"]),
+    ]
+    assert len(fields["folds"]) == 6
+    assert fields["folds"][0]["test_examples"] == 6
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_can_t_be_one_is_refused(info: DatasetInfo, seed: int) -> None:
+    with pytest.raises(UserError, match=rf"seed={seed}: wanted 0 \.\. 4294967295"):
+        make_folds(info, k=2, seed=seed)
 
 
 def test_the_digest_is_that_of_the_canonical_folds(info: DatasetInfo) -> None:
@@ -275,7 +301,7 @@ def test_too_many_people_are_not_left_out_one_by_one(
     monkeypatch.setattr("emojax.data.folds.MAX_LEFT_OUT", 7)
     with pytest.raises(UserError, match=r"8 people are too many .* --k"):
         make_folds(info)
-    with pytest.raises(UserError, match="8 people can't fill 9 splits"):
+    with pytest.raises(UserError, match="8 people can't fill 9 folds: wanted 8"):
         make_folds(info, k=9)
 
 

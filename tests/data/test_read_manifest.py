@@ -121,6 +121,26 @@ def test_own_groups_take_each_file_as_a_person(tmp_path: Path) -> None:
     assert [row.subject for row in read_manifest(path, own_groups=True).rows] == ["a.png", "b.png"]
 
 
+def test_files_that_differ_in_case_are_people_of_their_own(tmp_path: Path) -> None:
+    path = _write(tmp_path, "path,emotion\na.png,fear\nA.png,fear\n")
+    found = read_manifest(path, own_groups=True)
+    assert [row.subject for row in found.rows] == ["a.png", "A.png"]
+    assert found.own_groups
+    # Where the people are named, they are who they are.
+    path = _write(tmp_path, "path,subject\na.png,Ada\nA.png,Ada\n")
+    assert not read_manifest(path, own_groups=True).own_groups
+
+
+def test_windows_late_in_a_long_recording_have_keys_of_their_own(tmp_path: Path) -> None:
+    lines = [f"a.wav,A,{3600 + 0.02 * n:.2f},{3600 + 0.02 * (n + 1):.2f}\n" for n in range(3)]
+    path = _write(tmp_path, f"audio_path,subject,start_s,end_s\n{''.join(lines)}")
+    assert [row.key for row in read_manifest(path).rows] == [
+        "a.wav#3600-3600.02",
+        "a.wav#3600.02-3600.04",
+        "a.wav#3600.04-3600.06",
+    ]
+
+
 MISTAKES = {
     "emotion": ("path,subject,emotion\na.png,Ada,joy\n", "line 2: emotion 'joy' is not known: use"),
     "label of 3": ("path,subject,AU06\na.png,A,1\nb.png,A,3\n", "line 3: AU06 is '3': wanted 1"),
@@ -146,6 +166,30 @@ MISTAKES = {
     "repeated": (
         "path,subject\na.png,A\nb.png,A\nb/../a.png,A\n",
         "line 4: 'a.png' stands already in line 2",
+    ),
+    "another way to its path": (
+        "path,subject\na.png,A\n{folder}/a.png,B\n",
+        r"line 3: '.*/a\.png' stands already in line 2, as 'a\.png': keep one",
+    ),
+    "a way up and down": (
+        "path,subject\na.png,A\n../{name}/a.png,B\n",
+        r"line 3: '\.\./.*/a\.png' stands already in line 2, as 'a\.png': keep one",
+    ),
+    "all of it is a part": (
+        "path,subject,start_s\na.mp4,A,\na.mp4,B,0\n",
+        r"line 3: 'a\.mp4#0-' stands already in line 2, as 'a\.mp4': keep one",
+    ),
+    "a person in capitals": (
+        "path,subject\na.png,P01\nb.png,Bob\nc.png,p01\n",
+        "line 4: subject is 'p01', which stands in line 2 as 'P01': write one person in one way",
+    ),
+    "white space": (
+        "path,subject\na.png,Ada Lovelace\nb.png,Ada  Lovelace\n",
+        "line 3: subject is 'Ada  Lovelace', which stands in line 2 as 'Ada Lovelace'",
+    ),
+    "two ways to store a letter": (
+        "path,subject\na.png,Ren\u00e9\nb.png,Rene\u0301\n",
+        r"line 3: subject is 'Rene\\u0301', which stands in line 2 as 'Ren\\xe9'",
     ),
     "two columns": ("path,subject,AU1,AU01\na.png,A,1,1\n", "line 1: two columns 'AU01'"),
     "fields": ("path,subject\na,b.png,Ada\n", "line 2: 3 fields, the header has 2: put quotes"),
@@ -173,6 +217,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_named_with_file_and_remedy(tmp_path: Path, mistake: str) -> None:
     text, message = MISTAKES[mistake]
+    text = text.replace("{folder}", str(tmp_path)).replace("{name}", tmp_path.name)
     path = _write(tmp_path, text)
     with pytest.raises(UserError, match=message) as caught:
         read_manifest(path)

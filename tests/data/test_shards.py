@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from emojax.data import summary
 from emojax.data.build import BuildOptions, build_dataset
-from emojax.data.shards import dataset_info, load_split, read_batches
-from emojax.data.summary import contact_sheet, counts_table
+from emojax.data.shards import DatasetInfo, dataset_info, load_split, read_batches
+from emojax.data.summary import contact_sheet, counts_table, people_table
 from emojax.errors import UserError
 from emojax.spec import InputSpec
 
@@ -162,6 +165,28 @@ def test_the_table_counts_labels(built: Path) -> None:
     assert rows["fear"] == ["290", "10"]
     assert rows["AU06 present/known"] == ["145/290", "5/10"]
     assert rows["AU12 present/known"] == ["0/0", "0/0"]
+
+
+def test_a_name_that_would_move_the_cursor_is_quoted(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = summary.read_batches
+
+    def renamed(info: DatasetInfo, split: str, columns: Sequence[str]) -> Iterator[Any]:
+        for batch in read(info, split, columns):
+            named = {name: f"{name}\x1b[2J" for name in ("subject", "domain") if name in batch}
+            count = len(batch["emotion"])
+            yield batch | {name: np.array([text] * count) for name, text in named.items()}
+
+    monkeypatch.setattr(summary, "read_batches", renamed)
+    info = dataset_info(built)
+    for table, shown in (
+        (counts_table, r"domain 'domain\x1b[2J'"),
+        (people_table, r"'subject\x1b[2J'"),
+    ):
+        text = table(info)
+        assert "\x1b" not in text
+        assert shown in text
 
 
 def test_the_sheet_shows_the_faces_of_each_label(built: Path) -> None:

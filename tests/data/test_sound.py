@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import shutil
 import wave
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -16,14 +18,17 @@ import pytest
 
 from emojax import audio, video
 from emojax.data.build import BuildOptions, build_dataset
+from emojax.data.cells import Job, Reading, load_cell, read_into_cell
 from emojax.data.crema_d_votes import parse_clip_name
 from emojax.data.examples import Example, ReadOptions, read_example
 from emojax.data.manifest import read_manifest
 from emojax.data.mel import make_mel_filters
+from emojax.data.rows import Row
 from emojax.data.shards import dataset_info, load_split
 from emojax.data.sound import read_ready_spectrogram, read_spectrogram
 from emojax.data.summary import contact_sheet, counts_table
 from emojax.data.synthetic.files import write_avi, write_flv
+from emojax.data.tally import Tally
 from emojax.errors import UserError
 from emojax.labels import EMOTION_SETS
 from emojax.spec import InputSpec
@@ -87,14 +92,86 @@ def test_what_can_t_be_heard_is_silence_with_a_reason(tmp_path: Path) -> None:
         sound = read_spectrogram(path, None, None, LOG_MEL)
         assert (sound.has_sound, sound.spectrogram.max()) == (False, 0)
         assert str(path) in sound.problem
-    assert read_spectrogram(None, None, None, LOG_MEL)[1:] == (False, "", False)
+    assert read_spectrogram(None, None, None, LOG_MEL)[1:] == (False, "", False, False)
     silent = tmp_path / "silent.avi"
     write_avi(silent, [np.zeros((64, 64, 3), np.uint8)] * 3, 25)
-    assert read_spectrogram(silent, None, None, LOG_MEL)[1:] == (False, "", False)
+    assert read_spectrogram(silent, None, None, LOG_MEL)[1:] == (False, "", False, False)
 
 
-def write_sound(path: Path, codec: str, seconds: float = 1.0) -> Path:
-    with av.open(str(path), "w") as container:
+def test_a_sound_that_is_silent_is_not_heard(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", np.concatenate([tone(0, 1), np.zeros(RATE, np.int16)]))
+    sound = read_spectrogram(path, None, None, LOG_MEL)
+    assert sound[1:] == (False, f"{path}: is silent throughout: leave the sound out", False, False)
+    # What comes after the part that is kept can't be heard either.
+    path = write_wav(path, np.concatenate([np.zeros(4 * RATE, np.int16), tone(1.0, 500)]))
+    sound = read_spectrogram(path, None, None, LOG_MEL)
+    assert (sound.has_sound, sound.spectrogram.max()) == (False, 0)
+    assert sound.problem == f"{path}: is silent in its first 3 s: leave the sound out"
+    assert read_spectrogram(path, 3.5, None, LOG_MEL).has_sound
+
+
+def test_a_sound_that_goes_on_says_so(tmp_path: Path) -> None:
+    for seconds, goes_on in ((2.0, False), (3.0, False), (3.05, False), (3.2, True), (10.0, True)):
+        path = write_wav(tmp_path / "a.wav", tone(seconds, 500))
+        assert read_spectrogram(path, None, None, LOG_MEL).goes_on == goes_on
+    assert not read_spectrogram(path, 5.0, 8.0, LOG_MEL).goes_on
+    assert not read_spectrogram(path, 8.0, None, LOG_MEL).goes_on
+    assert read_spectrogram(path, 5.0, 9.0, LOG_MEL).goes_on
+    assert not read_spectrogram(path, None, None, audio.PRESETS["thesis"]).goes_on
+
+
+def test_a_build_counts_the_sounds_that_go_on(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", tone(4.0, 500))
+    row = Row(key="a.wav", path=None, subject="Ada", audio_path=path)
+    reading, job = Reading(tmp_path, SPEC, ReadOptions()), Job("a", (row,))
+    read_into_cell(reading, job)
+    tally = Tally(SPEC, {"Ada": "train"})
+    for result in load_cell(reading, job):
+        tally.add(result)
+    assert tally.report()["notes"] == [
+        "1 sounds are longer than 3 s: their first 3 s are kept",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "all_of_it"),
+    [("a.wav", "pcm_s16le", False), ("a.mp3", "libmp3lame", False), ("a.flac", "flac", True)],
+)
+def test_of_a_long_recording_no_more_is_read_and_held_than_is_kept(
+    name: str, codec: str, all_of_it: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_sound(tmp_path / name, codec, 60.0)
+    whole = video.read_sound(path, RATE)
+    assert whole is not None
+    decoded: list[int] = []
+    shown: list[int] = []
+    read, show = video.sound_pieces, audio.stored_spectrogram
+
+    def read_and_count(*arguments: Any) -> Iterator[np.ndarray]:
+        for piece in read(*arguments):
+            decoded.append(piece.size)
+            yield piece
+
+    def show_and_count(samples: np.ndarray, *arguments: Any) -> np.ndarray:
+        shown.append(samples.size)
+        return show(samples, *arguments)
+
+    monkeypatch.setattr(video, "sound_pieces", read_and_count)
+    monkeypatch.setattr(audio, "stored_spectrogram", show_and_count)
+    sound = read_spectrogram(path, 5.0, 20.0, LOG_MEL)
+    assert sound.goes_on
+    part = show(whole[5 * RATE : 20 * RATE], LOG_MEL, make_mel_filters(LOG_MEL))
+    np.testing.assert_array_equal(sound.spectrogram, part)
+    assert shown[0] < 3.2 * RATE
+    # Whether a FLAC is whole as far as it counts has to be seen.
+    assert (sum(decoded) > 19 * RATE) == all_of_it
+    assert sum(decoded) < 22 * RATE
+
+
+def write_sound(
+    path: Path, codec: str, seconds: float = 1.0, options: dict[str, str] | None = None
+) -> Path:
+    with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream(codec, rate=RATE)
         stream.layout = "mono"
         # Of a pure tone FLAC makes next to nothing, all of it in one block.
@@ -114,6 +191,8 @@ def write_sound(path: Path, codec: str, seconds: float = 1.0) -> Path:
         ("a.wav", "pcm_s16le", True),
         ("a.aiff", "pcm_s16be", True),
         ("a.flac", "flac", True),
+        ("a.m4a", "aac", True),
+        ("a.mp4", "aac", True),
         # Their headers don't say how long they are.
         ("a.mp3", "libmp3lame", False),
         ("a.ogg", "libopus", False),
@@ -123,13 +202,35 @@ def test_a_sound_that_ends_before_its_header_says_so_is_cut_off(
     name: str, codec: str, tells: bool, tmp_path: Path
 ) -> None:
     for seconds in (0.05, 0.5, 3.0):
-        path = write_sound(tmp_path / name, codec, seconds)
-        assert read_spectrogram(path, None, None, LOG_MEL)[1:] == (True, "", False)
+        # The index of an MP4 before its data, or nothing of one that is cut off can be read.
+        path = write_sound(tmp_path / name, codec, seconds, {"movflags": "faststart"})
+        assert read_spectrogram(path, None, None, LOG_MEL)[1:] == (True, "", False, False)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     sound = read_spectrogram(path, None, None, LOG_MEL)
     assert (sound.has_sound, sound.is_cut_off) == (not tells, tells)
     assert sound.spectrogram.any() == (not tells)
     assert ("its header names 3.00 s of sound" in sound.problem) == tells
+
+
+def test_an_mp4_that_is_cut_off_is_told_by_what_it_lacks(tmp_path: Path) -> None:
+    path = write_sound(tmp_path / "a.m4a", "aac", 3.0, {"movflags": "faststart"})
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 8 // 10])
+    # Of the first second nothing is missing.
+    assert read_spectrogram(path, 0.0, 1.0, LOG_MEL)[1:] == (True, "", False, False)
+    assert read_spectrogram(path, 0.0, 3.0, LOG_MEL).is_cut_off
+    # Without its last few bytes all of the sound may be there.
+    path.write_bytes(content[:-2])
+    assert read_spectrogram(path, None, None, LOG_MEL)[1:] == (True, "", False, False)
+    # In fragments: no header knows how long all of them are.
+    live = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "500000"}
+    path = write_sound(tmp_path / "b.mp4", "aac", 3.0, live)
+    assert read_spectrogram(path, None, None, LOG_MEL)[1:] == (True, "", False, False)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 6 // 10])
+    sound = read_spectrogram(path, None, None, LOG_MEL)
+    assert sound.is_cut_off
+    assert "its header names more sound, 1." in sound.problem
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])

@@ -111,6 +111,8 @@ def test_k_folds_divide_the_people() -> None:
         assert len(fold.train) + len(fold.test) == 23
     with pytest.raises(UserError, match="wanted 2 or more"):
         k_folds_by_subject(["a", "b"], k=1, seed=0)
+    with pytest.raises(UserError, match=r"^3 people can't fill 200 folds: wanted 3 or fewer$"):
+        k_folds_by_subject(_people(3, 2), k=200, seed=0)
 
 
 def test_dealing_is_close_to_the_best_random_draw() -> None:

@@ -58,12 +58,13 @@ class Build:
     """The manifest or the folder with manifest.csv in it, or the folder of the data set as its
     owner gives it out. Not for the synthetic ones."""
     out: Path | None = None
-    """Folder to write; data/NAME if not given. An older build there is replaced."""
+    """Folder to write; data/NAME if not given. An older build there is replaced, with what
+    inspect and verify put beside it; a folder with anything else in it is left alone."""
     workers: int = 1
     """Processes that find faces; the result is the same for any number. A file that crashes its
     decoder costs that file; 0 works without a process of its own, and without that guard."""
     seed: int = 0
-    """Draws the splits where the source gives none, and the synthetic people."""
+    """0 .. 4294967295; draws the splits where the source gives none, and the synthetic people."""
     emotions: Literal["seven", "crema6", "ck8", "ravdess8"] | None = None
     """Which emotions the labels hold; others in the source become unknown, and are counted.
     Unset: the data set's own."""
@@ -73,7 +74,8 @@ class Build:
     """Keep the sound of clips, as a spectrogram of this kind. Unset: log_mel where the data set
     has sound, none for a manifest. speech: as `voices`, which comes with emojax, hears it;
     fullband: the same up to 24 kHz, for recordings that hold so much. Narrow and wide band, and
-    what the thesis's code does, are its chapter 4.1."""
+    what the thesis's code does, are its chapter 4.1. Of a sound that is longer all but thesis
+    keep the first 3 s; start_s and end_s in a manifest choose another part."""
     clips: bool = False
     """Keep whole clips of mmi, with its sessions that have only an emotion, not single frames."""
     clip_frames: int | None = None
@@ -83,7 +85,8 @@ class Build:
     faces: Literal["detect", "ready"] | None = None
     """`ready`: the pictures are faces already cut, look for none. Unset: as the data set is."""
     own_groups: bool = False
-    """The people are not known: take each file as a person of its own."""
+    """The people are not known: take each file of a manifest as a person of its own. Files with
+    the same bytes stand in one split; the same person on two pictures is not found."""
     beam: str | None = None
     """Do the work on an Apache Beam runner, by its own flags in one string, such as
     'runner=DirectRunner direct_num_workers=2 direct_running_mode=multi_processing'; needs
@@ -99,6 +102,13 @@ def run(command: Build) -> int:
 
     if command.size != SetSize() and not command.name.startswith("synthetic"):
         raise UserError(f"--size belongs to `build synthetic`: {command.name} has the size it has")
+    # The builders of these say more about it.
+    if command.clips and command.name not in ("mmi", "ck_plus", "disfa"):
+        raise UserError(f"--clips belongs to `build mmi`: {command.name} is built in one way")
+    if command.own_groups and command.name != "manifest":
+        raise UserError(
+            f"--own-groups belongs to `build manifest`: {command.name} has the people it has"
+        )
     out = build_dataset(
         "synthetic" if command.name == "synthetic-clips" else command.name,
         source=command.source,

@@ -20,6 +20,8 @@ class Folds:
 
     For example `emojax data folds crema_d --k 5` or
     `emojax data folds data/mine --leave-one-out --out mine_folds.json`.
+    Of a set built with --own-groups each file is a person; files with the same bytes are
+    tested together.
     The same data, rule and seed give the same file, byte for byte. Its `sha256` names
     the folds: cite it, and whoever has the file can check that they test the same people.
     """
@@ -31,13 +33,14 @@ class Folds:
     leave_one_out: bool = False
     """One fold per person."""
     seed: int = 0
-    """Orders people who have equally many examples, for --k."""
+    """0 .. 4294967295; orders people who have equally many examples, for --k."""
     out: Path = Path("folds.json")
     """The file to write. One that holds other folds is never replaced."""
 
 
 def run(command: Folds) -> int:
     """Write the folds, print them as a table, and return the exit status."""
+    from emojax.data.find import built_folder
     from emojax.data.folds import folds_table, make_folds
     from emojax.data.shards import dataset_info
     from emojax.files import write_json
@@ -47,10 +50,8 @@ def run(command: Folds) -> int:
         raise UserError(f"--k or --leave-one-out, found {found}: say how people are divided")
     if command.leave_one_out and command.seed != 0:
         raise UserError("--seed belongs to --k: leaving out one person at a time draws nothing")
-    folder = Path(command.name)
-    if not folder.exists() and (Path("data") / command.name).is_dir():
-        folder = Path("data") / command.name
-    fields = make_folds(dataset_info(folder), k=command.k, seed=command.seed)
+    info = dataset_info(built_folder(command.name))
+    fields = make_folds(info, k=command.k, seed=command.seed)
     if command.out.exists() and not _holds(command.out, fields["sha256"]):
         raise UserError(
             f"{command.out}: is there already and holds something else: move it, or choose "

@@ -37,9 +37,10 @@ class Verify:
 
 def run(command: Verify) -> int:
     """Print the table and return the exit status."""
-    from emojax.data.checking.verify import PAIRS_FILE, SHEET_FILE, find_folder, verify
+    from emojax.data.checking.verify import PAIRS_FILE, SHEET_FILE, verify
+    from emojax.data.find import built_folder
 
-    folder = find_folder(command.name)
+    folder = built_folder(command.name)
     verdict = verify(folder, near=command.near, source=command.source, out=command.out)
     print(verdict.table())
     if verdict.pairs:

@@ -13,7 +13,9 @@ A sequence gives four stills: its first frame, neutral, and the peak with the
 two frames before it, which take the peak's labels, grades too, as the field
 does. The peak is the frame that the label files are about: the last one, unless
 pictures were added. Shorter sequences give fewer, no frame twice; a picture that
-stands alone is the peak, never a neutral face.
+stands alone is the peak, never a neutral face. Frames count from 1 (0 in some
+copies): where those are missing the first picture left is in the middle of an
+expression, and no neutral face either.
 
 The owner's zip files unpack into folders of their own (`Emotion_labels/Emotion`);
 both ways are found.
@@ -41,6 +43,9 @@ FACS_FOLDERS = ("FACS", "FACS_labels/FACS", "FACS_labels")
 
 PEAK_FRAMES = 3
 """Frames at the end of a sequence that carry its labels."""
+
+_STARTS = (0, 1)
+"""Numbers of a sequence's first frame."""
 
 _SUBJECT = re.compile(r"S[0-9]{1,6}")
 _SEQUENCE = re.compile(r"[0-9]{1,6}")
@@ -140,6 +145,8 @@ class _Sequence(NamedTuple):
     """Empty where its label files are broken or not there."""
     ignored: int
     """Files in its folders that are neither frames nor labels of it."""
+    lacks_start: bool = False
+    """Whether its first frames are missing, so that none is neutral."""
 
 
 def _find_folder(source: Path, names: Sequence[str]) -> Path | None:
@@ -180,7 +187,12 @@ def _read_sequence(
         )
 
     numbers = [number for number in pictures if problem or number <= (peak.frame or 0)]
+    lacks_start = bool(numbers) and numbers[0] not in _STARTS
     first, others = (numbers[:1], numbers[1:]) if len(numbers) > 1 else ([], numbers)
+    if lacks_start and first:
+        # Where it lies beside the peak it carries the peak's labels, else nobody's.
+        others = numbers if first[0] > numbers[-1] - PEAK_FRAMES else others
+        first = []
     peaks = others[-PEAK_FRAMES:]
     rows = [row(number, _NEUTRAL) for number in first]
     left_out: list[Rejection] = []
@@ -196,7 +208,7 @@ def _read_sequence(
             left_out.append(Rejection(each, unusable.reason, unusable.detail))
         else:
             kept.append(each)
-    return _Sequence(kept, left_out, peak, ignored)
+    return _Sequence(kept, left_out, peak, ignored, lacks_start)
 
 
 def _list_pictures(images: Path, subject: str, sequence: str) -> tuple[dict[int, str], int]:
@@ -244,6 +256,10 @@ def _notes(
         notes.append("there is no folder Emotion/: no peak has a known emotion")
     if facs is None:
         notes.append("there is no folder FACS/: no peak has known action units")
+    if lacking := sum(sequence.lacks_start for sequence in sequences):
+        notes.append(
+            f"the first frames of {lacking} sequences are missing: they give no neutral frame"
+        )
     if dropped := _dropped(sequences):
         listed = ", ".join(f"AU{unit} in {n}" for unit, n in dropped.items())
         notes.append(f"action units outside the 15 are dropped (sequences that show it): {listed}")

@@ -24,4 +24,4 @@ class Manifest(FaceBuilder):
     def read_source(cls, source: Path, request: Request) -> Source:
         """Return the rows of the CSV, or of `manifest.csv` in the folder."""
         manifest = read_manifest(source, own_groups=request.own_groups)
-        return Source(manifest.rows, manifest.notes)
+        return Source(manifest.rows, manifest.notes, own_groups=manifest.own_groups)

@@ -88,12 +88,6 @@ class _Content:
     """The first example with each problem."""
 
 
-def find_folder(name: str) -> Path:
-    """Return the folder of shards that is meant: one of that name, or `data/NAME`."""
-    folder = Path(name)
-    return folder if folder.exists() or not (Path("data") / name).is_dir() else Path("data") / name
-
-
 def verify(
     folder: Path, *, near: float | None = None, source: Path | None = None, out: Path | None = None
 ) -> Verdict:

@@ -142,6 +142,39 @@ def test_a_short_sequence_gives_no_frame_twice(
     assert [row.emotion for row in source.rows] == emotions
 
 
+@pytest.mark.parametrize(
+    ("missing", "kept", "emotions"),
+    [
+        ([1], [4, 5, 6], ["disgust"] * 3),
+        ([1, 2, 3], [4, 5, 6], ["disgust"] * 3),
+        # The second frame is neither neutral nor beside the peak.
+        ([1, 3, 4, 5], [6], ["disgust"]),
+        ([1, 2, 3, 4, 5], [6], ["disgust"]),
+        # In the middle: the first frame is there.
+        ([2, 3, 4], [1, 5, 6], ["neutral", "disgust", "disgust"]),
+    ],
+)
+def test_without_its_first_frames_a_sequence_has_no_neutral_one(
+    tmp_path: Path, missing: list[int], kept: list[int], emotions: list[str]
+) -> None:
+    folder = _write_sequence(tmp_path)
+    for number in missing:
+        (folder / f"S005_001_{number:08d}.png").unlink()
+    source = _read(tmp_path)
+    assert _numbers(source) == kept
+    assert [row.emotion for row in source.rows] == emotions
+    said = ("the first frames of 1 sequences are missing: they give no neutral frame",)
+    assert source.notes == (said if 1 in missing else ())
+
+
+def test_a_sequence_may_count_from_0(tmp_path: Path) -> None:
+    folder = _write_sequence(tmp_path)
+    (folder / "S005_001_00000000.png").touch()
+    source = _read(tmp_path)
+    assert _numbers(source) == [0, 4, 5, 6]
+    assert source.rows[0].emotion == "neutral"
+
+
 def test_frames_go_by_their_number_and_those_after_the_peak_are_no_part(tmp_path: Path) -> None:
     folder = _write_sequence(tmp_path)
     for number in (7, 10, 100):

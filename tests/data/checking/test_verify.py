@@ -22,7 +22,6 @@ from emojax.data.checking.verify import (
     check_keys,
     check_pairs,
     check_people,
-    find_folder,
     verify,
 )
 from emojax.data.rows import Expected
@@ -270,9 +269,7 @@ def test_an_emotion_that_is_tested_has_to_be_trained(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_no_set_is_refused(
-    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_no_set_is_refused(clean: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a data set of emojax"):
         verify(tmp_path)
     with pytest.raises(UserError, match="no such folder"):
@@ -285,10 +282,15 @@ def test_what_is_no_set_is_refused(
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="choose another --out"):
         verify(clean, out=tmp_path / "file")
-    # A name means the set in data/, unless a folder is called so.
-    (tmp_path / "data" / "mine").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-    assert find_folder("mine") == Path("data/mine")
+
+
+def test_a_name_means_the_set_in_data_whatever_lies_under_it(
+    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine").symlink_to(clean)
+    # The owner's files.
     (tmp_path / "mine").mkdir()
-    assert find_folder("mine") == Path("mine")
-    assert find_folder(str(clean)) == clean
+    monkeypatch.chdir(tmp_path)
+    run(Verify("mine", out=tmp_path / "found"))
+    assert list((tmp_path / "mine").iterdir()) == []
