@@ -420,11 +420,11 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
                 yield VideoFrame(number, reading.stamp(frame), picture)
         try:
             with open(path, "rb") as file:
-                is_cut = is_cut(file)
+                ended_early = is_cut(file)
         except OSError:
             # It was there when reading began.
-            is_cut = True
-        broke = reading.broke_at(is_cut)
+            ended_early = True
+        broke = reading.broke_at(ended_early)
         if broke is not None:
             number, timestamp_s, reason = broke
             raise BrokenVideoError(
