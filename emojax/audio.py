@@ -25,9 +25,6 @@ THESIS_WINDOW = 256
 PRESETS: dict[str, SpectrogramSpec] = {
     "log_mel": SpectrogramSpec(),
     "speech": SpectrogramSpec(window_ms=64, hop_ms=16, fft_length=1024, mel_bands=128),
-    "fullband": SpectrogramSpec(
-        window_ms=64, hop_ms=16, fft_length=4096, mel_bands=174, height=87, sample_rate_hz=48_000
-    ),
     "narrow": SpectrogramSpec(window_ms=20, mel_bands=None, height=128, width=128),
     "wide": SpectrogramSpec(
         window_ms=3, hop_ms=1, fft_length=256, mel_bands=None, height=128, width=128
@@ -45,8 +42,7 @@ PRESETS: dict[str, SpectrogramSpec] = {
     ),
 }
 """`log_mel` is the default. Speech: longer windows and twice the bands, squeezed to the same size;
-`voices`, which comes with emojax, hears it so. Fullband: the same rows and columns, and 23 rows
-more on top, for 8 to 24 kHz. Narrow band: windows of 20 ms; wide band: of 3."""
+`voices`, which comes with emojax, hears it so. Narrow band: windows of 20 ms; wide band: of 3."""
 
 
 def hann_window(length: int) -> np.ndarray:

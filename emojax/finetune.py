@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,12 +10,10 @@ import jax
 import optax
 
 from emojax.errors import UserError
-from emojax.spec import InputSpec, SpectrogramSpec
+from emojax.spec import InputSpec
 
 _ANSWER = ("action_units", "emotions", "emotion_activation")
-_PICTURE = ("offset", "scale", "frames")
-_GRAIN = 0.01
-"""How far two spectrograms' rows, or columns, may differ in what they stand for."""
+_PICTURE = ("offset", "scale", "frames", "sound")
 
 
 def is_head(stage: str) -> bool:
@@ -30,9 +26,7 @@ def take_over(
 ) -> dict[str, dict[str, Any]]:
     """Return the variables to start from, by collection and top name; a new head is left out.
 
-    The head is taken over too where both networks answer the same in the same way. Of spectrograms
-    the new ones may reach higher or last longer, as long as a row and a column stand for as much
-    as before: a network whose shapes do not depend on that looks for the same things in them.
+    The head is taken over too where both networks answer the same in the same way.
 
     Args:
         trained: variables of the trained network.
@@ -44,9 +38,9 @@ def take_over(
     Raises:
         UserError: they don't see the same, or aren't the same network.
     """
-    for name in (*_PICTURE, "sound"):
+    for name in _PICTURE:
         found, wanted = getattr(had, name), getattr(wants, name)
-        if found != wanted and not (name == "sound" and _sound_alike(found, wanted)):
+        if found != wanted:
             raise UserError(
                 f"{run}: was trained with {name}={found!r}, the data set has {wanted!r}: "
                 "build the data set as that run's was, or start without --init"
@@ -66,42 +60,6 @@ def take_over(
                 )
             taken[collection][stage] = found
     return taken
-
-
-def _sound_alike(had: SpectrogramSpec | None, wants: SpectrogramSpec | None) -> bool:
-    """Return whether two spectrograms differ at most in how high and how long they reach."""
-    if had is None or wants is None or had.mel_bands is None or wants.mel_bands is None:
-        return False
-    if had.duration_s is None or wants.duration_s is None:
-        return False
-    reach = {
-        "sample_rate_hz": 16_000,
-        "fft_length": 2**16,
-        "mel_bands": 1,
-        "duration_s": 1.0,
-        "height": 1,
-        "width": 1,
-    }
-    if dataclasses.replace(had, **reach) != dataclasses.replace(wants, **reach):
-        return False
-    return all(
-        math.isclose(here, there, rel_tol=_GRAIN)
-        for here, there in zip(_grain(had), _grain(wants), strict=True)
-    )
-
-
-def _grain(sound: SpectrogramSpec) -> tuple[float, float, float]:
-    """Return a row's share of the mel scale, the bands in it, and a column's seconds."""
-    # Loads librosa, which networks that only see do without.
-    from emojax.data.mel import mel_reach
-
-    assert sound.mel_bands is not None
-    assert sound.duration_s is not None
-    return (
-        mel_reach(sound) / sound.height,
-        sound.mel_bands / sound.height,
-        sound.duration_s / sound.width,
-    )
 
 
 def _shapes(tree: Any) -> Any:

@@ -15,7 +15,6 @@ import pytest
 from small_sets import noise_pictures
 
 from emojax import experiment
-from emojax.audio import PRESETS
 from emojax.augment import AugmentConfig
 from emojax.config import TrainConfig
 from emojax.data.shards import dataset_info, load_split
@@ -26,7 +25,7 @@ from emojax.models import build_model, looks_at
 from emojax.network import load_network
 from emojax.optim import OptimConfig
 from emojax.sharding import replicated
-from emojax.spec import InputSpec, SpectrogramSpec, read_json
+from emojax.spec import InputSpec, read_json
 from emojax.train import best_epoch, init_variables, make_trainer, out_of_patience
 
 SPEC = InputSpec()
@@ -99,42 +98,6 @@ def test_the_head_is_taken_over_where_the_answers_are_the_same() -> None:
     wide = init_variables(build_model("ar2", 22), looks_at("ar2"), SPEC, jax.random.key(0))
     with pytest.raises(UserError, match=r"runs/a: its \w+ has not the shape"):
         take_over(trained, SPEC, wide, SPEC, "runs/a")
-
-
-@pytest.mark.parametrize(
-    ("had", "wants", "fits"),
-    [
-        (PRESETS["speech"], PRESETS["fullband"], True),
-        (PRESETS["fullband"], PRESETS["speech"], True),
-        # Longer, and as dense.
-        (PRESETS["speech"], dataclasses.replace(PRESETS["speech"], duration_s=6, width=192), True),
-        # Higher in as many rows: each stands for more.
-        (
-            PRESETS["speech"],
-            dataclasses.replace(PRESETS["fullband"], height=64, mel_bands=128),
-            False,
-        ),
-        (PRESETS["speech"], dataclasses.replace(PRESETS["fullband"], mel_bands=87), False),
-        (PRESETS["speech"], dataclasses.replace(PRESETS["fullband"], width=192), False),
-        (PRESETS["speech"], dataclasses.replace(PRESETS["fullband"], range_db=60), False),
-        (PRESETS["speech"], dataclasses.replace(PRESETS["fullband"], window_ms=32), False),
-        (PRESETS["speech"], dataclasses.replace(PRESETS["speech"], duration_s=None), False),
-        (PRESETS["speech"], PRESETS["log_mel"], False),
-        (PRESETS["speech"], PRESETS["narrow"], False),
-        (PRESETS["speech"], PRESETS["thesis"], False),
-        (PRESETS["speech"], None, False),
-    ],
-)
-def test_spectrograms_may_reach_higher_where_rows_and_columns_are_the_same(
-    had: SpectrogramSpec, wants: SpectrogramSpec | None, fits: bool
-) -> None:
-    weights = {"params": {"stem": np.ones(3)}}
-    found, wanted = (SPEC.replace(sound=sound) for sound in (had, wants))
-    if fits:
-        assert take_over(weights, found, weights, wanted, "runs/a") == weights
-    else:
-        with pytest.raises(UserError, match="runs/a: was trained with sound="):
-            take_over(weights, found, weights, wanted, "runs/a")
 
 
 def one_step(shards: Path, **settings: Any) -> tuple[Any, Any]:

@@ -21,8 +21,3 @@ def make_mel_filters(spec: SpectrogramSpec) -> np.ndarray | None:
     if spec.mel_bands is None:
         return None
     return librosa.filters.mel(sr=spec.sample_rate_hz, n_fft=spec.fft_length, n_mels=spec.mel_bands)
-
-
-def mel_reach(spec: SpectrogramSpec) -> float:
-    """Return where on Slaney's mel scale the highest band of a spectrogram ends."""
-    return float(librosa.hz_to_mel(spec.sample_rate_hz / 2))

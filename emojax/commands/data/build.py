@@ -68,14 +68,11 @@ class Build:
     emotions: Literal["seven", "crema6", "ck8", "ravdess8"] | None = None
     """Which emotions the labels hold; others in the source become unknown, and are counted.
     Unset: the data set's own."""
-    sound: Literal["none", "log_mel", "speech", "fullband", "narrow", "wide", "thesis"] | None = (
-        None
-    )
+    sound: Literal["none", "log_mel", "speech", "narrow", "wide", "thesis"] | None = None
     """Keep the sound of clips, as a spectrogram of this kind. Unset: log_mel where the data set
-    has sound, none for a manifest. speech: as `voices`, which comes with emojax, hears it;
-    fullband: the same up to 24 kHz, for recordings that hold so much. Narrow and wide band, and
-    what the thesis's code does, are its chapter 4.1. Of a sound that is longer all but thesis
-    keep the first 3 s; start_s and end_s in a manifest choose another part."""
+    has sound, none for a manifest. speech: as `voices`, which comes with emojax, hears it. Narrow
+    and wide band, and what the thesis's code does, are its chapter 4.1. Of a sound that is longer
+    all but thesis keep the first 3 s; start_s and end_s in a manifest choose another part."""
     clips: bool = False
     """Keep whole clips of mmi, with its sessions that have only an emotion, not single frames."""
     clip_frames: int | None = None
