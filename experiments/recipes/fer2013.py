@@ -132,6 +132,7 @@ def check_folders(source: Path, any_copy: bool) -> str:
             f"{source}: {found}; FER2013 has {wanted}: give the folder that holds train/ and "
             "test/ as they were published, or fer2013.csv"
         )
+    # Folders are listed where they are: nothing is unpacked into `work`.
     taken = Fer2013.read_source(source, Request(work=source)).rows
     if more := [row.path for row in taken if row.path not in counted]:
         raise UserError(

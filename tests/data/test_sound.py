@@ -305,6 +305,7 @@ def test_what_is_no_spectrogram_is_silence_with_a_reason(tmp_path: Path, kind: s
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
+        # An array of objects is one of them: written as a pickle, which must not be loaded.
         np.save(path, content, allow_pickle=True)
     sound = read_ready_spectrogram(path, LOG_MEL)
     assert (sound.has_sound, sound.spectrogram.shape) == (False, (64, 96))
