@@ -38,8 +38,10 @@ def place_for_upload(service: Service) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def read_upload(request: Request, service: Service) -> AsyncIterator[bytes]:
-    """Yield the file that a request sends; it counts as held until the context ends.
+async def read_upload(request: Request, service: Service) -> AsyncIterator[bytearray]:
+    """Yield the file that a request sends; it counts as held, once, until the context ends.
+
+    Nothing else holds its bytes: who copies them empties the array, or they are held twice.
 
     Raises:
         RefusedError: too large (413), too slow (408), too much at once (429), or nothing (400).
@@ -65,11 +67,11 @@ async def read_upload(request: Request, service: Service) -> AsyncIterator[bytes
                     raise RefusedError(429, "too many large files at once: try again in a moment")
         if not data:
             raise RefusedError(400, "an empty body: send a picture's or a video's bytes")
-        yield bytes(data)
+        yield data
     except TimeoutError:
         raise RefusedError(
             408,
-            f"{len(data)} bytes came in {limits.upload_seconds:g} s, and no end: send it faster",
+            f"{held} bytes came in {limits.upload_seconds:g} s, and no end: send it faster",
         ) from None
     finally:
         service.upload_bytes -= held

@@ -25,6 +25,10 @@ class Limits:
     """Million pixels of a picture or of a video's frame: a small file can stand for any number."""
     video_seconds: Annotated[float, _Number] = 120.0
     """Length of a video file."""
+    video_rows: Annotated[int, _Number] = 100_000
+    """Rows of a video file, one for each face of each frame and one for each frame without: two
+    minutes of a dozen faces at 60 frames a second are 86,400, and a small file can hold millions of
+    frames."""
     frame_mb: Annotated[float, _Number] = 4.0
     """Megabytes of one frame of a stream."""
     upload_seconds: Annotated[float, _Number] = 60.0

@@ -10,13 +10,13 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def memory_file(data: bytes) -> Iterator[Path]:
+def memory_file(data: bytes | bytearray) -> Iterator[Path]:
     """Yield the path of a file with this content, which is gone when the context ends.
 
     On Linux it is in memory. Elsewhere it is a file in a folder that only this user can enter.
 
     Args:
-        data: its content.
+        data: its content, which is not needed any more once the context has begun.
     """
     if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
         descriptor = os.memfd_create("emojax-upload")

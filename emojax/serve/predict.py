@@ -9,7 +9,7 @@ from collections.abc import Generator
 from typing import Any, Literal, NamedTuple
 
 from fastapi import Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from emojax.errors import UserError, one_line
 from emojax.runtime import Artifact, ClipPredictor, Predictor
@@ -18,8 +18,9 @@ from emojax.runtime.occlusion import HIGHEST, Heat
 from emojax.runtime.rows import column_types
 from emojax.runtime.sound_heat import SoundHeat
 from emojax.runtime.sources import Kind
-from emojax.runtime.tables import csv_text, plain_row
+from emojax.runtime.tables import csv_text
 from emojax.serve.body import place_for_upload, read_upload
+from emojax.serve.limits import Limits
 from emojax.serve.memory_file import memory_file
 from emojax.serve.refusal import RefusedError
 from emojax.serve.service import Service
@@ -27,6 +28,7 @@ from emojax.serve.shelf import Choice
 from emojax.serve.sides import OneSided, Side, draw_spectrogram, find_sound_heat
 from emojax.serve.uploaded import (
     Uploaded,
+    encode_json,
     find_heat,
     kind_of,
     look_at_picture,
@@ -99,7 +101,7 @@ async def answer_upload(
         UserError: it can't be read.
         RefusedError: it is too much, or the wrong form for it.
     """
-    found = Uploaded(plain_name(name))
+    found = Uploaded(plain_name(name), asked.form == "csv")
     with place_for_upload(service):
         async with read_upload(request, service) as data:
             check_asked(asked, kind_of(data), service.shelf.artifact(choice), found.name)
@@ -108,12 +110,17 @@ async def answer_upload(
                     try:
                         if asked.side != "both" and isinstance(predictor, ClipPredictor):
                             predictor = OneSided(predictor, asked.side)
-                        await _look(request, service, data, found, predictor, asked)
+                        work = _look(data, found, predictor, service.limits, asked)
+                        await _in_turns(request, service, work)
                     except RefusedError:
                         raise
                     except UserError as error:
                         raise RefusedError(400, one_line(str(error))) from None
-    return _answer(found, service, choice, asked.form)
+        # A hundred thousand rows are not to be joined while all streams stand still.
+        artifact = service.shelf.artifact(choice)
+        return await service.pool.run(
+            object(), lambda: _answer(found, artifact, choice, asked.form)
+        )
 
 
 def check_asked(asked: Asked, kind: Kind, artifact: Artifact, name: str) -> None:
@@ -142,47 +149,56 @@ def check_asked(asked: Asked, kind: Kind, artifact: Artifact, name: str) -> None
         raise RefusedError(400, "output: says what heat is about: add form=heat, or leave it out")
 
 
-async def _look(
-    request: Request,
-    service: Service,
-    data: bytes,
+def _look(
+    data: bytearray,
     found: Uploaded,
     predictor: Predictor | ClipPredictor,
+    limits: Limits,
     asked: Asked,
-) -> None:
-    limits, client = service.limits, object()
+) -> Generator[None, None, None]:
+    """Do what is asked about a file, some of it at a time: whoever asks for the next decides when.
+
+    Args:
+        data: the file; is emptied once its bytes lie where they are read.
+        found: takes what is found.
+        predictor: finds the faces and runs the network.
+        limits: how long and how large it may be.
+        asked: what is wanted.
+
+    Raises:
+        UserError: it can't be read, or the network has no such output.
+        RefusedError: it is too much, or nothing for this network.
+    """
     wanted = HIGHEST if asked.output is None else asked.output
     if kind_of(data) == "picture":
         if not isinstance(predictor, Predictor):
             raise RefusedError(
                 400, f"{found.name}: this model looks at clips: send a video, or choose another"
             )
-        one: Predictor = predictor
+        picture = bytes(data)
+        data.clear()
         if asked.form == "heat":
-            await _in_turns(request, service, find_heat(data, found, one, limits, wanted))
-            return
-        draw = asked.form == "png"
-        await service.pool.run(client, lambda: look_at_picture(data, found, one, limits, draw))
+            yield from find_heat(picture, found, predictor, limits, wanted)
+        else:
+            look_at_picture(picture, found, predictor, limits, asked.form == "png")
         return
     with memory_file(data) as path:
-        if asked.form == "png" and isinstance(predictor, ClipPredictor):
-            hears: ClipPredictor = predictor
-            found.copy = await service.pool.run(
-                client, lambda: draw_spectrogram(path, hears, found.name, limits)
-            )
-            return
-        work = look_at_video(path, found, predictor, limits)
-        if asked.form == "heat" and isinstance(predictor, ClipPredictor):
-            work = find_sound_heat(path, found, predictor, limits, wanted)
+        data.clear()
+        yield
         try:
-            await _in_turns(request, service, work)
+            if isinstance(predictor, Predictor) or asked.form not in ("png", "heat"):
+                yield from look_at_video(path, found, predictor, limits)
+            elif asked.form == "heat":
+                yield from find_sound_heat(path, found, predictor, limits, wanted)
+            else:
+                found.copy = draw_spectrogram(path, predictor, found.name, limits)
+        except RefusedError:
+            raise
         except BrokenVideoError as error:
             found.problem = _said(error, path, found.name)
             if not found.rows:
                 raise UserError(found.problem) from None
         except UserError as error:
-            if isinstance(error, RefusedError):
-                raise
             raise UserError(_said(error, path, found.name)) from None
 
 
@@ -218,11 +234,11 @@ def _told(heat: Heat) -> dict[str, Any]:
     return told
 
 
-def _answer(found: Uploaded, service: Service, choice: Choice, form: Form) -> Response:
-    columns = column_types(service.shelf.artifact(choice).spec)
+def _answer(found: Uploaded, artifact: Artifact, choice: Choice, form: Form) -> Response:
+    columns = column_types(artifact.spec)
     headers = {"Emojax-Model": choice.model, "Emojax-Precision": choice.precision}
     if found.problem is not None:
-        headers["Emojax-Problem"] = found.problem.encode("ascii", "backslashreplace").decode()
+        headers["Emojax-Problem"] = found.problem
     headers = {
         name: value.encode("ascii", "backslashreplace").decode() for name, value in headers.items()
     }
@@ -231,15 +247,11 @@ def _answer(found: Uploaded, service: Service, choice: Choice, form: Form) -> Re
     if form in ("png", "heat"):
         return Response(found.copy, media_type="image/png", headers=headers)
     if form == "csv":
-        content = csv_text(columns, found.rows).encode("utf-8", "backslashreplace")
+        content = b"".join([csv_text(columns, []).encode(), *found.rows])
         return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
-    return JSONResponse(
-        {
-            "model": choice.model,
-            "precision": choice.precision,
-            "columns": list(columns),
-            "rows": [plain_row(row) for row in found.rows],
-            "problem": found.problem,
-        },
-        headers=headers,
-    )
+    before = encode_json({**choice._asdict(), "columns": list(columns)})[:-1]
+    rows = b",".join(found.rows)
+    found.rows.clear()
+    after = encode_json(found.problem)
+    content = b"".join([before, b',"rows":[', rows, b'],"problem":', after, b"}"])
+    return Response(content, media_type="application/json", headers=headers)

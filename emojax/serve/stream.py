@@ -55,10 +55,13 @@ class _Stream:
             await self.websocket.send_text(json.dumps(message))
 
     async def receive(self) -> None:
-        """Take what comes, until the sender leaves."""
+        """Take what comes, until the sender leaves or sends no frame for too long."""
         asked = self.first
+        now_s, idle_s = asyncio.get_running_loop().time, self.service.limits.idle_seconds
+        deadline_s = now_s() + idle_s
         while True:
-            async with asyncio.timeout(self.service.limits.idle_seconds):
+            # Settings do not move it: who sends nothing else would hold the place for ever.
+            async with asyncio.timeout_at(deadline_s):
                 message = await self.websocket.receive()
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code") or 1000)
@@ -74,6 +77,7 @@ class _Stream:
                         }
                     )
                 self.waiting = sent
+                deadline_s = now_s() + idle_s
             else:
                 asked = self.wanted = read_wanted(_settings(message["text"]), asked, self.service)
             self.news.set()
@@ -174,5 +178,8 @@ def _farewell(error: Any, service: Service) -> tuple[int, str]:
         return _BROKEN, one_line(str(error))
     if isinstance(error, TimeoutError):
         seconds = service.limits.idle_seconds
-        return _AWAY, f"nothing came or was taken for {seconds:g} s: the place is free again"
+        return (
+            _AWAY,
+            f"no frame came or no answer was taken for {seconds:g} s: the place is free again",
+        )
     return _AWAY, "ended"

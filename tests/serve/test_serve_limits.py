@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serving import Serving, serving
-from websockets.exceptions import InvalidStatus
+from serving import Serving, frame_message, next_message, serving
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from emojax.errors import UserError
 from emojax.runtime.video_writer import VideoWriter
@@ -24,7 +24,7 @@ from emojax.serve.limits import Limits
 def strict() -> Iterator[Serving]:
     """A server that takes little."""
     words = "--picture-mb 1 --video-mb 2 --megapixels 1 --video-seconds 2 --sessions 2"
-    more = "--uploads 3 --upload-seconds 2 --idle-seconds 2 --frame-mb 0.5"
+    more = "--video-rows 8 --uploads 3 --upload-seconds 2 --idle-seconds 2 --frame-mb 0.5"
     with serving(*words.split(), *more.split()) as running:
         yield running
 
@@ -68,6 +68,13 @@ def test_a_video_that_is_too_long_or_too_wide(strict: Serving, tmp_path: Path) -
     assert "wanted 2 s at most" in answer.detail
     wide = strict.predict(film(tmp_path / "wide.mp4", 1, (1024, 1280)), name="wide.mp4")
     assert (wide.status, "1280 x 1024" in wide.detail) == (413, True)
+
+
+def test_a_video_of_more_rows_than_are_taken(strict: Serving, tmp_path: Path) -> None:
+    answer = strict.predict(film(tmp_path / "many.mp4", 1.8), name="many.mp4")
+    assert (answer.status, "\n" in answer.detail) == (413, False)
+    assert "9 rows or more, one for each face of each frame, wanted 8 at most" in answer.detail
+    assert strict.predict(film(tmp_path / "few.mp4", 1.6), name="few.mp4").status == 200
 
 
 @contextlib.contextmanager
@@ -121,6 +128,23 @@ def test_a_silent_stream_loses_its_place(strict: Serving) -> None:
                 stream.recv(timeout=15)
         assert stream.close_code == 1001
         assert "free again" in (stream.close_reason or "")
+
+
+def test_settings_alone_do_not_keep_a_streams_place(strict: Serving, astronaut_png: bytes) -> None:
+    with strict.stream() as stream:
+        # Frames do, for longer than a stream may be without one.
+        for number in range(4):
+            stream.send(frame_message(number, number / 10, astronaut_png))
+            next_message(stream, "result")
+            time.sleep(0.8)
+        deadline_s = time.monotonic() + 15
+        with contextlib.suppress(ConnectionClosed):
+            while time.monotonic() < deadline_s:
+                stream.send("{}")
+                next_message(stream, "model")
+                time.sleep(0.3)
+        assert stream.close_code == 1001
+        assert "no frame came" in (stream.close_reason or "")
 
 
 def test_a_request_that_does_not_begin_is_dropped(server: Serving) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -115,5 +116,5 @@ def test_a_song_with_a_cover_is_a_sound(voices: ClipPredictor, tmp_path: Path) -
     for _ in look_at_video(path, found, voices, Limits()):
         pass
     assert len(found.rows) > 1
-    assert {row["success"] for row in found.rows} == {0}
+    assert {json.loads(row)["success"] for row in found.rows} == {0}
     assert drawn(path, voices).shape[0] == 64
