@@ -6,7 +6,7 @@ SciPy minimises the negative log-likelihood, scikit-learn draws the precision-re
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,7 +134,8 @@ def choose_threshold(
 ) -> float:
     """Return the threshold of an action unit with the largest F1, one half where labels are few.
 
-    It lies in the middle between two scores that were seen.
+    It lies between two scores that were seen, in their middle but for the rounding, also as a
+    float32, in which it is compared with the scores.
 
     Args:
         truth: 1 present, 0 absent, -1 unknown.
@@ -150,7 +151,19 @@ def choose_threshold(
     below = scores[scores < thresholds[best]]
     # Where a network tells nothing of a unit, F1 is best when all faces have it (Lipton, Elkan and
     # Naryanaswamy 2014): that is no answer.
-    return round(float(thresholds[best] + below.max()) / 2, 4) if below.size else DEFAULT_THRESHOLD
+    if not below.size:
+        return DEFAULT_THRESHOLD
+    low, high = float(below.max()), float(thresholds[best])
+    return next(value for value in _between(low, high) if low < float(np.float32(value)) <= high)
+
+
+def _between(low: float, high: float) -> Iterator[float]:
+    """Yield the middle with four digits after the point, with more, with all, and the upper end."""
+    middle = (low + high) / 2
+    yield from (round(middle, digits) for digits in range(4, 17))
+    yield middle
+    # Of float32 neighbours the middle is one of the two, and may be the lower.
+    yield high
 
 
 def choose_certainty(

@@ -1,12 +1,16 @@
-"""What readers ask of a path before they look inside, and JSON written whole or not at all."""
+"""What readers ask of a path before they look inside, and files written whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import glob
 import json
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from emojax.errors import UserError
 
@@ -78,17 +82,34 @@ def make_place(path: Path) -> None:
         ) from None
 
 
-def write_json(path: Path, fields: dict[str, Any]) -> None:
-    """Write a JSON file that is there whole or not at all.
+LEFT_S = 3600.0
+"""Since a half-written file was last written to, after which nobody is at it any more."""
+
+
+def remove_left(path: Path) -> None:
+    """Remove what processes that were killed while they wrote a file have left beside it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        # Whoever has it may be on another machine, so that its number says nothing here.
+        with contextlib.suppress(OSError):
+            number = left.name.rpartition(".")[2]
+            if number.isdecimal() and time.time() - left.stat().st_mtime > LEFT_S:
+                left.unlink()
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file for what is to stand at a path: whole, or not at all.
+
+    What stood there before does so until the end; two processes that write it do not meet.
 
     Raises:
         OSError: it can't be written; the error names it.
     """
+    remove_left(path)
     aside = _aside(path)
     try:
-        with aside.open("w", encoding="utf-8") as file:
-            json.dump(fields, file, indent=1, allow_nan=False, ensure_ascii=False)
-            file.write("\n")
+        with aside.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
@@ -97,3 +118,14 @@ def write_json(path: Path, fields: dict[str, Any]) -> None:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, fields: dict[str, Any]) -> None:
+    """Write a JSON file that is there whole or not at all.
+
+    Raises:
+        OSError: it can't be written; the error names it.
+    """
+    text = json.dumps(fields, indent=1, allow_nan=False, ensure_ascii=False)
+    with whole_file(path) as file:
+        file.write(f"{text}\n".encode())

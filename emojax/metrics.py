@@ -195,8 +195,10 @@ def _unit_replicates(
     confusion = weighted_confusions(truth, (scores >= threshold).astype(int), weights, 2)
     hits = confusion[:, 1, 1]
     errors = confusion[:, 0, 1] + confusion[:, 1, 0]
+    # As `significance.unit_f1`: where nobody who is drawn shows the unit, or everybody, is no F1.
+    mixed = (confusion.sum(axis=2) > 0).all(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        f1 = 2 * hits / (2 * hits + errors)
+        f1 = np.where(mixed, 2 * hits / (2 * hits + errors), np.nan)
         accuracy = 1.0 - errors / confusion.sum(axis=(1, 2))
     return {"accuracy": accuracy, "f1": f1, "roc_area": weighted_roc_areas(truth, scores, weights)}
 
@@ -214,7 +216,7 @@ def action_unit_metrics(
     Accuracy is the thesis's |label - prediction| < delta with delta 0.5, which
     for probabilities and a threshold of 0.5 is the usual share of right answers.
     F1 and ROC area are undefined (left out) where a unit never occurs or always does,
-    and such a unit is left out of the means.
+    and such a unit is left out of the means; in a replicate likewise.
 
     Args:
         truth: 1 present, 0 absent, -1 unknown (left out unit by unit).

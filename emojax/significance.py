@@ -23,10 +23,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from scipy.stats import binomtest, norm, t
 
 from emojax.labels import UNKNOWN
@@ -174,19 +174,60 @@ def mean_of_units(figure: Figure) -> Figure:
 # How sure.
 
 
-@functools.lru_cache(maxsize=4)
+AT_A_TIME = 1 << 22
+"""Counts of draws that are wide, 8 bytes each, while they are drawn and while they are summed."""
+
+MANY_DRAWS = 1 << 26
+"""Counts of draws, a byte each, from which on those of one number of people alone are kept."""
+
+
+def _blocks(people: int, replicates: int) -> Iterator[slice]:
+    """Yield the replicates in parts of at most `AT_A_TIME` counts."""
+    size = max(1, AT_A_TIME // people)
+    for start in range(0, replicates, size):
+        yield slice(start, min(start + size, replicates))
+
+
+def _draw(people: int, replicates: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    shares = np.full(people, 1 / people)
+    # One of ever so many people is 256 times in a draw with a probability below 1e-500.
+    draws = np.empty((replicates, people), np.uint8)
+    for block in _blocks(people, replicates):
+        draws[block] = rng.multinomial(people, shares, size=block.stop - block.start)
+    draws.flags.writeable = False
+    return draws
+
+
+_draw_some = functools.lru_cache(maxsize=4)(_draw)
+_draw_many = functools.lru_cache(maxsize=1)(_draw)
+
+
 def draw_people(
     people: int, replicates: int = REPLICATES, seed: int = 0
-) -> Float[np.ndarray, "replicates people"]:
+) -> UInt8[np.ndarray, "replicates people"]:
     """Return how often each person is in each draw of as many people, with replacement.
 
     Every figure over the same number of people is over the same draws.
     """
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(people, np.full(people, 1 / people), size=replicates)
-    draws = draws.astype(np.float64)
-    draws.flags.writeable = False
-    return draws
+    draw = _draw_many if people * replicates >= MANY_DRAWS else _draw_some
+    return draw(people, replicates, seed)
+
+
+def _sum_draws(draws: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the counts of each draw's people, [replicates, ...].
+
+    Args:
+        draws: [replicates, people].
+        counts: [people, ...].
+    """
+    replicates, people = draws.shape
+    flat = counts.reshape(people, -1)
+    sums = np.empty((replicates, flat.shape[1]))
+    for block in _blocks(people, replicates):
+        # Whole numbers, whose sums are exact in whatever order.
+        sums[block] = draws[block].astype(np.float64) @ flat
+    return sums.reshape(replicates, *counts.shape[1:])
 
 
 def bootstrap_p(differences: Float[np.ndarray, " replicates"], people: int) -> float:
@@ -223,14 +264,13 @@ def _over_draws(
         replicates: how many draws.
         seed: of the draws.
     """
-    _, people, *cells = counts.shape
+    people = counts.shape[1]
     everybody = float(np.mean(figure(counts.sum(axis=1))))
     if people < 2:
         # One person has no spread.
         return everybody, np.full(replicates, np.nan)
     draws = draw_people(people, replicates, seed)
-    sums = [(draws @ one.reshape(people, -1)).reshape(-1, *cells) for one in counts]
-    return everybody, np.mean([figure(one) for one in sums], axis=0)
+    return everybody, np.mean([figure(_sum_draws(draws, one)) for one in counts], axis=0)
 
 
 def _labelled(counts: np.ndarray) -> np.ndarray:

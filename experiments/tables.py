@@ -26,7 +26,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -46,7 +46,7 @@ from emojax.stopping import StopTraining, signals_interrupt
 from emojax.tables import published
 from emojax.tables.ahead import Task, count_cores, work_ahead
 from emojax.tables.calibrated import calibration_table
-from emojax.tables.clip_tables import clip_table, rater_table
+from emojax.tables.clip_tables import DRAWN_CLIPS, clip_table, rater_table
 from emojax.tables.clips import (
     CrossValidated,
     clip_tasks,
@@ -67,6 +67,7 @@ from emojax.tables.pictures import SYNTHETIC, emotion_table, perceptron_table, u
 from emojax.tables.table import Table
 from emojax.tables.trained import (
     PictureStudy,
+    called_apart,
     folds_command,
     has_neutral,
     has_units,
@@ -92,6 +93,8 @@ SMALL_EPOCHS, SMALL_CLIP_EPOCHS, SMALL_FOLDS = 2, 5, 3
 MOST_JOBS = 4
 """Each takes about 2 GiB of memory."""
 DEEPER = ((1, 1, 1, 1), (2, 2, 2, 2), (4, 4, 4, 4), (13, 13, 13, 13))
+
+_Studied = TypeVar("_Studied", PictureStudy, Ablation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,7 +281,13 @@ def _study_all_clips(
             tested += [one for one in done if one.inputs in in_68]
         if study.ablated:
             ablations.append(ablate(done))
-    return tested, ablations
+    return tested, _named(ablations)
+
+
+def _named(studied: list[_Studied]) -> list[_Studied]:
+    """Return studies whose data sets are not called alike."""
+    names = called_apart([one.name for one in studied], [one.data for one in studied])
+    return [dataclasses.replace(one, name=name) for one, name in zip(studied, names, strict=True)]
 
 
 class _PictureStudy(NamedTuple):
@@ -319,15 +328,22 @@ def _require_everybody(data: Path) -> None:
             )
 
 
-def _crossed_studies(
-    given: Given, options: TablesOptions
-) -> tuple[list[_PictureStudy], list[_PictureStudy]]:
-    """Return what `cross` wants of each set of pictures, and of each set of clips."""
+_Crossing = tuple[list[_PictureStudy], list[_PictureStudy]]
+"""What `cross` wants: of sets of pictures, and of sets of clips."""
+
+
+def _crossed_studies(given: Given, options: TablesOptions) -> _Crossing:
+    """Return what `cross` wants of each set of pictures, and of each set of clips.
+
+    Raises:
+        UserError: a set has people to train on and to choose by, and nobody to test.
+    """
 
     def study(data: Path, networks: Sequence[str]) -> _PictureStudy:
-        return _PictureStudy(
-            data, [(network, "E1") for network in networks] if _can_train(data) else []
-        )
+        pairs = [(network, "E1") for network in networks] if _can_train(data) else []
+        if pairs:
+            _require_everybody(data)
+        return _PictureStudy(data, pairs)
 
     pictures = [study(data, options.networks) for data in given.pictures]
     if given.studio:
@@ -338,13 +354,17 @@ def _crossed_studies(
 
 
 def _tasks(
-    wanted: Sequence[str], given: Given, options: TablesOptions, presets: dict[str, TrainConfig]
+    wanted: Sequence[str],
+    given: Given,
+    crossing: _Crossing,
+    options: TablesOptions,
+    presets: dict[str, TrainConfig],
 ) -> list[Task]:
     """Return all trainings, those that take longest first."""
     runs, seeds = options.out / "runs", options.seeds
     found: dict[Path, Task] = {}
     studied = _picture_studies(wanted, given, options)
-    of_pictures, of_clips = _crossed_studies(given, options) if "cross" in wanted else ([], [])
+    of_pictures, of_clips = crossing
     for number, study in enumerate((*studied, *of_pictures, *of_clips)):
         for run in picture_runs(study.data, runs, presets, study.pairs, seeds):
             explained = number < len(studied) and run.config.seed == seeds[0]
@@ -359,8 +379,22 @@ def _tasks(
     return tasks
 
 
+def _any_drawn(crossed: Sequence[_PictureStudy]) -> bool:
+    """Whether people are drawn, on whom there are figures: one set has none."""
+    return len(crossed) > 1 and any(
+        dataset_info(study.data).name == "synthetic" for study in crossed
+    )
+
+
+def _of_studio(home: Home) -> str:
+    """Return what is said of the set that is drawn for `cross` alone."""
+    who = ", ".join(home.networks)
+    done = f"trained there too: {who}" if who else "nothing was trained there, and all are tested"
+    return f"{home.data.name}: other drawn people, in the studio (S1) alone; {done}."
+
+
 def _cross_all(
-    studies: Sequence[PictureStudy],
+    crossing: _Crossing,
     given: Given,
     options: TablesOptions,
     presets: dict[str, TrainConfig],
@@ -371,12 +405,14 @@ def _cross_all(
     runs, seeds = options.out / "runs", options.seeds
     crossed, notes, commands = [], [], []
     sets = []
-    for wanted in _crossed_studies(given, options):
+    for kind, drawn in zip(crossing, (SYNTHETIC, DRAWN_CLIPS), strict=True):
         homes = []
-        for study in wanted:
+        for study in kind:
             done = train_each(study.data, runs, presets, study.pairs, seeds)
             homes.append(Home(study.data, {network: found for (network, _), found in done.items()}))
         found, said = cross(homes)
+        said = [drawn] * _any_drawn(kind) + said
+        said += [_of_studio(home) for home in homes if home.data == given.studio]
         crossed, notes, sets = crossed + found, notes + said, [*sets, len(homes)]
         commands += [
             train_command(run.config, PRESETS[network], home.data, run.folder)
@@ -384,13 +420,6 @@ def _cross_all(
             for network, trainings in home.networks.items()
             for run in trainings
         ]
-    if any(study.synthetic for study in studies):
-        notes.insert(0, SYNTHETIC)
-    if given.studio:
-        notes.append(
-            f"{given.studio.name}: other drawn people, in the studio (S1) alone; there "
-            f"{', '.join(STUDIO_NETWORKS)} was trained too."
-        )
     notes += mute
     if max(sets) < 2:
         notes.append(ONE_SET)
@@ -424,10 +453,14 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
         raise UserError(f"networks {unknown}: use some of {', '.join(published.NETWORKS)}")
     if not options.seeds or len({*options.seeds}) < len(options.seeds):
         raise UserError(f"seeds={options.seeds}: wanted one or more, each once, as --seeds 0 1 2")
+    for seed in options.seeds:
+        # Now, and not when everything is drawn: the settings refuse one that can't be.
+        dataclasses.replace(VOICES, seed=seed)
     if options.folds is not None and options.folds < 2:
         raise UserError(
             f"folds={options.folds}: wanted 2 or more; unset, one is left out at a time"
         )
+    jobs = _jobs(options)
     # Now, and not when everything is trained.
     finished = _read_finished(options.cross_validated)
     given = find_given(
@@ -441,19 +474,21 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
     for said in mute:
         print(said, flush=True)
     runs = options.out / "runs"
+    crossing = _crossed_studies(given, options) if "cross" in wanted else ([], [])
     whole = f"python experiments/tables.py {shlex.join(arguments)}".strip()
-    jobs = _jobs(options)
     if jobs > 1:
-        tasks = _tasks(wanted, given, options, presets)
+        tasks = _tasks(wanted, given, crossing, options, presets)
         work_ahead(tasks, jobs, options.out / "logs", quickly=options.small)
-    studies = [
-        study_pictures(study.data, runs, presets, study.pairs, options.seeds)
-        for study in _picture_studies(wanted, given, options)
-    ]
+    studies = _named(
+        [
+            study_pictures(study.data, runs, presets, study.pairs, options.seeds)
+            for study in _picture_studies(wanted, given, options)
+        ]
+    )
     tested, ablations = _study_all_clips(finished, wanted, given, options, presets)
     crossed = None
     if "cross" in wanted:
-        crossed = _cross_all(studies, given, options, presets, mute, whole)
+        crossed = _cross_all(crossing, given, options, presets, mute, whole)
     tables = _all_tables(
         wanted, studies, tested, ablations, crossed, given, options, presets, mute, whole
     )
@@ -466,7 +501,11 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
         "Tables of emotion and action-unit recognition",
         tables,
         pictures,
-        _notices([*studies, *tested, *ablations], options),
+        _notices(
+            any(one.synthetic for one in (*studies, *tested, *ablations))
+            or any(map(_any_drawn, crossing)),
+            options,
+        ),
         (
             whole,
             f"emojax {where['emojax']}, commit {where['commit'] or 'unknown'}, Python "
@@ -477,11 +516,15 @@ def make_tables(options: TablesOptions, arguments: Sequence[str]) -> Path:
     )
 
 
-def _notices(
-    shown: Sequence[PictureStudy | CrossValidated | Ablation], options: TablesOptions
-) -> list[str]:
+def _notices(drawn: bool, options: TablesOptions) -> list[str]:
+    """Return what is said above all tables.
+
+    Args:
+        drawn: whether any of the people is.
+        options: how much was trained.
+    """
     notices = []
-    if any(one.synthetic for one in shown):
+    if drawn:
         notices.append(
             "Synthetic people: the figures say how well drawings are read, nothing about real "
             "faces or voices."
@@ -541,12 +584,14 @@ def _all_tables(
         elif number == "cross":
             tables += [crossed] if crossed else []
         elif number == "modalities":
-            tables.append(modality_table(ablations, [whole], mute))
+            trained = _clip_commands([one for study in ablations for one in study.networks])
+            tables.append(modality_table(ablations, [whole, *trained], mute))
         elif studies:
             spec = dataset_info(studies[0].data).input_spec
             deeper = shapes_of(PRESETS["resnet18"], DEEPER)
+            trained = of(*(f"{name} E1" for name in published.NETWORKS))
             tables.append(
-                cost_table(studies[0], spec, deeper, options.out / "costs", [whole], _jobs(options))
+                cost_table(studies[0], spec, deeper, options.out / "costs", trained, _jobs(options))
             )
     if any(protocol == "E1" for study in studies for _, protocol in study.runs):
         tables.append(calibration_table(studies, [whole]))

@@ -20,6 +20,7 @@ from emojax.tables.clips import has_faces
 
 ON_PICTURES = (*published.EMOTION_TABLES, *published.UNIT_TABLES, "6.7", "cross", "times")
 ON_CLIPS = ("6.8", "modalities")
+ON_VOTES = ("6.9", "voices")
 
 # What a small setting draws.
 SMALL_PICTURES = SetSize(train=16, validation=6, test=16, pictures=4)
@@ -84,11 +85,19 @@ def _told_apart(names: Sequence[str]) -> Sequence[str]:
     """Return what was given.
 
     Raises:
-        UserError: two of them would be one folder of shards, or have their runs in one folder.
+        UserError: two of them would be one folder of shards, or have their runs in one folder, or
+            both are votes.
     """
     found: dict[str, str] = {}
+    votes = ""
     for name in names:
         if _has_votes(Path(name)):
+            if votes:
+                raise UserError(
+                    f"{votes} and {name}: both are CREMA-D's votes, which are counted once: leave "
+                    "one of them out"
+                )
+            votes = name
             continue
         folder = shards_of(name, sound=True)
         if folder.name in found and Path(found[folder.name]).resolve() == Path(name).resolve():
@@ -103,9 +112,13 @@ def _told_apart(names: Sequence[str]) -> Sequence[str]:
 
 
 def _say_unused(
-    pictures: Sequence[Path], clips: Sequence[Path], voices: Sequence[Path], wanted: Sequence[str]
+    pictures: Sequence[Path],
+    clips: Sequence[Path],
+    voices: Sequence[Path],
+    votes: Path | None,
+    wanted: Sequence[str],
 ) -> None:
-    """Say which sets no table will show, so that nobody takes drawn people for them."""
+    """Say what no table will show, so that nobody takes drawn people for it."""
     for kind, found, tables in (
         ("pictures", pictures, ON_PICTURES),
         ("clips", clips, (*ON_CLIPS, "cross")),
@@ -114,6 +127,14 @@ def _say_unused(
         for folder in found:
             if not {*tables} & {*wanted}:
                 print(f"{folder}: {kind}, which are for {', '.join(tables)} alone", flush=True)
+    if votes and not {*ON_VOTES} & {*wanted}:
+        source = votes if votes.is_dir() else "CREMA-D"
+        print(
+            f"{votes}: CREMA-D's votes, which are for {', '.join(ON_VOTES)} alone: its clips are "
+            f"built by  emojax data build crema_d --source {source} --sound=log_mel  and given as  "
+            "--data=data/crema_d",
+            flush=True,
+        )
 
 
 def find_given(
@@ -144,7 +165,7 @@ def find_given(
             voices.append(found)
         else:
             (pictures if dataset_info(found).max_frames == 1 else clips).append(found)
-    _say_unused(pictures, clips, voices, wanted)
+    _say_unused(pictures, clips, voices, votes, wanted)
     studio = None
     if not pictures and set(wanted) & set(ON_PICTURES):
         pictures = [_draw_pictures(small, workers)]

@@ -117,6 +117,30 @@ def test_no_threshold_has_a_larger_f1():
     assert best >= max(f1_score(truth, scores >= other) for other in np.linspace(0, 1, 201))
 
 
+NEXT_TO_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
+
+
+@pytest.mark.parametrize(
+    ("absent", "present"),
+    [
+        (0.9999, 0.99999),
+        (1e-5, 4e-5),
+        (0.30001, 0.30004),
+        (3e-30, 4e-30),
+        # Neighbours, whose middle is the lower one as a float32, and the upper one.
+        (NEXT_TO_ONE - 2**-24, NEXT_TO_ONE),
+        (NEXT_TO_ONE, 1.0),
+    ],
+)
+def test_a_threshold_parts_what_it_lies_between(absent: float, present: float):
+    truth = np.repeat([0, 1], FEWEST)
+    scores = np.where(truth == 1, present, absent).astype(np.float32)
+    found = choose_threshold(truth, scores)
+    assert macro_f1(truth[:, None], scores[:, None], (found,)) == 1.0
+    # As wide a room as it may have still has a short one.
+    assert choose_threshold(truth, np.where(truth == 1, 0.61, 0.58)) == 0.595
+
+
 def test_a_unit_that_is_hardly_seen_keeps_one_half():
     scores = np.linspace(0, 1, 100)
     truth = np.zeros(100, int)

@@ -4,12 +4,13 @@ import errno
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from emojax.errors import UserError
-from emojax.files import make_place, write_json
+from emojax.files import LEFT_S, make_place, whole_file, write_json
 
 
 def test_a_place_is_made_and_nothing_is_left_in_it(tmp_path: Path) -> None:
@@ -45,3 +46,37 @@ def test_json_that_can_not_be_written_is_blamed_by_its_own_name(
         write_json(tmp_path / "figures.json", {})
     assert told.value.filename == str(tmp_path / "figures.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_stood_there_stays_until_all_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_bytes(b"older")
+
+    def write_half() -> None:
+        with whole_file(path) as file:
+            file.write(b"half")
+            assert path.read_bytes() == b"older"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert [left.name for left in tmp_path.iterdir()] == ["page.html"]
+    assert path.read_bytes() == b"older"
+    with whole_file(path) as file:
+        file.write(b"newer")
+    assert path.read_bytes() == b"newer"
+
+
+def test_what_a_kill_has_left_is_removed_and_what_another_writes_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "figures[1].json"
+    for name, age in (
+        *((".figures[1].json.1", 2 * LEFT_S), (".figures[1].json.2", 0)),
+        *((".figures[1].json.mine", 2 * LEFT_S), (".figures1.json.3", 2 * LEFT_S)),
+    ):
+        (tmp_path / name).write_bytes(b"half")
+        then = time.time() - age
+        os.utime(tmp_path / name, (then, then))
+    write_json(path, {})
+    assert sorted(left.name for left in tmp_path.iterdir()) == [
+        *(".figures1.json.3", ".figures[1].json.2", ".figures[1].json.mine", "figures[1].json"),
+    ]

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import norm, t
 from sklearn import metrics as sk
 
+from emojax import metrics, significance
 from emojax.labels import SEVEN, UNKNOWN
 from emojax.metrics import (
     action_unit_metrics,
@@ -279,9 +280,7 @@ def defined(figure: Callable, truth: np.ndarray, answer: np.ndarray) -> float:
     """The figure of a replicate, NaN where the draw left it without a meaning."""
     if truth.size == 0:
         return np.nan
-    if figure is sk.roc_auc_score and len(set(truth)) < 2:
-        return np.nan
-    if figure is sk.f1_score and not (truth.any() or answer.any()):
+    if figure in (sk.roc_auc_score, sk.f1_score) and len(set(truth)) < 2:
         return np.nan
     return float(figure(truth, answer))
 
@@ -425,6 +424,40 @@ def test_a_rare_unit_has_a_spread_where_it_was_drawn() -> None:
     found = action_unit_metrics(truth, scores, np.repeat(np.arange(5), 4), ["AU09"], replicates=300)
     low, high = found["units"]["AU09"]["roc_area"]["interval"]
     assert 0 <= low < found["units"]["AU09"]["roc_area"]["value"] < high <= 1
+
+
+def test_a_draw_without_a_rare_unit_has_no_f1() -> None:
+    # One of eight shows AU09, and another is taken for it; one alone does not show AU25.
+    truth = np.repeat([[1, 0], *[[0, 1]] * 7], 4, axis=0)
+    scores = np.repeat([[0.9, 0.9], [0.8, 0.2], *[[0.1, 0.6], [0.1, 0.2]] * 3], 4, axis=0)
+    subjects = np.repeat(np.arange(8), 4)
+    found = action_unit_metrics(truth, scores, subjects, ["AU09", "AU25"], replicates=500)
+    low, high = found["units"]["AU09"]["f1"]["interval"]
+    # Whoever shows it is always found: 0 would be a draw that they are not in.
+    assert 0 < low < found["units"]["AU09"]["f1"]["value"] < high
+    # The same people, drawn as the tables draw them.
+    counts = significance.unit_counts(truth, scores >= 0.5, subjects)[None]
+    for place, name in enumerate(("AU09", "AU25")):
+        wanted = significance.estimate(
+            counts[:, :, [place]], lambda sums: significance.unit_f1(sums)[..., 0], replicates=500
+        )
+        assert found["units"][name]["f1"]["interval"] == pytest.approx(wanted.interval, abs=1e-12)
+    wanted = significance.estimate(
+        counts, significance.mean_of_units(significance.unit_f1), replicates=500
+    )
+    assert found["macro_f1"]["interval"] == pytest.approx(wanted.interval, abs=1e-12)
+
+
+def test_a_unit_that_no_draw_defines_has_a_figure_and_no_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The one who shows it is in no draw.
+    monkeypatch.setattr(metrics, "person_weights", lambda *_: np.tile([0.0, 2.0], (20, 1)))
+    truth = np.array([[1], [0]])
+    found = action_unit_metrics(truth, truth.astype(float), np.arange(2), ["AU09"])
+    assert found["units"]["AU09"]["f1"] == {"value": 1.0, "interval": None}
+    assert (found["macro_f1"]["value"], found["macro_f1"]["interval"]) == (1.0, None)
+    assert found["macro_accuracy"]["interval"] == (1.0, 1.0)
 
 
 def test_one_person_has_figures_and_no_interval(answers: Answers) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from scipy.stats import norm, t, ttest_1samp
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
-from emojax import metrics
+from emojax import metrics, significance
 from emojax.significance import (
     accuracy,
     average_recall,
@@ -302,6 +303,44 @@ def test_holm_by_hand() -> None:
     nan = float("nan")
     assert holm([0.01, 0.04, 0.03, nan]) == pytest.approx([0.03, 0.06, 0.06, nan], nan_ok=True)
     assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("block", [1, 100, 1 << 22])
+def test_draws_in_parts_are_those_of_one_draw(
+    block: int, answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = emotion_counts(answers["truth"], answers["answers"][0], answers["subjects"], KINDS)
+    counts = counts[counts.any(axis=(1, 2))]
+    people = len(counts)
+    shares = np.full(people, 1 / people)
+    wanted = np.random.default_rng(block).multinomial(people, shares, size=55)
+    monkeypatch.setattr(significance, "AT_A_TIME", block)
+    np.testing.assert_array_equal(draw_people(people, 55, block), wanted)
+    sums = (wanted.astype(np.float64) @ counts.reshape(people, -1)).reshape(-1, KINDS, KINDS)
+    found = estimate(counts[None], average_recall, 55, block)
+    np.testing.assert_array_equal(found.replicates, average_recall(sums))
+
+
+def test_draws_of_many_people_take_a_byte_each_and_are_kept_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draws = draw_people(5000, 40)
+    assert (draws.nbytes, draws.flags.writeable) == (5000 * 40, False)
+    assert draw_people(5000, 40) is draws
+    monkeypatch.setattr(significance, "MANY_DRAWS", 5000 * 40)
+    many = [draw_people(people, 40) for people in (5000, 5001)]
+    assert draw_people(5001, 40) is many[1]
+    assert draw_people(5000, 40) is not many[0]
+    # Nothing that is wide is held while they are made and summed.
+    monkeypatch.setattr(significance, "AT_A_TIME", 1 << 15)
+    counts = np.zeros((1, 20_000, 2, 2))
+    counts[0, :, 0] = 1
+    tracemalloc.start()
+    try:
+        estimate(counts, accuracy, 400)
+        assert tracemalloc.get_traced_memory()[1] < 2 * 20_000 * 400
+    finally:
+        tracemalloc.stop()
 
 
 def test_it_is_fast() -> None:

@@ -21,7 +21,13 @@ from emojax.models import looks_at
 from emojax.tables import published
 from emojax.tables.clips import CrossValidated, mark_alike
 from emojax.tables.outcome import stack_counts
-from emojax.tables.pictures import UAR_COLUMNS, beside_published, chance, emotion_row
+from emojax.tables.pictures import (
+    UAR_COLUMNS,
+    beside_published,
+    chance,
+    emotion_row,
+    unknown_people,
+)
 from emojax.tables.table import Column, Table
 
 ABSENT_CLIPS = (
@@ -49,6 +55,8 @@ _WHAT = {
     "sound": "sound only, a network without a video branch",
 }
 
+
+DRAWN_CLIPS = "Synthetic: drawn people with made voices. The figures say nothing about real clips."
 
 CHANCE = "Chance, of the accuracy: always the most frequent emotion."
 """Of `pictures.chance`, where it stands beside an average recall, of which it is none."""
@@ -87,6 +95,7 @@ def clip_table(
                 "data": one.name,
                 "rule": one.rule,
                 **figures,
+                "people": figures["people"] if one.people_are_known else None,
                 "chance": chance(one.answers[0]),
                 **_beside(one, on, figures["value"]),
             }
@@ -97,7 +106,8 @@ def clip_table(
             figure = published.CLIP_ACCURACY[inputs] / 100
             absent = {"network": _WHAT[inputs], "data": "CREMA-D: absent, see below"}
             rows.append(absent | {"published": figure, "published_on": "CREMA-D, leave one out"})
-    notes = [*mute]
+    unknown = [one.name for one in tested if not one.people_are_known]
+    notes = [*mute, *unknown_people(unknown, "clip")]
     if "synthetic" in owners:
         notes.append(
             "Synthetic: drawn people with made voices, in place of CREMA-D. The figures say "
@@ -118,7 +128,7 @@ def clip_table(
             Column("network", "network"),
             Column("sound", "spectrogram"),
             Column("data", "data"),
-            Column("rule", "people"),
+            Column("rule", "protocol"),
             Column("value", "accuracy, %", "percent"),
             Column("interval", "95% interval", "interval"),
             *UAR_COLUMNS,

@@ -83,6 +83,11 @@ class CrossValidated:
         return "leave one out" if one_each else f"{self.folds} folds by person"
 
     @property
+    def people_are_known(self) -> bool:
+        """Whether somebody said who they are: else each file is one."""
+        return self.answers[0].people_are_known
+
+    @property
     def synthetic(self) -> bool:
         """Whether its people are drawn."""
         return self.owner == "synthetic"

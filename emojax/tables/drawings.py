@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.patches import Rectangle
 from sklearn.metrics import roc_curve
 
 from emojax.calibration import BINS
@@ -29,6 +30,11 @@ _LOOKS: tuple[tuple[str, str, str, str], ...] = (
 
 def _look(place: int) -> tuple[str, str, str, str]:
     return _LOOKS[place % len(_LOOKS)]
+
+
+def _words(name: str) -> str:
+    """Return a name of somebody's so that it is drawn: no formula, and no half of a letter."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8").replace("$", r"\$")
 
 
 def _png(canvas: Canvas) -> bytes:
@@ -72,6 +78,8 @@ def draw_losses(runs: Mapping[str, Sequence[Trained]]) -> bytes:
 def draw_confusions(outcomes: Mapping[str, Sequence[Outcome]]) -> bytes:
     """Return confusion matrices side by side: shares of each true emotion, in percent.
 
+    The row of an emotion that nobody shows is hatched.
+
     Args:
         outcomes: of each network, one for each seed; their counts are added up.
     """
@@ -79,9 +87,15 @@ def draw_confusions(outcomes: Mapping[str, Sequence[Outcome]]) -> bytes:
     panels = np.atleast_1d(canvas.subplots(1, len(outcomes)))
     for axes, (name, seeds) in zip(panels, outcomes.items(), strict=True):
         counts = stack_counts(seeds, "emotion").sum(axis=(0, 1))
+        shown = counts.any(axis=1)
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for row, column in np.ndindex(*shares.shape):
+        for row in np.flatnonzero(~shown):
+            # A recall of 0 is another thing.
+            bar = Rectangle((-0.5, row - 0.5), len(shares), 1, fill=False, ec=GRAY, lw=0)
+            bar.set_hatch("///")
+            axes.add_patch(bar)
+        for row, column in np.argwhere(np.broadcast_to(shown[:, None], shares.shape)):
             axes.text(
                 column,
                 row,
@@ -93,8 +107,13 @@ def draw_confusions(outcomes: Mapping[str, Sequence[Outcome]]) -> bytes:
             )
         names = seeds[0].emotions
         axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
-        axes.set_yticks(range(len(names)), names if axes is panels[0] else [""] * len(names))
-        axes.set(xlabel="answered", title=name)
+        rows = names if axes is panels[0] else [""] * len(names)
+        rows = [
+            name if there else f"{name} (none)".strip()
+            for name, there in zip(rows, shown, strict=True)
+        ]
+        axes.set_yticks(range(len(names)), rows)
+        axes.set(xlabel="answered", title=_words(name))
     panels[0].set_ylabel("true")
     return _png(canvas)
 
@@ -188,7 +207,7 @@ def draw_people(outcomes: Mapping[str, Sequence[Outcome]]) -> bytes:
         )
         if shares.size:
             axes.vlines(np.median(shares), place - 0.32, place + 0.32, color="black", lw=2)
-    axes.set_yticks(range(len(outcomes)), list(outcomes))
+    axes.set_yticks(range(len(outcomes)), [_words(name) for name in outcomes])
     axes.set(xlim=(-0.02, 1.02), xlabel="a person's emotion accuracy; bar: the median person")
     axes.invert_yaxis()
     _plain(axes)
@@ -234,7 +253,7 @@ def draw_groups(rows: Sequence[Mapping[str, Any]]) -> bytes:
         if row["interval"]:
             axes.hlines(place, *row["interval"], color=BLUE, lw=2)
         axes.plot(row["value"], place, "o", color=BLUE)
-    names = [f"{row['group']} (n={row['people']})" for row in rows]
+    names = [_words(f"{row['group']} (n={row['people']})") for row in rows]
     axes.set_yticks(range(len(rows)), names)
     axes.set(xlim=(-0.02, 1.02), xlabel="emotion accuracy, 95% interval over people")
     axes.invert_yaxis()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from emojax.errors import UserError
+from emojax.files import remove_left, whole_file
 
 
 def damaged(path: Path, error: Exception) -> UserError:
@@ -29,12 +29,8 @@ def keep_arrays(path: Path, arrays: Mapping[str, Any], about: dict[str, Any]) ->
     """
     columns = {name: np.asarray(values) for name, values in arrays.items()}
     columns["about"] = np.array(json.dumps(about, sort_keys=True))
-    aside = path.with_suffix(".part")
-    with aside.open("wb") as file:
+    with whole_file(path) as file:
         np.savez(file, **columns)  # pyright: ignore[reportArgumentType]
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
 
 
 def kept_arrays(path: Path, about: dict[str, Any]) -> dict[str, np.ndarray] | None:
@@ -45,6 +41,8 @@ def kept_arrays(path: Path, about: dict[str, Any]) -> dict[str, np.ndarray] | No
     """
     if not path.exists():
         return None
+    # It is written once: a later writing would not come to it.
+    remove_left(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             columns = {name: kept[name] for name in kept.files}

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from emojax.tables.clip_tables import CHANCE
+from emojax.tables.clip_tables import CHANCE, DRAWN_CLIPS
 from emojax.tables.clips import CrossValidated
 from emojax.tables.fusion import choose_weights, fuse
 from emojax.tables.outcome import Outcome, common_examples, stack_counts
 from emojax.tables.pairs import Pair
-from emojax.tables.pictures import UAR_COLUMNS, chance, emotion_row
+from emojax.tables.pictures import UAR_COLUMNS, chance, emotion_row, unknown_people
 from emojax.tables.table import Column, Table
 
 NETWORKS: dict[str, str] = {
@@ -64,12 +64,20 @@ class Ablation:
     """Of the data set."""
     sound: str
     """How the sound is seen."""
-    folds: int
+    rule: str
+    """How people were left out, in words."""
     synthetic: bool
     seeds: tuple[int, ...]
+    networks: tuple[CrossValidated, ...]
+    """Those that were trained, one for each of `NETWORKS`."""
     answers: Answers
     weights: tuple[np.ndarray, ...]
     """Of the video's scores in late fusion, of each clip, for each seed."""
+
+    @property
+    def people_are_known(self) -> bool:
+        """Whether somebody said who they are: else each file is one."""
+        return all(one.people_are_known for one in self.networks)
 
 
 def ablate(networks: Sequence[CrossValidated]) -> Ablation:
@@ -98,9 +106,10 @@ def ablate(networks: Sequence[CrossValidated]) -> Ablation:
         data=both.data,
         name=both.name,
         sound=both.sound,
-        folds=both.folds,
+        rule=both.rule,
         synthetic=both.synthetic,
         seeds=both.seeds,
+        networks=tuple(networks),
         answers=answers,
         weights=tuple(weights),
     )
@@ -117,8 +126,8 @@ def modality_pairs(ablations: Sequence[Ablation]) -> list[Pair]:
             answers = common_examples([*sides[0], *sides[1]])
             first, second = (f"{_SHORT[network]}, given {given}" for network, given in keys)
             parts = answers[: len(sides[0])], answers[len(sides[0]) :]
-            what = f"{ablation.folds} folds"
-            pairs.append(Pair(ablation.name, what, first, second, parts, ablation.synthetic))
+            what = (ablation.name, ablation.rule)
+            pairs.append(Pair(*what, first, second, parts, ablation.synthetic))
     return pairs
 
 
@@ -143,7 +152,7 @@ _ABSENT = ({"network": "all", "data": "clips with sound: absent, see below"},)
 def _notes(ablation: Ablation) -> list[str]:
     spread = [f"{weights.min():.2f} to {weights.max():.2f}" for weights in ablation.weights]
     notes = [
-        f"{ablation.name}, {ablation.folds} folds, spectrogram {ablation.sound}: the weight of the "
+        f"{ablation.name}, {ablation.rule}, spectrogram {ablation.sound}: the weight of the "
         f"video's scores, from fold to fold, {'; '.join(spread)}."
     ]
     if ("both", "video") not in ablation.answers:
@@ -164,9 +173,6 @@ def modality_table(
         commands: that make it.
         mute: what is said of sets that hold no sound.
     """
-    synthetic = (
-        "Synthetic: drawn people with made voices. The figures say nothing about real clips.",
-    )
     return Table(
         name="modalities",
         title="Modalities: sound, video, both, and one side masked, emotion accuracy",
@@ -182,10 +188,16 @@ def modality_table(
             Column("examples", "clips", "count"),
             Column("seeds", "seeds", "count"),
         ),
-        rows=tuple(row for ablation in ablations for row in modality_rows(ablation)) or _ABSENT,
+        rows=tuple(
+            row if ablation.people_are_known else row | {"people": None}
+            for ablation in ablations
+            for row in modality_rows(ablation)
+        )
+        or _ABSENT,
         notes=(
             *mute,
-            *(synthetic if any(ablation.synthetic for ablation in ablations) else ()),
+            *((DRAWN_CLIPS,) if any(ablation.synthetic for ablation in ablations) else ()),
+            *unknown_people([one.name for one in ablations if not one.people_are_known], "clip"),
             "The same people and folds for all; everybody is tested by a network that never saw "
             f"them. UAR: unweighted average recall. {CHANCE} Given one side, the other one is "
             "masked: the same weights answer, on the clips that have that side. Late fusion: the "

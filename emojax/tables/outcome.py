@@ -46,8 +46,15 @@ class Outcome:
 
     @property
     def people_are_known(self) -> bool:
-        """Whether a person has several examples: else each example is one of its own."""
-        return len(np.unique(self.subject)) < len(self.subject)
+        """Whether somebody said who they are: else each example's person is the file it is of."""
+        # Of a manifest's parts of one file: `file#start-end`.
+        of_file = np.char.startswith(self.path, np.char.add(self.subject, "#"))
+        return not ((self.path == self.subject) | of_file).all()
+
+    @property
+    def people_are_alone(self) -> bool:
+        """Whether nobody has two examples."""
+        return len(np.unique(self.subject)) == len(self.subject)
 
     def select(self, chosen: np.ndarray) -> Outcome:
         """Return some of the examples: bool [n], or their indices."""
@@ -58,9 +65,9 @@ class Outcome:
         }
         return dataclasses.replace(self, **columns)
 
-    def of_domain(self, domain: str) -> Outcome:
-        """Return the examples of a domain; all of them where it has no name."""
-        return self.select(self.domain == domain) if domain else self
+    def of_domain(self, domain: str | None) -> Outcome:
+        """Return the examples of a domain; None: all of them."""
+        return self if domain is None else self.select(self.domain == domain)
 
     def emotion_counts(self) -> np.ndarray:
         """Return each person's confusion matrix, [people, e, e]."""

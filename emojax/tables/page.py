@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from emojax import html
+from emojax.files import whole_file
 from emojax.significance import accuracy, estimate
 from emojax.tables import drawings, published
 from emojax.tables.calibrated import confidences
@@ -65,6 +66,15 @@ def _each_seed(study: PictureStudy, protocol: str) -> dict[str, list[Outcome]]:
 def _of_seeds(seeds: Sequence[int], how: str) -> str:
     """Return the words of a caption that say which seeds are shown; none where there is one."""
     return f" Seeds {', '.join(map(str, seeds))}: {how}." if len(seeds) > 1 else ""
+
+
+def _of_each(seeds: Mapping[str, Sequence[int]], how: str) -> str:
+    """Return the words of a caption that say which seeds are shown of each network."""
+    several = list(dict.fromkeys(tuple(each) for each in seeds.values()))
+    if len(several) < 2:
+        return _of_seeds(several[0], how)
+    named = "; ".join(f"{label} {', '.join(map(str, each))}" for label, each in seeds.items())
+    return f" Seeds: {named}. Where there are several, {how}."
 
 
 def draw_study(study: PictureStudy) -> list[Drawing]:
@@ -176,7 +186,7 @@ def draw_clips(tested: Sequence[CrossValidated]) -> list[Drawing]:
         mine = [one for one in tested if one.data.resolve() == data]
         labels = label_each(mine)
         outcomes = {label: one.answers for label, one in zip(labels, mine, strict=True)}
-        seeds = mine[0].seeds
+        seeds = {label: one.seeds for label, one in zip(labels, mine, strict=True)}
         title = f"clips of {mine[0].name}" + f", {mine[0].sound}" * bool(mine[0].sound)
         called = data.name.lower()
         found += [
@@ -184,14 +194,14 @@ def draw_clips(tested: Sequence[CrossValidated]) -> list[Drawing]:
                 f"{called}-confusions",
                 f"Emotions taken for one another, {title}",
                 "Percent of each true emotion; darker is more."
-                + _of_seeds(seeds, "their answers are added up"),
+                + _of_each(seeds, "their answers are added up"),
                 drawings.draw_confusions(outcomes),
             ),
             Drawing(
                 f"{called}-people",
                 f"From person to person, {title}",
                 "A point a person, tested by a network that never saw them."
-                + _of_seeds(seeds, "their answers are put together"),
+                + _of_each(seeds, "their answers are put together"),
                 drawings.draw_people(outcomes),
             ),
         ]
@@ -202,7 +212,7 @@ def draw_clips(tested: Sequence[CrossValidated]) -> list[Drawing]:
                         f"{called}-groups-{_file_name(label)}",
                         f"By group of people, {label}, {title}",
                         f"Groups of {FEWEST} people and more, in the owner's words."
-                        + _of_seeds(seeds, "their mean"),
+                        + _of_seeds(one.seeds, "their mean"),
                         drawings.draw_groups(rows),
                     )
                 )
@@ -244,6 +254,9 @@ def write_tables(
 ) -> Path:
     """Write every table in every form, the pictures, and the page; return the page's path.
 
+    All of them are made before the first is written, and each is there whole or as it was. Letters
+    that UTF-8 has not, of a file's name that is not in it, stand as Python writes them.
+
     Args:
         out: folder; what stands there under the same names is written anew.
         title: of the page.
@@ -252,26 +265,33 @@ def write_tables(
         notices: above all else.
         facts: how it was made, at the end.
     """
-    for folder in ("tables", "figures"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    for table in tables:
-        for suffix, write in WRITERS.items():
-            (out / "tables" / f"{table.name}.{suffix}").write_text(write(table), encoding="utf-8")
+    files: dict[Path, str | bytes] = {
+        out / "tables" / f"{table.name}.{suffix}": write(table)
+        for table in tables
+        for suffix, write in WRITERS.items()
+    }
     whole = "\n".join(WRITERS["md"](table) for table in tables)
     heads = "".join(f"> {notice}\n\n" for notice in notices)
-    (out / "tables.md").write_text(f"# {title}\n\n{heads}{whole}", encoding="utf-8")
+    files[out / "tables.md"] = f"# {title}\n\n{heads}{whole}"
     parts = [html.element("h1", title)]
     parts += [html.element("p", notice, "notice") for notice in notices]
     for table in tables:
         parts += to_html(table)
     names = _told_apart([picture.name for picture in pictures])
     for picture, name in zip(pictures, names, strict=True):
-        (out / "figures" / f"{name}.png").write_bytes(picture.content)
+        files[out / "figures" / f"{name}.png"] = picture.content
         caption = html.element("figcaption", picture.caption)
         shown = html.picture(picture.content, "png", f"{picture.title}. {picture.caption}")
         parts += [html.element("h2", picture.title), html.element("figure", [shown, caption])]
     parts.append(html.element("h2", "How it was made"))
     parts += [html.element("p", html.text(fact, len(fact))) for fact in facts]
     path = out / "index.html"
-    path.write_text(html.page(title, parts, _STYLE), encoding="utf-8")
+    files[path] = html.page(title, parts, _STYLE)
+    for folder in ("tables", "figures"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for place, content in files.items():
+        if isinstance(content, str):
+            content = content.encode("utf-8", "backslashreplace")
+        with whole_file(place) as file:
+            file.write(content)
     return path

@@ -75,7 +75,8 @@ def clip_pairs(tested: Sequence[CrossValidated]) -> list[Pair]:
         if _are_same(answers[0], answers[-1]):
             parts = answers[: len(other.answers)], answers[len(other.answers) :]
             data = ", ".join(dict.fromkeys((other.name, one.name)))
-            pairs.append(Pair(data, f"{one.folds} folds", first, second, parts, one.synthetic))
+            rule = " against ".join(dict.fromkeys((other.rule, one.rule)))
+            pairs.append(Pair(data, rule, first, second, parts, one.synthetic))
     return pairs
 
 
@@ -109,7 +110,8 @@ def _compare(pair: Pair, name: str) -> dict[str, Any] | None:
         "examples": found.examples,
         "seeds": min(len(first), len(second)),
     }
-    if name == "emotion accuracy" and not first[0].people_are_known:
+    # Not of several parts of one file, which are no independent draws.
+    if name == "emotion accuracy" and not first[0].people_are_known and first[0].people_are_alone:
         known = first[0].emotion != UNKNOWN
         row["mcnemar"] = mcnemar(first[0].right[known], second[0].right[known]).p
     return row

@@ -114,7 +114,7 @@ def _published_emotion(network: str, protocol: str, domain: str, value: float) -
 def _emotion_rows(study: PictureStudy, network: str, protocol: str) -> list[dict[str, Any]]:
     outcomes = study.outcomes(network, protocol)
     rows = []
-    for domain in (*study.domains, ""):
+    for domain in (*study.domains, None):
         mine = [outcome.of_domain(domain) for outcome in outcomes]
         if not (mine[0].emotion != UNKNOWN).any():
             continue
@@ -122,15 +122,16 @@ def _emotion_rows(study: PictureStudy, network: str, protocol: str) -> list[dict
         if not study.pixels.people_are_known:
             figures["people"] = None
         pixels = stack_counts([study.pixels.of_domain(domain)], "emotion")
+        part = "all" if domain is None else domain or "no domain"
         rows.append(
             {
                 "protocol": protocol,
                 "network": network,
-                "data": f"{study.name} {domain or 'all'}",
+                "data": f"{study.name} {part}",
                 **figures,
                 "chance": chance(mine[0]),
                 "pixels": figure_row(pixels, accuracy)["value"],
-                **_published_emotion(network, protocol, domain, figures["value"]),
+                **_published_emotion(network, protocol, domain or "", figures["value"]),
             }
         )
     return rows
@@ -166,13 +167,18 @@ def _absent_rows(
     ]
 
 
-def unknown_people(names: Sequence[str]) -> list[str]:
-    """Return the note on sets whose people are not known; none where there is no such set."""
+def unknown_people(names: Sequence[str], example: str = "picture") -> list[str]:
+    """Return the note on sets whose people are not known; none where there is no such set.
+
+    Args:
+        names: of the sets.
+        example: what counts as a person there.
+    """
     if not names:
         return []
     return [
-        f"{', '.join(names)}: who is on a picture is not known, so that a person may have been "
-        "trained on in another picture, and intervals are over pictures."
+        f"{', '.join(dict.fromkeys(names))}: who is on a {example} is not known, so that a person "
+        f"may have been trained on in another {example}, and intervals are over {example}s."
     ]
 
 
@@ -199,10 +205,10 @@ def _threshold_note(studies: Sequence[PictureStudy], network: str) -> str:
         for study in studies
         for trained in study.runs.get((network, "E2"), ())
     ]
+    chosen = f" ({'; '.join(words)})" if words else ""
     return (
         "E1: all emotions of the set, seven in the thesis. E2: all but neutral, and neutral where "
-        "all of these are below a threshold, chosen on "
-        f"validation people alone ({'; '.join(words)})."
+        f"all of these are below a threshold, chosen on validation people alone{chosen}."
     )
 
 

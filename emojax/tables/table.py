@@ -62,10 +62,10 @@ def write_cell(value: Any, form: Form) -> str:
     if form == "percent":
         return f"{100 * value:.2f}"
     if form == "points":
-        return f"{100 * value:+.2f}"
+        return f"{100 * value:+z.2f}"
     if form == "interval":
         low, high = value
-        return f"[{100 * low:.2f}, {100 * high:.2f}]"
+        return f"[{100 * low:z.2f}, {100 * high:z.2f}]"
     if form == "p":
         return "< 0.001" if value < 0.001 else f"{value:.3f}"
     if form == "number":
@@ -104,12 +104,29 @@ def to_csv(table: Table) -> str:
 
 
 def _on_one_line(value: str) -> str:
-    return " ".join(value.splitlines())
+    # Halves of a letter, from a file's name that is not UTF-8, stand as Python writes them.
+    plain = value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return " ".join(plain.splitlines())
+
+
+# An interval, which is no link unless one of these letters follows; or what Markdown would read.
+_MARKS = re.compile(
+    r"(\[[-+]?[\d.,]*\d, [-+]?[\d.,]*\d\](?![(\[:]))"
+    r"|\\(?=[!-/:-@\[-`{-~])|[`*\[\]]|(?<!\w)_+|_+(?!\w)"
+)
 
 
 def markdown_text(value: str) -> str:
-    """Return a text as Markdown shows it on a line: what would be a tag or an entity is none."""
-    text = re.sub(r"&(?=#?\w+;)", "&amp;", _on_one_line(value))
+    """Return a text as Markdown shows it on a line: its marks, tags and entities are letters.
+
+    Source: CommonMark 0.31.2, sections 2.4, 6.2 and 6.3.
+    """
+
+    def escape(found: re.Match[str]) -> str:
+        return found[1] or re.sub(r"(.)", r"\\\1", found[0])
+
+    text = _MARKS.sub(escape, _on_one_line(value))
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
     return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text)
 
 
@@ -158,7 +175,9 @@ def to_latex(table: Table) -> str:
     places = "".join("l" if column.form == "text" else "r" for column in table.shown)
 
     def line(cells: list[str]) -> str:
-        return f"{' & '.join(map(latex_text, cells))} \\\\"
+        # After the end of a row, or a rule, `[` would begin an argument and `*` be one.
+        inner = re.sub(r"^\s*([\[*])", r"{\1}", " & ".join(map(latex_text, cells)))
+        return f"{inner} \\\\"
 
     lines = [f"% {part}" for command in table.commands for part in command.splitlines()]
     lines += [r"\begin{table}", r"\centering\scriptsize"]

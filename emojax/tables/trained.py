@@ -78,9 +78,12 @@ class PictureStudy:
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """Names of the parts of the test people's pictures; none where there is one part."""
+        """Names of the parts of the test people's pictures; none where no part has a name.
+
+        That of the pictures that are in no domain, beside others that are in one, is empty.
+        """
         names = np.unique(self.pixels.domain).tolist()
-        return tuple(names) if len(names) > 1 or names[0] else ()
+        return tuple(names) if any(names) else ()
 
     def outcomes(self, network: str, protocol: str) -> list[Outcome]:
         """Return the test people's answers, one for each seed; none where it was not trained."""
@@ -301,6 +304,19 @@ def study_pictures(
     found = train_each(data, runs, presets, wanted, seeds)
     pixels = _answer_pixels(info, runs / f"{data.name}-pixels")
     return PictureStudy(data, info.title, info.name == "synthetic", found, pixels)
+
+
+def called_apart(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Return what data sets are called, with their folders' names where that is alike.
+
+    Args:
+        names: what each is called.
+        folders: of their shards.
+    """
+    return [
+        f"{name} ({folder.name})" if names.count(name) > 1 else name
+        for name, folder in zip(names, folders, strict=True)
+    ]
 
 
 def has_neutral(data: Path) -> bool:

@@ -20,8 +20,9 @@ from emojax.tables import published
 from emojax.tables.clip_tables import CHANCE, VOTES, count_votes
 from emojax.tables.clips import CrossValidated, mark_alike
 from emojax.tables.outcome import Outcome, stack_counts
-from emojax.tables.pictures import chance, figure_row
+from emojax.tables.pictures import chance, figure_row, unknown_people
 from emojax.tables.table import Column, Table
+from emojax.tables.trained import DRAWN
 
 ABSENT_VOICES = (
     "No voices were given: train them with  experiments/recipes/crema_d.py  or  ravdess.py  and "
@@ -78,6 +79,7 @@ def _network_row(tested: CrossValidated, data: str) -> dict[str, Any]:
         "rule": tested.rule,
         "epochs": tested.config.epochs,
         **figures,
+        "people": people if tested.people_are_known else None,
         "right": right["value"],
         "right_interval": right["interval"],
         "chance": chance(tested.answers[0]),
@@ -103,10 +105,11 @@ def _relative_row(tested: CrossValidated, row: Mapping[str, Any]) -> dict[str, A
     relative = [relative_to_speaker(outcome) for outcome in tested.answers]
     counts = stack_counts(relative, "emotion")
     figures, right = figure_row(counts, average_recall), figure_row(counts, accuracy)
-    kept = {name: row[name] for name in ("data", "rule", "epochs", "chance")}
-    return kept | {
+    kept = {name: row[name] for name in ("data", "rule", "epochs", "chance", "people")}
+    return {
         "who": "the same, relative to the speaker's mean answer",
         **figures,
+        **kept,
         "right": right["value"],
         "right_interval": right["interval"],
     }
@@ -173,7 +176,7 @@ def voice_table(
         columns=(
             Column("who", "who listens"),
             Column("data", "data"),
-            Column("rule", "people"),
+            Column("rule", "protocol"),
             Column("epochs", "epochs", "count"),
             Column("value", "UAR, %", "percent"),
             Column("interval", "95% interval", "interval"),
@@ -190,6 +193,8 @@ def voice_table(
         rows=tuple(rows),
         notes=(
             *(() if tested else (ABSENT_VOICES,)),
+            *((DRAWN,) if any(one.synthetic for one in tested) else ()),
+            *unknown_people([one.name for one in tested if not one.people_are_known], "clip"),
             f"UAR: unweighted average recall, of what the actors were asked for. {CHANCE} "
             "Everybody is heard by a network that never knew them; 95% intervals by bootstrap over "
             "speakers. People: CREMA-D's raters, who were given the sound alone; a tie is wrong. A "

@@ -66,6 +66,36 @@ def test_votes_that_can_t_be_read_are_told_before_anything_is_trained(
             find(tables_data, [given], ["6.9"])
 
 
+def write_votes(folder: Path) -> Path:
+    """CREMA-D's own folder, as far as the votes go."""
+    votes = folder / "processedResults" / "tabulatedVotes.csv"
+    votes.parent.mkdir(parents=True)
+    head = ",A,D,F,H,N,S,fileName,numResponses,agreement,emoVote,meanEmoResp,meanAcc"
+    votes.write_text(f"{head}\n100001,4,0,0,0,1,0,1001_DFA_ANG_XX,5,1,A,3,1\n")
+    return folder
+
+
+def test_votes_that_no_table_counts_are_not_taken_for_clips(
+    tables_data: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    owner = write_votes(tmp_path / "CREMA-D")
+    find(tables_data, [owner], ["6.8"])
+    said = capsys.readouterr().out
+    assert said.startswith(f"{owner}: CREMA-D's votes, which are for 6.9, voices alone: ")
+    assert f"emojax data build crema_d --source {owner} --sound=log_mel " in said
+    find(tables_data, [owner / "processedResults" / "tabulatedVotes.csv"], ["6.8"])
+    assert "build crema_d --source CREMA-D --sound=log_mel " in capsys.readouterr().out
+    for wanted in ("6.9", "voices"):
+        assert find(tables_data, [owner], ["6.8", wanted]).votes == owner
+    assert capsys.readouterr().out == ""
+
+
+def test_votes_are_given_once(tables_data: Any, tmp_path: Path) -> None:
+    one, other = (write_votes(tmp_path / name) for name in ("a", "b"))
+    with pytest.raises(UserError, match=f"{one} and {other}: both are CREMA-D's votes"):
+        find(tables_data, [one, other], ["6.9"])
+
+
 @pytest.mark.parametrize("lacks", ["train", "validation", "test"])
 def test_pictures_without_people_to_test_are_refused_before_anything_is_trained(
     tables: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacks: str

@@ -146,6 +146,22 @@ def test_networks_that_were_not_asked_leave_their_rows_out_and_say_so() -> None:
     assert len(modality_pairs([ablation])) == 3
 
 
+def test_where_people_are_unknown_the_ablation_does_not_count_them(
+    networks: list[CrossValidated],
+) -> None:
+    table = modality_table([ablate(networks)], [])
+    assert {row["people"] for row in table.rows} <= {*range(1, PEOPLE + 1)}
+    assert "who is on a clip is not known" not in to_markdown(table)
+    unknown = []
+    for one in networks:
+        mine = [dataclasses.replace(answer, subject=answer.path) for answer in one.answers]
+        tested = tuple((path,) for path in mine[0].path)
+        unknown.append(dataclasses.replace(one, answers=mine, alone={}, tested=tested))
+    table = modality_table([ablate(unknown)], [])
+    assert {row["people"] for row in table.rows} == {None}
+    assert "synthetic: who is on a clip is not known" in to_markdown(table)
+
+
 def test_the_picture_has_every_row_and_names_the_seeds(networks: list[CrossValidated]) -> None:
     drawn = draw_modalities(ablate(networks))
     assert drawn.content.startswith(b"\x89PNG")

@@ -76,6 +76,23 @@ def test_counts_are_scikit_learns() -> None:
     assert outcome.emotion_counts().shape[0] == len(np.unique(outcome.subject))
 
 
+def test_people_are_known_where_somebody_named_them() -> None:
+    some = make_outcome(0).select(np.arange(4))
+
+    def known(*people: str) -> bool:
+        return dataclasses.replace(some, subject=np.array(people)).people_are_known
+
+    assert known("a", "a", "b", "b")
+    # A picture each, of people with names.
+    assert known("a", "b", "c", "d")
+    assert not known("0000.png", "0001.png", "0002.png", "0003.png")
+    # Parts of two files.
+    parts = np.array(["x.avi#0-1", "x.avi#1-2", "y#1.avi#0-", "y#1.avi"])
+    some = dataclasses.replace(some, path=parts)
+    assert not known("x.avi", "x.avi", "y#1.avi", "y#1.avi")
+    assert known("x.av", "x.avi", "y#1.avi", "y#1.avi")
+
+
 def test_networks_are_compared_on_what_both_have_seen() -> None:
     one, other = make_outcome(1), make_outcome(2)
     part = other.select(np.random.default_rng(0).permutation(len(other.path))[:50])

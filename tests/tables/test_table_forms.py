@@ -45,6 +45,8 @@ TABLE = Table(
         (0.9312, "percent", "93.12"),
         (-0.0123, "points", "-1.23"),
         (0.0123, "points", "+1.23"),
+        (-0.00001, "points", "+0.00"),
+        ((-0.00001, 0.5), "interval", "[0.00, 50.00]"),
         ((0.1, 0.25), "interval", "[10.00, 25.00]"),
         (0.0004, "p", "< 0.001"),
         (0.0446, "p", "0.045"),
@@ -91,7 +93,12 @@ def test_latex_escapes_what_it_would_read() -> None:
 STRANGE = dataclasses.replace(
     TABLE,
     title="Table\n6.1",
-    rows=({"data": "a\nb\r\nc <lab> &amp; d", "value": 0.5},),
+    rows=(
+        {"data": "a\nb\r\nc <lab> &amp; d", "value": 0.5},
+        {"data": "[x](y) _z_ a_b__c", "value": 0.5},
+        {"data": " *b* `c` \\* d\\e", "value": 0.5},
+        {"data": "[1.0, -2.0] [1.0, 2.0](z) *\udce9", "value": 0.5},
+    ),
     notes=('|label - x| < 0.5,\n\n<lab> p<q a--b --- "c" &#65;',),
     commands=("python a.py --data='<x>\ny &amp;'",),
 )
@@ -101,6 +108,9 @@ def test_markdown_shows_line_breaks_and_tags_as_text() -> None:
     assert to_markdown(STRANGE).splitlines() == [
         *("## Table 6.1", "", "| data | accuracy, % |", "| --- | ---: |"),
         "| a b c &lt;lab> &amp;amp; d | 50.00 |",
+        r"| \[x\](y) \_z\_ a_b__c | 50.00 |",
+        r"|  \*b\* \`c\` \\\* d\e | 50.00 |",
+        r"| [1.0, -2.0] \[1.0, 2.0\](z) \*\udce9 | 50.00 |",
         "",
         '|label - x| < 0.5,  &lt;lab> p&lt;q a--b --- "c" &amp;#65;',
         *("", "```", "python a.py --data='<x>", "y &amp;'", "```"),
@@ -115,6 +125,18 @@ def test_latex_joins_no_letters_and_breaks_no_lines() -> None:
         "\\textless{}lab\\textgreater{} p\\textless{}q a-{}-b -{}-{}- ''c'' \\&\\#65;}\n"
     ) in text
     assert text.startswith("% python a.py --data='<x>\n% y &amp;'\n\\begin{table}")
+
+
+def test_latex_reads_no_first_cell_as_an_argument_or_a_star() -> None:
+    lines = to_latex(STRANGE).splitlines()
+    first = lines.index(r"\midrule") + 2
+    assert lines[first : first + 3] == [
+        r"{[}x](y) \_z\_ a\_b\_\_c & 50.00 \\",
+        r"{*}b* `c` \textbackslash{}* d\textbackslash{}e & 50.00 \\",
+        r"{[}1.0, -2.0] [1.0, 2.0](z) *\textbackslash{}udce9 & 50.00 \\",
+    ]
+    heads = dataclasses.replace(TABLE, columns=(Column("data", "[m] data"), *TABLE.columns[1:]))
+    assert "\\toprule\n{[}m] data & accuracy" in to_latex(heads)
 
 
 def test_html_escapes_too() -> None:

@@ -28,6 +28,7 @@ PATIENCE_S = 1800
         (["6.1", "--data", "nowhere"], "nowhere: no such data set"),
         (["6.1", "--networks", "vgg"], "networks ['vgg']: use some of resnet18"),
         (["6.1", "--seeds", "0", "0"], "seeds=(0, 0): wanted one or more, each once"),
+        (["6.1", "--seeds", "-1"], "seed=-1: wanted 0 .. 4294967295"),
         (["6.8", "--folds", "0"], "folds=0: wanted 2 or more"),
         (
             ["6.1", "--data", "alice/clips/manifest.csv", "bob/clips/manifest.csv"],

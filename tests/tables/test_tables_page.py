@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made_up_study import make_outcome, make_study
+from matplotlib.figure import Figure as Canvas
+from matplotlib.patches import Rectangle
 
 from emojax.config import TrainConfig
-from emojax.labels import UNKNOWN
-from emojax.tables import published
+from emojax.labels import SEVEN, UNKNOWN
+from emojax.tables import drawings, published
 from emojax.tables.clip_tables import clip_table, rater_table
 from emojax.tables.clips import CrossValidated
 from emojax.tables.outcome import Outcome
 from emojax.tables.page import Drawing, draw_clips, draw_study, group_rows, write_tables
 from emojax.tables.pairs import clip_pairs, pairs_table, picture_pairs
 from emojax.tables.pictures import emotion_table, unit_table
-from emojax.tables.table import to_markdown
+from emojax.tables.table import WRITERS, Column, Table, to_markdown
 
 
 def make_tested(inputs: str, sound: str, name: str = "synthetic", folds: int = 3) -> CrossValidated:
@@ -121,6 +125,107 @@ def test_one_folder_that_two_runs_spell_otherwise_is_one_set_of_clips() -> None:
         drawing for drawing in draw_clips([video, both]) if drawing.name.endswith("-confusions")
     )
     assert confusions.name == "synthetic-log_mel-confusions"
+
+
+def test_captions_say_which_seeds_each_network_has() -> None:
+    video = make_tested("video", "")
+    both = make_tested("both", "log_mel")
+    both = dataclasses.replace(both, data=video.data, seeds=(0, 1, 2), answers=3 * both.answers)
+
+    def captions(*tested: CrossValidated) -> dict[str, str]:
+        return {
+            one.name.removeprefix("synthetic-log_mel-"): one.caption for one in draw_clips(tested)
+        }
+
+    several = captions(video, both)
+    named = "Seeds: video 0; both log_mel 0, 1, 2. Where there are several, their answers are"
+    assert f" {named} added up." in several["confusions"]
+    assert f" {named} put together." in several["people"]
+    assert "Seeds" not in several["groups-video"]
+    assert several["groups-both-log_mel"].endswith(" Seeds 0, 1, 2: their mean.")
+    assert captions(both)["confusions"].endswith(" Seeds 0, 1, 2: their answers are added up.")
+    assert "Seed" not in "".join(captions(video).values())
+
+
+def test_an_emotion_that_nobody_shows_has_no_recall(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Canvas] = []
+    monkeypatch.setattr(drawings, "_png", lambda canvas: drawn.append(canvas) or b"")
+    whole = make_outcome(1)
+    emotion = np.where(np.isin(whole.emotion, [2, 6]), UNKNOWN, whole.emotion)
+    few = dataclasses.replace(whole, emotion=emotion)
+    drawings.draw_confusions({"whole": [whole], "few": [few]})
+    drawings.draw_confusions({"few": [few]})
+    (left, right), (alone,) = (canvas.axes for canvas in drawn)
+    gone = [f"{SEVEN[number]} (none)" if number in (2, 6) else SEVEN[number] for number in range(7)]
+    for axes, names in (
+        (left, list(SEVEN)),
+        (right, ["(none)" if number in (2, 6) else "" for number in range(7)]),
+        (alone, gone),
+    ):
+        assert [label.get_text() for label in axes.get_yticklabels()] == names
+    assert {int(text.get_position()[1]) for text in left.texts} == {*range(7)}
+    for axes in (right, alone):
+        assert {int(text.get_position()[1]) for text in axes.texts} == {0, 1, 3, 4, 5}
+        bars = [bar for bar in axes.patches if isinstance(bar, Rectangle)]
+        assert [(bar.get_y(), bar.get_hatch()) for bar in bars] == [(1.5, "///"), (5.5, "///")]
+
+
+STRANGE = "r\udce9sultats"
+"""What Python makes of a Latin-1 name."""
+
+
+def make_strange() -> Table:
+    return Table(
+        "6.8", f"Of {STRANGE}", (Column("data", "data"),), ({"data": STRANGE},), (), (STRANGE,)
+    )
+
+
+def test_a_name_that_is_not_utf_8_stands_in_every_form(tmp_path: Path) -> None:
+    write_tables(tmp_path, "A title", [make_strange()], [], [STRANGE], [STRANGE])
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) == 5
+    for path in written:
+        assert r"r\udce9sultats" in path.read_text(encoding="utf-8").replace(
+            r"\textbackslash{}", "\\"
+        )
+
+
+@pytest.mark.parametrize(
+    "name", [STRANGE, "of $x^_$", r"$\foo{$ \$"], ids=["latin-1", "formula", "half"]
+)
+def test_whatever_a_folder_is_called_is_drawn(name: str) -> None:
+    groups = [{"group": name, "value": 0.5, "interval": None, "people": 3}]
+    for drawn in (
+        drawings.draw_confusions({name: [make_outcome(1)]}),
+        drawings.draw_people({name: [make_outcome(1)]}),
+        drawings.draw_groups(groups),
+    ):
+        assert drawn.startswith(b"\x89PNG")
+
+
+def test_a_form_that_fails_leaves_the_older_files_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Table("6.8", "Older", (), ())
+    write_tables(tmp_path, "A title", [table], [], [], [])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def fail(table: Table) -> str:
+        raise ValueError(table.name)
+
+    monkeypatch.setitem(WRITERS, "tex", fail)
+    with pytest.raises(ValueError, match=r"6\.8"):
+        write_tables(tmp_path, "A title", [dataclasses.replace(table, title="Newer")], [], [], [])
+    monkeypatch.setitem(WRITERS, "tex", str)
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_tables(tmp_path, "A title", [dataclasses.replace(table, title="Newer")], [], [], [])
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert after == before
 
 
 def test_no_picture_is_written_over_another(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from emojax.tables.published import EMOTION_ACCURACY, NETWORKS, UNIT_ACCURACY, U
 from emojax.tables.table import to_markdown
 from emojax.tables.trained import (
     PictureStudy,
+    called_apart,
     folds_command,
     has_units,
     protocol_config,
@@ -88,6 +89,23 @@ def test_without_stand_ins_the_closed_sets_have_rows_of_their_own() -> None:
     wanted = EMOTION_ACCURACY["resnet18", "E1"] + EMOTION_ACCURACY["resnet18", "E2"]
     assert [row["published"] for row in absent] == pytest.approx([f / 100 for f in wanted])
     assert all("value" not in row and "difference" not in row for row in absent)
+
+
+def test_pictures_in_no_domain_have_a_row_beside_those_that_are_in_one() -> None:
+    study = make_study("other", ("", "lab"))
+    rows = emotion_table("6.1", [study], COMMAND).rows[:3]
+    assert [row["data"] for row in rows] == ["other no domain", "other lab", "other all"]
+    (outcome,) = study.outcomes("resnet18", "E1")
+    for row, mine in zip(rows, (outcome.domain == "", outcome.domain == "lab", True), strict=True):
+        known = mine & (outcome.emotion >= 0)
+        assert row["examples"] == known.sum()
+        assert row["value"] == pytest.approx(outcome.right[known].mean())
+
+
+def test_where_no_neutral_was_asked_for_no_threshold_is_named(study: PictureStudy) -> None:
+    runs = {key: trained for key, trained in study.runs.items() if key[1] == "E1"}
+    text = to_markdown(emotion_table("6.1", [dataclasses.replace(study, runs=runs)], []))
+    assert "chosen on validation people alone. Figures" in text
 
 
 def test_a_unit_table_has_scikit_learns_figures(study: PictureStudy) -> None:
@@ -235,6 +253,21 @@ def test_where_people_are_unknown_mcnemar_stands_beside(study: PictureStudy) -> 
     assert "p, McNemar" in to_markdown(pairs_table(picture_pairs(alone), COMMAND))
 
 
+def test_parts_of_a_file_are_neither_people_nor_independent(study: PictureStudy) -> None:
+    def in_parts(outcome: Outcome) -> Outcome:
+        files = np.array([f"{number // 2}.avi" for number in range(len(outcome.path))])
+        path = np.array([f"{name}#{number}-" for number, name in enumerate(files)])
+        return dataclasses.replace(outcome, subject=files, path=path)
+
+    runs = {
+        key: [dataclasses.replace(one, test=in_parts(one.test)) for one in trained]
+        for key, trained in study.runs.items()
+    }
+    row = pairs_table(picture_pairs(dataclasses.replace(study, runs=runs)), COMMAND).rows[0]
+    assert row["people"] is None
+    assert "mcnemar" not in row
+
+
 def test_calibration_is_chosen_on_validation_people_only(study: PictureStudy) -> None:
     trained = study.runs["resnet18", "E1"][0]
     before = confidences(trained)
@@ -261,6 +294,12 @@ def test_a_command_says_what_differs_from_the_preset() -> None:
     )
     first = protocol_config(base, "AU first", 0)
     assert (first.model, first.extractor) == ("ar4", "resnet18")
+
+
+def test_sets_of_one_builder_are_called_after_their_folders_too() -> None:
+    folders = [Path("data/fer2013"), Path("data/fer2013-equalised"), Path("data/ck_plus")]
+    called = called_apart(["fer2013", "fer2013", "ck_plus"], folders)
+    assert called == ["fer2013 (fer2013)", "fer2013 (fer2013-equalised)", "ck_plus"]
 
 
 def test_a_cross_validation_names_its_folds() -> None:

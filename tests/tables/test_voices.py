@@ -104,6 +104,10 @@ def test_two_runs_on_the_same_voices_are_told_apart(finished: Path) -> None:
     assert label_each([one, other]) == ["sound log_mel (run)", "sound log_mel (longer)"]
     (pair,) = clip_pairs([one, other])
     assert (pair.first, pair.second) == ("sound log_mel (longer)", "sound log_mel (run)")
+    assert pair.what == "3 folds by person"
+    alone = tuple((who,) for fold in one.tested for who in fold)
+    (pair,) = clip_pairs([one, dataclasses.replace(other, tested=alone)])
+    assert pair.what == "leave one out against 3 folds by person"
     # In another set a clip of the same name is another clip.
     (outcome,) = one.answers
     alike = dataclasses.replace(outcome, subject=np.char.add(outcome.subject, "-of-lab-b"))
@@ -181,6 +185,28 @@ def test_chance_says_whose_it_is(finished: Path) -> None:
     table = voice_table([read_cross_validation(finished)], None, ["x"])
     assert "chance of accuracy, %" in [column.title for column in table.shown]
     assert "Chance, of the accuracy: always the most frequent emotion." in to_markdown(table)
+
+
+def test_drawn_people_are_named_among_the_voices(finished: Path) -> None:
+    one = read_cross_validation(finished)
+    drawn = dataclasses.replace(one, owner="synthetic", name="synthetic")
+    assert "people are drawn" in to_markdown(voice_table([one, drawn], None, ["x"]))
+    assert "people are drawn" not in to_markdown(voice_table([one], None, ["x"]))
+
+
+def test_where_people_are_unknown_no_table_of_clips_speaks_of_people(finished: Path) -> None:
+    one = read_cross_validation(finished)
+    (outcome,) = one.answers
+    of_files = dataclasses.replace(outcome, subject=outcome.path)
+    alone = dataclasses.replace(one, name="lab", answers=[of_files])
+    for tested, people in ((one, len(outcome.path)), (alone, None)):
+        for table in (
+            voice_table([tested], None, ["x"]),
+            clip_table([dataclasses.replace(tested, inputs="both")], []),
+        ):
+            assert table.rows[0]["people"] == people
+            said = "lab: who is on a clip is not known" in to_markdown(table)
+            assert said == (people is None)
 
 
 def test_a_set_without_faces_is_one_of_voices(data: Path, tmp_path: Path) -> None:
