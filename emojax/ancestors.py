@@ -157,20 +157,7 @@ def refuse_seen_people(config: TrainConfig, info: DatasetInfo) -> Seen:
                 f"`{config.report_on}` here: figures on them would be too good: build the shards "
                 "as that run had them, or leave it out"
             )
-        doubts = []
-        if perhaps:
-            doubts.append(
-                f"was trained on {perhaps[0]!r} and {len(perhaps) - 1} others, names that are in "
-                f"`{config.report_on}` here too"
-            )
-        if seen.untold:
-            doubts.append(
-                f"{_whose_shards(name, seen)} are not here, so nobody knows whether it has seen "
-                f"the people in `{config.report_on}`"
-            )
-        if doubts and is_first():
-            why = ", and ".join(doubts)
-            print(f"{name}: {why}: figures on them may be too good", file=sys.stderr)
+        _tell_doubts(name, seen, perhaps, f"`{config.report_on}` here")
     return _together(each.values())
 
 
@@ -199,11 +186,13 @@ def refuse_known_people(init: str, info: DatasetInfo, people: Iterable[str]) -> 
         )
 
 
-def refuse_evaluation(run: Path, info: DatasetInfo, split: str) -> None:
-    """Refuse to evaluate a run on people of other shards whom it has seen; say where that may be.
+def refuse_evaluation(network: str, info: DatasetInfo, split: str) -> None:
+    """Refuse to ask a network about people of other shards whom it has seen.
+
+    Where it may have seen them, or nobody can tell, that is said.
 
     Args:
-        run: its folder.
+        network: folder of a run, or a network that comes with emojax.
         info: of the other shards.
         split: of those.
 
@@ -211,19 +200,32 @@ def refuse_evaluation(run: Path, info: DatasetInfo, split: str) -> None:
         UserError: they are of the same owner, and it was trained on some.
     """
     people = info.report["splits"].get(split, {}).get("people", ())
-    surely, perhaps = seen_by(str(run)).recognise(info, people, ("train", "validation"))
+    seen = seen_by(network)
+    surely, perhaps = seen.recognise(info, people, ("train", "validation"))
     if surely:
         raise UserError(
-            f"{run}: was trained on {surely[0]!r} and {len(surely) - 1} others, who are in "
+            f"{network}: was trained on {surely[0]!r} and {len(surely) - 1} others, who are in "
             f"`{split}` of {info.folder}: figures on them would be too good: build the shards as "
             "that run had them, or leave --data out"
         )
+    _tell_doubts(network, seen, perhaps, f"`{split}` of {info.folder}")
+
+
+def _tell_doubts(network: str, seen: Seen, perhaps: Sequence[str], where: str) -> None:
+    doubts = []
     if perhaps:
-        print(
-            f"{run}: was trained on {perhaps[0]!r} and {len(perhaps) - 1} others, names that are "
-            f"in `{split}` of {info.folder} too: figures on them may be too good",
-            file=sys.stderr,
+        doubts.append(
+            f"was trained on {perhaps[0]!r} and {len(perhaps) - 1} others, names that are in "
+            f"{where} too"
         )
+    if seen.untold:
+        doubts.append(
+            f"{_whose_shards(network, seen)} are not here, so nobody knows whether it has seen "
+            f"the people in {where}"
+        )
+    if doubts and is_first():
+        why = ", and ".join(doubts)
+        print(f"{network}: {why}: figures on them may be too good", file=sys.stderr)
 
 
 def _whose_shards(network: str, seen: Seen) -> str:

@@ -14,15 +14,17 @@ from emojax.baseline import pixel_baseline
 from emojax.cluster import is_first
 from emojax.config import TrainConfig, network_spec
 from emojax.data.resident import keep_faces, keep_labels
-from emojax.data.shards import FaceArrays, dataset_info, load_split
+from emojax.data.shards import DatasetInfo, FaceArrays, dataset_info, load_split
 from emojax.errors import UserError
 from emojax.evaluate import Modality, Predictor, make_predictor, score
 from emojax.files import write_json
 from emojax.models import looks_at
-from emojax.network import load_network, variables_of
+from emojax.models.inputs import fit_spec
+from emojax.network import TrainedNetwork, load_network, variables_of
 from emojax.report import write_report
 from emojax.run import load_run, own_shards, provenance
 from emojax.sharding import make_mesh
+from emojax.shipped import find_model
 from emojax.spec import InputSpec
 from emojax.train import TrainState
 
@@ -80,35 +82,98 @@ def finish_run(
     return results
 
 
+_ANSWERS = ("action_units", "emotions", "action_unit_activation", "emotion_activation")
+"""What of an `InputSpec` is about a network's outputs."""
+
+
+def _differences(found: InputSpec, wanted: InputSpec) -> dict[str, str]:
+    there, own = _fields(found), _fields(wanted)
+    return {
+        name: f"{name} ({_tell_difference(there.get(name), own.get(name))})"
+        for name in there | own
+        if there.get(name) != own.get(name)
+    }
+
+
+def _fields(spec: InputSpec) -> dict[str, Any]:
+    fields = spec.to_dict()
+    sound = fields.pop("sound") or {}
+    return fields | {f"sound.{name}": value for name, value in sound.items()}
+
+
+def _tell_difference(found: Any, wanted: Any) -> str:
+    if not isinstance(found, tuple):
+        return f"{found}, not {wanted}"
+    more = ", ".join(name for name in found if name not in wanted)
+    less = ", ".join(name for name in wanted if name not in found)
+    parts = [
+        f"there alone: {more}" if more else "",
+        f"of the network alone: {less}" if less else "",
+    ]
+    return "; ".join(filter(None, parts)) or "in another order"
+
+
+def choose_shards(run: str, network: TrainedNetwork, data: Path | None, split: str) -> DatasetInfo:
+    """Return the shards that a trained network is asked about: its own, or others that suit it.
+
+    Of others the faces, and the sound where it listens, are as in its own; labels may be named
+    otherwise.
+
+    Args:
+        run: folder of a run, or a network that comes with emojax.
+        network: the same, loaded.
+        data: folder of the shards; None: its own.
+        split: whose people it is asked about.
+
+    Raises:
+        UserError: shards that were cut in another way or whose people it was trained on, or its own
+            were built anew with other people in their splits.
+    """
+    if data is None or data.resolve() == network.data:
+        hint = "build those as they were, or give other shards with --data"
+        shards = own_shards(find_model(run), hint)
+    else:
+        shards = dataset_info(data)
+        refuse_evaluation(run, shards, split)
+    looks, hears = looks_at(network.config.model), network.config.sound_features != 0
+    cut = fit_spec(shards.input_spec, looks, hears=hears)
+    answers = {name: getattr(network.spec, name) for name in _ANSWERS}
+    if others := _differences(cut.replace(**answers), network.spec):
+        raise UserError(
+            f"{shards.folder}: was cut in another way than the shards of {run}: "
+            f"{', '.join(others.values())}: build it as those were"
+        )
+    return shards
+
+
+def _refuse_other_labels(run: str, network: TrainedNetwork, shards: DatasetInfo) -> None:
+    if others := _differences(network_spec(network.config, shards.input_spec), network.spec):
+        flag = ": emojax data build --emotions" if "emotions" in others else ""
+        raise UserError(
+            f"{shards.folder}: its labels are not what {run} answers: "
+            f"{', '.join(others.values())}: build it with the network's{flag}"
+        )
+
+
 def evaluate_run(folder: Path, data: Path | None, split: str) -> dict[str, Any]:
     """Return the figures of a trained run on a split of its own or other shards.
 
     Raises:
-        UserError: no run, no such split, shards whose input spec is another or whose people it was
-            trained on, or its own were built anew.
+        UserError: no run, no such split, shards of `choose_shards` or with other labels.
     """
     network = load_network(folder)
-    if data is None:
-        own_shards(folder, "build those as they were, or give --data")
-    elif data.resolve() != network.data:
-        refuse_evaluation(folder, dataset_info(data), split)
-    chosen = data or network.data
-    shards = dataset_info(chosen).input_spec
-    arrays = keep_labels(load_split(chosen, split), network.spec, shards.emotions)
-    if network_spec(network.config, shards) != network.spec:
-        raise UserError(
-            f"{chosen}: its faces were cut by another input spec than the run's: "
-            "build the shards again with the run's spec"
-        )
     config, spec = network.config, network.spec
+    shards = choose_shards(str(folder), network, data, split)
+    _refuse_other_labels(str(folder), network, shards)
+    arrays = keep_labels(load_split(shards.folder, split), spec, shards.input_spec.emotions)
     predict = make_predictor(network.model, looks_at(config.model), spec, make_mesh())
     return drop_nan(
         {
-            "model": network.config.model,
+            "model": config.model,
             "run": str(folder),
             "reported_on": split,
             "provenance": provenance(),
-            "data": data_facts(chosen, {split: arrays}),
+            "data": data_facts(shards.folder, {split: arrays}),
             "test": score_modalities(arrays, predict, network.variables, config, spec),
         }
     )

@@ -19,9 +19,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tyro
 
 from emojax.cli import run_guarded
+from emojax.files import make_place, write_json
 from emojax.report import terminal_table
 from emojax.results import evaluate_run
-from emojax.run import write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,8 @@ class EvaluateOptions:
 def main(arguments: Sequence[str]) -> int:
     """Evaluate and print; return the exit status."""
     options = tyro.cli(EvaluateOptions, args=list(arguments), description=__doc__)
+    if options.out:
+        make_place(options.out)
     results = evaluate_run(options.run, options.data, options.split)
     print(terminal_table(results))
     if options.out:

@@ -30,7 +30,7 @@ import tyro
 
 from emojax.cli import run_guarded
 from emojax.data.resident import keep_labels
-from emojax.data.shards import dataset_info, load_split
+from emojax.data.shards import load_split
 from emojax.errors import UserError
 from emojax.explain.contributions import contributions
 from emojax.explain.examples import read_photographs, take_people
@@ -39,7 +39,7 @@ from emojax.explain.grad_cam import Method
 from emojax.explain.report import write_explanation
 from emojax.models import looks_at
 from emojax.network import load_network
-from emojax.run import own_shards
+from emojax.results import choose_shards
 from emojax.shipped import find_model
 
 
@@ -72,13 +72,16 @@ def explain(options: ExplainOptions) -> Path:
     """Return the page, written.
 
     Raises:
-        UserError: no trained run, no pictures to explain it on, or no such output.
+        UserError: no trained run, nobody to explain it on, shards that `choose_shards` refuses, or
+            no such output.
     """
     folder = find_model(options.run)
     network = load_network(folder)
     spec, key = network.spec, network.config.model
-    if options.pictures and looks_at(key) != "picture":
+    of_pictures = looks_at(key) == "picture"
+    if options.pictures and not of_pictures:
         raise UserError(f"{options.run}: {key} looks at clips: leave --pictures out, give --data")
+    advice = "give --pictures or --data" if of_pictures else "give shards of clips with --data"
     # A run's folder that exists by that name is the user's own, and theirs to write to.
     out = options.out or (folder if folder == Path(options.run) else Path()) / "explained"
     named = {"grad_cam": "Grad-CAM", "by_place": "gradients by place (HiResCAM)"}[options.heat]
@@ -90,12 +93,13 @@ def explain(options: ExplainOptions) -> Path:
     arrays = None
     if not options.pictures or (key == "ar4" and (data / "dataset_info.json").is_file()):
         if not options.data and data == Path():
-            raise UserError(f"{options.run}: has no data beside it: give --pictures or --data")
-        if not options.data:
-            own_shards(folder, "build those as they were, or give --data")
-        arrays = keep_labels(load_split(data, "test"), spec, dataset_info(data).input_spec.emotions)
+            raise UserError(f"{options.run}: has no data beside it: {advice}")
+        shards = choose_shards(options.run, network, options.data, "test")
+        arrays = keep_labels(load_split(data, "test"), spec, shards.input_spec.emotions)
+        if not options.pictures and not len(arrays.emotion):
+            raise UserError(f"{data}: nobody is in its split `test`: {advice}")
         facts.append(f"Test people of {data}: {len(arrays.emotion)} examples.")
-        if dataset_info(data).name == "synthetic":
+        if shards.name == "synthetic":
             facts.append("They are drawn: this says nothing about real faces or voices.")
     if options.pictures:
         examples = read_photographs(options.pictures, spec)
@@ -108,7 +112,7 @@ def explain(options: ExplainOptions) -> Path:
             found = contributions(network, arrays)
         else:
             facts.append("What action units do to emotions is left out: it is of test people.")
-    across = max(1, options.each // (1 if looks_at(key) == "picture" else options.each))
+    across = max(1, options.each // (1 if of_pictures else options.each))
     explanation = explain_network(network, examples, options.of, options.heat)
     return write_explanation(
         out, f"Why {folder.name} answers so", explanation, found, facts, across

@@ -173,7 +173,7 @@ def test_nobody_is_reported_on_who_was_trained_on_before(
 def test_nobody_is_evaluated_on_who_was_trained_on(
     sets: dict[str, Path], owned: dict[Path, str], tmp_path: Path, capsys: Any
 ) -> None:
-    run = Path(begin(tmp_path / "run", sets["a"]))
+    run = begin(tmp_path / "run", sets["a"])
 
     def other(owner: str, *people: str) -> DatasetInfo:
         report = {"splits": {"test": {"people": people}}}
@@ -189,3 +189,26 @@ def test_nobody_is_evaluated_on_who_was_trained_on(
     assert capsys.readouterr().err == ""
     refuse_evaluation(run, other(MANIFEST, "a-train0"), "test")
     assert "in `test` of" in capsys.readouterr().err
+
+
+def test_where_nobody_knows_whom_a_network_has_seen_evaluating_it_says_so(
+    sets: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = begin(tmp_path / "first", shutil.copytree(sets["a"], tmp_path / "shards"))
+    second = begin(tmp_path / "second", sets["b"], init=first)
+    info = dataset_info(sets["a"])
+    info = dataclasses.replace(info, report={"splits": {"test": {"people": ["new", "b-train0"]}}})
+    for name in (first, second):
+        refuse_evaluation(name, info, "test")
+        assert "nobody knows" not in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "shards")
+    unknown = f"so nobody knows whether it has seen the people in `test` of {info.folder}"
+    too_good = "figures on them may be too good"
+    refuse_evaluation(first, info, "test")
+    told = f"{first}: its shards are not here, {unknown}: {too_good}\n"
+    assert capsys.readouterr().err == told
+    # Both doubts, in one line.
+    refuse_evaluation(second, info, "test")
+    told = f"{second}: was trained on 'b-train0' and 0 others, names that are in `test` of "
+    made = f"{info.folder} too, and it was made from {first}, whose shards are not here, {unknown}"
+    assert capsys.readouterr().err == f"{told}{made}: {too_good}\n"

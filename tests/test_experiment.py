@@ -2,11 +2,14 @@
 
 import csv
 import dataclasses
+import gc
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import cv2
@@ -140,6 +143,56 @@ def test_a_run_that_goes_on_says_so_and_is_of_today(trained, shards, tmp_path, c
     again = train_run(TrainConfig(batch_size=16, epochs=4), copy, shards, baseline=False)
     assert f"{copy}: going on from step 18 of 24" in capsys.readouterr().out
     assert "evaluated_with" not in again
+
+
+@pytest.mark.parametrize("heard", [["stderr"], []], ids=["| head", "2>&1 | head"])
+def test_a_training_goes_on_when_its_reader_went_away(heard, shards, tmp_path, monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", buffering=1) as nobody:
+        for name in {"stdout", "stderr"} - set(heard):
+            monkeypatch.setattr(sys, name, nobody)
+        results = train_run(TrainConfig(batch_size=16, epochs=2), tmp_path, shards, baseline=False)
+        # What is said afterwards goes nowhere, too.
+        print("the table", flush=True)
+    assert len(results["history"]) == 2
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+
+
+def test_other_errors_of_a_stream_are_told(shards, tmp_path, monkeypatch):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with experiment._going_on_unheard(), pytest.raises(OSError, match="No space left"):
+            print("a log on a full disk")
+        # Nothing is left that closing would write.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
+
+@pytest.mark.parametrize("way", ["resident", "streaming"])
+def test_ar4_s_extractor_is_trained_while_no_other_training_split_is_held(
+    way, shards, tmp_path, monkeypatch
+):
+    held = []
+
+    def load(folder, split):
+        arrays = load_split(folder, split)
+        held.append((split, weakref.ref(arrays.faces)))
+        return arrays
+
+    def extractor(*_):
+        gc.collect()
+        alive = [split for split, faces in held if faces() is not None]
+        assert alive == ["validation"]
+        raise UserError("seen")
+
+    monkeypatch.setattr(experiment, "load_split", load)
+    monkeypatch.setattr(experiment, "_train_extractor", extractor)
+    config = TrainConfig(model="ar4", extractor="ar1", batch_size=16, epochs=1, input=way)
+    with pytest.raises(UserError, match="seen"):
+        train_run(config, tmp_path / "run", shards)
+    assert [split for split, _ in held] == ["train", "validation"][way == "streaming" :]
 
 
 def test_the_baseline_knows_no_neutral_where_the_network_answers_none(shards, tmp_path):
@@ -283,16 +336,20 @@ def test_shards_that_were_built_anew_are_not_the_run_s_own(
     assert "were built anew since" in capsys.readouterr().err
     (copy / "config.json").write_text(json.dumps(anew | {"splits_sha256": "other people"}))
     words = f"{shards}: the shards are not those that {copy} was trained on: build those as they"
-    with pytest.raises(UserError, match=f"{words} were, or give --data"):
-        evaluate_run(copy, None, "test")
-    assert evaluate_run(copy, shards, "test")["test"] == results["test"]
+    hint = "were, or give other shards with --data"
+    # Their own folder named, by whatever way, is their own folder still.
+    (tmp_path / "link").symlink_to(shards)
+    for given in (None, shards, tmp_path / "link"):
+        with pytest.raises(UserError, match=f"{words} {hint}"):
+            evaluate_run(copy, given, "test")
     with pytest.raises(UserError, match=f"{words} were$"):
         export_run(copy, tmp_path / "artifact")
     monkeypatch.syspath_prepend(ROOT / "experiments")
     from explain import ExplainOptions, explain
 
-    with pytest.raises(UserError, match=f"{words} were, or give --data"):
-        explain(ExplainOptions(str(copy)))
+    for given in (None, shards):
+        with pytest.raises(UserError, match=f"{words} {hint}"):
+            explain(ExplainOptions(str(copy), data=given))
     # Nobody knows from those whom it has seen.
     assert seen_by(str(copy)).untold == [str(copy)]
     assert len(seen_by(str(folder)).people["manifest"]["train"]) == 12
