@@ -7,7 +7,7 @@ was stopped goes on with the fold that it was at.
 ```
 runs/folds-ar1-crema_d-0/
   config.json      settings, and the data set they were used on
-  folds.json       who trains and who is tested in each fold
+  folds.json       who trains and who is tested in each fold, and what all of them started from
   folds/           scores of the people tested, a file a fold (and network, where several answer)
   folds.csv        a line for each fold
   results.json     figures over everybody, each as somebody whom the network had never seen
@@ -17,25 +17,30 @@ runs/folds-ar1-crema_d-0/
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
 from emojax.ancestors import refuse_known_people
 from emojax.config import TrainConfig, network_spec
-from emojax.data.folds import MAX_LEFT_OUT, folds_sha256, load_folds
-from emojax.data.resident import keep_labels, put_on_device, select
-from emojax.data.shards import FaceArrays, dataset_info, load_whole
-from emojax.data.splits import Fold, leave_one_subject_out
+from emojax.data.folds import MAX_LEFT_OUT, folds_sha256, leave_one_out, load_folds
+from emojax.data.resident import Batch, keep_labels, put_on_device, select
+from emojax.data.shards import SAME_BYTES, DatasetInfo, FaceArrays, dataset_info, load_whole
+from emojax.data.splits import Fold
 from emojax.errors import UserError
 from emojax.evaluate import Predictions, score
 from emojax.files import write_json
 from emojax.finite import name_examples
 from emojax.lanes import Training
+from emojax.losses import output_losses
 from emojax.network import build_network, start_variables
 from emojax.preconditions import labelled, require_labels, require_votes
 from emojax.results import drop_nan, sides_of
@@ -44,6 +49,7 @@ from emojax.run import (
     check_run,
     full_disk_is_told,
     has_begun,
+    is_thrown_away,
     open_run,
     provenance,
 )
@@ -51,6 +57,12 @@ from emojax.sharding import make_mesh, replicated
 from emojax.spec import InputSpec, read_json
 from emojax.stacking import Stacked, Stacking
 from emojax.trainings import Finished, check_trainings, row_figures, train_all
+
+_SEEDS = 2**32
+"""How many there are."""
+
+_START = "start_sha256"
+"""In folds.json: the digest of the variables that all folds start from, where `init` names them."""
 
 
 @full_disk_is_told
@@ -75,7 +87,8 @@ def train_folds(
         config: settings of each training.
         folder: of the run; one that was stopped there goes on.
         data: folder of the shards; its splits are put together.
-        folds_file: what `emojax data folds` wrote; None: one person is left out at a time.
+        folds_file: what `emojax data folds` wrote; None: one person is left out at a time, or
+            those together whose files have the same bytes.
         fresh: throw away a run that is there.
         stacked: whether a device trains several folds at once.
         stack_size: how many at most.
@@ -90,11 +103,17 @@ def train_folds(
     _refuse_what_needs_more(config)
     if networks < 1:
         raise UserError(f"networks={networks}: wanted 1 or more")
+    if config.seed + networks > _SEEDS:
+        raise UserError(
+            f"seed={config.seed}: {networks} networks have this seed and those after it, and there "
+            f"are none beyond {_SEEDS - 1}: use --seed={_SEEDS - networks} or less"
+        )
     config = dataclasses.replace(config, input="resident")
     info = dataset_info(data)
     spec = network_spec(config, info.input_spec)
     fingerprint = info.report["fingerprint"]
-    check_run(folder, config, spec, data, fingerprint, fresh)
+    fresh = fresh or is_thrown_away(folder)
+    check_run(folder, config, spec, data, fingerprint, fresh, kind="folds")
     if not fresh:
         _refuse_fewer(folder, networks)
     require_votes(config, info)
@@ -102,14 +121,22 @@ def train_folds(
     everybody = _people_on(whole)
     whole = keep_labels(whole, spec, info.input_spec.emotions)
     people = _people_on(whole)
-    trained = start_variables(config, spec)
-    if config.init:
-        refuse_known_people(config.init, info, people)
     folds = (
-        _without_nobody(load_folds(folds_file, everybody), set(people))
+        _without_nobody(
+            load_folds(folds_file, everybody, info.report.get(SAME_BYTES, ())), set(people)
+        )
         if folds_file
-        else _leave_one_out(data, people)
+        else _leave_one_out(info, people)
     )
+    # Not needed any more by a run that only has to be put together.
+    done = not fresh and all(
+        (folder / "folds" / f"{_file_of(number, network)}.npz").exists()
+        for network in range(networks)
+        for number in range(len(folds))
+    )
+    trained = None if done else start_variables(config, spec)
+    if config.init and not done:
+        refuse_known_people(config.init, info, people)
     trains = [_examples_of(whole, fold.train) for fold in folds]
     steps = max(1, min(map(len, trains)) // config.batch_size)
     if min(map(len, trains)) == 0:
@@ -122,8 +149,8 @@ def train_folds(
     check_trainings(network, config, spec, steps, "folds")
     resident = put_on_device(whole, replicated(make_mesh()), config.loss.votes)
     # Only now is anything thrown away.
-    open_run(folder, config, spec, data, fingerprint, fresh)
-    _settle_folds(folder, folds)
+    open_run(folder, config, spec, data, fingerprint, fresh, kind="folds")
+    _settle_folds(folder, folds, config.init, trained)
 
     def training_of(network: int, number: int) -> Training:
         seed, train = config.seed + network, trains[number]
@@ -154,7 +181,9 @@ def train_folds(
         modalities=sides_of(config, spec),
     )
     together = [_together(rows[number :: len(folds)]) for number in range(len(folds))]
-    _fold_table(whole, spec, together).to_csv(folder / "folds.csv", index=False)
+    each = _loss_weights(whole, spec)
+    weights = [float(each[row.tested].sum()) for row in together]
+    _fold_table(whole, spec, together, weights).to_csv(folder / "folds.csv", index=False)
 
     def batch_of(number: int, step: int) -> str:
         epoch, place = divmod(step - 1, steps)
@@ -163,8 +192,8 @@ def train_folds(
             [whole.paths[index] for index in seen], folder / "not_finite.json", step
         )
 
-    _refuse_diverged(folder, rows, batch_of)
-    results = _put_together(config, spec, whole, together, stacking)
+    _refuse_diverged(folder, rows, trainings, batch_of)
+    results = _put_together(config, spec, whole, together, weights, stacking)
     results["networks"] = networks
     results["data"] = {"name": info.name, "folder": str(data), "sha256": folds_sha256(folds)}
     results = drop_nan(results)
@@ -200,21 +229,29 @@ def _without_nobody(folds: Sequence[Fold], people: set[str]) -> tuple[Fold, ...]
 
 
 def _refuse_diverged(
-    folder: Path, rows: Sequence[Finished], batch_of: Callable[[int, int], str]
+    folder: Path,
+    rows: Sequence[Finished],
+    trainings: Sequence[Training],
+    batch_of: Callable[[int, int], str],
 ) -> None:
     bad = [
-        (number, row.about["fold"], row.diverged_at)
-        for number, row in enumerate(rows)
-        if row.diverged_at is not None
+        (number, row.diverged_at) for number, row in enumerate(rows) if row.diverged_at is not None
     ]
-    if bad:
-        number, name, step = bad[0]
-        more = f" (and in {len(bad) - 1} more folds)" if len(bad) > 1 else ""
-        raise UserError(
-            f"fold {name}: the loss became nan at step {step}{more}; {batch_of(number, step)}; "
-            f"{len(rows) - len(bad)} folds are kept, see {folder / 'folds.csv'}: try a smaller "
-            "--optim.learning-rate and another --out"
-        )
+    if not bad:
+        return
+    number, step = bad[0]
+    mine, several = trainings[number], "network" in trainings[-1].about
+    name = mine.about["fold"]
+    if several:
+        name += f", network {mine.about.get('network', 0)} (seed {mine.seed})"
+    # Of several networks each trains every fold.
+    what = "trainings" if several else "folds"
+    more = f" (and in {len(bad) - 1} more {what})" if len(bad) > 1 else ""
+    raise UserError(
+        f"fold {name}: the loss became nan at step {step}{more}; {batch_of(number, step)}; "
+        f"{len(rows) - len(bad)} {what} are kept, see {folder / 'folds.csv'}: try a smaller "
+        "--optim.learning-rate and another --out"
+    )
 
 
 def _refuse_what_needs_more(config: TrainConfig) -> None:
@@ -236,14 +273,15 @@ def _refuse_what_needs_more(config: TrainConfig) -> None:
         raise UserError("checkpoint_minutes: a fold is kept when it is done: leave it out")
 
 
-def _leave_one_out(data: Path, people: Sequence[str]) -> tuple[Fold, ...]:
+def _leave_one_out(info: DatasetInfo, people: Sequence[str]) -> tuple[Fold, ...]:
     # Every fold lists all the others: of tens of thousands the lists alone fill the memory.
     if (count := len(set(people))) > MAX_LEFT_OUT:
         raise UserError(
-            f"{data}: {count} people are too many to leave out one by one (up to {MAX_LEFT_OUT}): "
-            "divide them with  emojax data folds --k  and give what it wrote as --folds"
+            f"{info.folder}: {count} people are too many to leave out one by one (up to "
+            f"{MAX_LEFT_OUT}): divide them with  emojax data folds --k  and give what it wrote as "
+            "--folds"
         )
-    return tuple(leave_one_subject_out(people))
+    return leave_one_out(info, people)
 
 
 def _file_of(fold: int, network: int = 0) -> str:
@@ -297,17 +335,47 @@ def _mask(whole: FaceArrays, examples: np.ndarray) -> np.ndarray:
     return mask
 
 
-def _settle_folds(folder: Path, folds: Sequence[Fold]) -> None:
-    """Write down who is tested when; a run goes on with the same folds only."""
+def _settle_folds(
+    folder: Path, folds: Sequence[Fold], init: str, trained: Mapping[str, Any] | None
+) -> None:
+    """Write down who is tested when, and what is started from; a run goes on with the same only.
+
+    Args:
+        folder: of the run.
+        folds: of it.
+        init: the network that they start from.
+        trained: its variables; None: there is none, or nothing is left to start.
+    """
     path, digest = folder / "folds.json", folds_sha256(folds)
+    held = read_json(path) if path.exists() else {}
     # Those of a command that trained none of them hold nobody.
-    if has_begun(folder) and path.exists() and read_json(path).get("sha256") != digest:
+    if has_begun(folder) and path.exists() and held.get("sha256") != digest:
         raise UserError(
             f"{folder}: holds a run with other folds: choose another --out, or --fresh to throw "
             "that run away"
         )
     plain = [{"name": f.name, "train": list(f.train), "test": list(f.test)} for f in folds]
-    write_json(path, {"sha256": digest, "folds": plain})
+    started: dict[str, Any] = {}
+    if files_by_fold(folder):
+        # Of before it was noted: nobody can tell any more.
+        started = {name: held[name] for name in (_START,) if name in held}
+    elif trained is not None:
+        started = {_START: _digest_of(trained)}
+    if trained is not None and started and started[_START] != _digest_of(trained):
+        raise UserError(
+            f"{folder}: its folds started from other parameters than {init} holds now: put back "
+            "what it held, choose another --out, or --fresh to throw that run away"
+        )
+    write_json(path, {"sha256": digest, **started, "folds": plain})
+
+
+def _digest_of(variables: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(dict(variables)):
+        value = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {value.dtype} {value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
 
 
 def fold_order(
@@ -327,19 +395,46 @@ def fold_order(
     return np.resize(order, (steps, batch_size)).astype(np.int32)
 
 
-def everybodys(tested: np.ndarray, answers: Sequence[Predictions]) -> Predictions:
+def everybodys(
+    tested: np.ndarray, answers: Sequence[Predictions], weights: Sequence[float] = ()
+) -> Predictions:
     """Return the folds' answers in the data set's order: a person's were all given in one fold.
 
     Args:
         tested: the examples, fold after fold.
         answers: of each fold.
+        weights: of each fold's loss; without them, or where none weighs anything, it is NaN.
     """
     order = np.argsort(tested, kind="stable")
+    told = [
+        (answer.loss, weight)
+        for answer, weight in zip(answers, weights or [0.0] * len(answers), strict=True)
+        if weight
+    ]
+    whole = sum(weight for _, weight in told)
     return Predictions(
         np.concatenate([answer.action_units for answer in answers])[order],
         np.concatenate([answer.emotions for answer in answers])[order],
-        statistics.fmean(answer.loss for answer in answers),
+        sum(loss * weight for loss, weight in told) / whole if told else math.nan,
     )
+
+
+def _loss_weights(whole: FaceArrays, spec: InputSpec) -> np.ndarray:
+    """Return what each example's loss weighs in that of all: 0 where nobody labelled it."""
+    nothing = jnp.zeros((len(whole.emotion), spec.num_outputs))
+    labels = Batch(
+        frames=None,
+        has_frames=None,
+        spectrograms=None,
+        has_sound=None,
+        action_units=jnp.asarray(whole.action_units, jnp.int8),
+        action_unit_confidence=jnp.asarray(whole.action_unit_confidence, jnp.float32),
+        emotion=jnp.asarray(whole.emotion, jnp.int32),
+        emotion_confidence=jnp.asarray(whole.emotion_confidence, jnp.float32),
+        emotion_shares=None,
+    )
+    _, weights = output_losses(nothing, labels, spec)
+    return np.asarray(weights).sum(axis=1, dtype=np.float64)
 
 
 def _put_together(
@@ -347,13 +442,14 @@ def _put_together(
     spec: InputSpec,
     whole: FaceArrays,
     rows: Sequence[Finished],
+    weights: Sequence[float],
     stacking: Stacking | None,
 ) -> dict[str, Any]:
     """Return the figures over everybody; each person's scores are those of their own fold."""
     tested = np.concatenate([row.tested for row in rows])
     seconds = [row.seconds for row in rows]
     mine = select(whole, _mask(whole, tested))
-    figures = score(mine, everybodys(tested, [row.answers for row in rows]), spec)
+    figures = score(mine, everybodys(tested, [row.answers for row in rows], weights), spec)
     # A run of before they were asked for has no answers to one side alone.
     sides = [side for side in sides_of(config, spec) if all(side in row.alone for row in rows)]
     if sides:
@@ -376,9 +472,11 @@ def _put_together(
     }
 
 
-def _fold_table(whole: FaceArrays, spec: InputSpec, rows: Sequence[Finished]) -> pd.DataFrame:
+def _fold_table(
+    whole: FaceArrays, spec: InputSpec, rows: Sequence[Finished], weights: Sequence[float]
+) -> pd.DataFrame:
     lines = []
-    for row in rows:
+    for row, weight in zip(rows, weights, strict=True):
         figures = row_figures(whole, row.tested, row, spec)
         lines.append(
             {
@@ -386,7 +484,7 @@ def _fold_table(whole: FaceArrays, spec: InputSpec, rows: Sequence[Finished]) ->
                 "examples": len(row.tested),
                 "emotion_accuracy": figures["emotion_accuracy"],
                 "action_unit_accuracy": figures["action_unit_accuracy"],
-                "loss": row.answers.loss,
+                "loss": row.answers.loss if weight else None,
                 "diverged_at": row.diverged_at,
                 "seconds": round(row.seconds, 2),
             }

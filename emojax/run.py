@@ -31,7 +31,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import jax
 
@@ -47,14 +47,32 @@ from emojax.version import __version__
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
 
 
+Kind = Literal["training", "folds", "sweep"]
+"""What a run's folder is of; each has a `results.json` of its own form."""
+
+_KINDS: dict[Any, str] = {
+    "training": "a training (train.py)",
+    "folds": "a cross-validation (folds.py)",
+    "sweep": "a sweep (sweep.py)",
+}
+
 _UNFINISHED = ".config.json."
 """What a kill leaves of a config.json that was being written is called so, and is nobody's."""
+
+_THROWN_AWAY = "thrown_away"
+"""Noted in the config.json of a run while it is thrown away: what is there may lack anything."""
+
+_THROWN_AWAY_BY = "thrown_away_by"
+"""Noted in that of the run after it: the cluster's job that --fresh was given to."""
 
 EXTRACTOR = "extractor"
 """In a run of ar4: the run of the network that reads its action units."""
 
 PATIENCE_S = 5.0
 """How long a run waits for whoever is at work in its folder."""
+
+_TRIES = 100
+"""How often a folder is made and claimed that another run takes away meanwhile."""
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
@@ -63,6 +81,8 @@ _Run = Callable[Concatenate[TrainConfig, Path, _Given], _Result]
 
 def newest_checkpoint(folder: Path) -> int | None:
     """Return the step of a run's newest whole checkpoint, None where there is none yet."""
+    if is_thrown_away(folder):
+        return None
     steps = (path.name for path in (folder / "checkpoints").glob("*"))
     return max((int(step) for step in steps if step.isdigit()), default=None)
 
@@ -70,9 +90,23 @@ def newest_checkpoint(folder: Path) -> int | None:
 def has_begun(folder: Path) -> bool:
     """Return whether a run's folder holds more than its settings: checkpoints, folds, a sub-run.
 
-    Who is tested when is a setting too, and a folder for what nobody has trained yet is nothing.
+    Who is tested when is a setting too, and a folder for what nobody has trained yet is nothing;
+    so is what was being thrown away when a kill came.
     """
-    return (folder / "config.json").exists() and any(map(_holds_work, folder.glob("*")))
+    return (
+        (folder / "config.json").exists()
+        and not is_thrown_away(folder)
+        and any(map(_holds_work, folder.glob("*")))
+    )
+
+
+def is_thrown_away(folder: Path) -> bool:
+    """Return whether a kill came while a folder's run was thrown away: what is left is no run."""
+    path = folder / "config.json"
+    # One that can't be read is told of where it is wanted.
+    with contextlib.suppress(UserError):
+        return path.exists() and read_json(path).get(_THROWN_AWAY) is True
+    return False
 
 
 def _holds_work(left: Path) -> bool:
@@ -127,15 +161,22 @@ def full_disk_is_told(run: _Run[_Given, _Result]) -> _Run[_Given, _Result]:
         except Exception as error:
             if not is_full_disk(error):
                 raise
-            step, done = newest_checkpoint(folder), len(list((folder / "folds").glob("*.npz")))
-            kept = f"{done} folds are kept" if done else "nothing is kept yet"
-            kept = kept if step is None else f"the checkpoint of step {step} is kept"
             raise UserError(
-                f"{folder}: no room left on the disk; {kept}: free some space, then give the "
-                f"same command again{', without --fresh' if kwargs.get('fresh') else ''}"
+                f"{folder}: no room left on the disk; {_what_is_kept(folder)}: free some space, "
+                "then give the same command again"
+                f"{', without --fresh' if kwargs.get('fresh') else ''}"
             ) from error
 
     return told
+
+
+def _what_is_kept(folder: Path) -> str:
+    if (step := newest_checkpoint(folder)) is not None:
+        return f"the checkpoint of step {step} is kept"
+    for what, pattern in (("fold", "folds/*.npz"), ("run", "runs/*/*.npz")):
+        if done := len(list(folder.glob(pattern))):
+            return f"{done} {what}s are kept" if done > 1 else f"1 {what} is kept"
+    return "nothing is kept yet"
 
 
 def alone_in_folder(run: _Run[_Given, _Result]) -> _Run[_Given, _Result]:
@@ -168,18 +209,38 @@ def _claimed(folder: Path) -> Iterator[None]:
         # Refused by `open_run`, with what to do.
         yield
         return
-    made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    opened = os.open(folder, os.O_RDONLY)
+    opened, made = _take(folder)
     try:
-        _lock(opened, folder)
         yield
     finally:
-        os.close(opened)
         if made:
-            # Of a run that was refused nothing is left; a folder with something in it stays.
+            # Of a run that was refused nothing is left; a folder with something in it stays. While
+            # it is still ours: who waits for it sees then that it is gone.
             with contextlib.suppress(OSError):
                 folder.rmdir()
+        os.close(opened)
+
+
+def _take(folder: Path) -> tuple[int, bool]:
+    """Return the folder, opened and locked, and whether it was made for that."""
+    for _ in range(_TRIES):
+        made = not folder.exists()
+        with (
+            contextlib.suppress(FileNotFoundError, FileExistsError),
+            contextlib.ExitStack() as undo,
+        ):
+            folder.mkdir(parents=True, exist_ok=True)
+            opened = os.open(folder, os.O_RDONLY)
+            undo.callback(os.close, opened)
+            _lock(opened, folder)
+            # Who was refused takes away the folder that it had made: this lock may be of that one,
+            # while the next to come makes the folder anew and locks it too.
+            if os.path.samestat(os.fstat(opened), folder.stat()):
+                undo.pop_all()
+                return opened, made
+    raise UserError(
+        f"{folder}: can't be made, or is taken away again and again: choose another --out"
+    )
 
 
 def _lock(opened: int, folder: Path) -> None:
@@ -270,13 +331,15 @@ def check_run(
     data: Path,
     fingerprint: str,
     fresh: bool,
+    *,
+    kind: Kind = "training",
 ) -> None:
     """Refuse a folder that `open_run` would refuse, and leave it as it is.
 
     The arguments are those of `open_run`.
 
     Raises:
-        UserError: the folder holds a run with other settings, or something else.
+        UserError: the folder holds a run of another kind or with other settings, or something else.
     """
     path = folder / "config.json"
     if folder.exists() and not folder.is_dir():
@@ -284,7 +347,7 @@ def check_run(
     if path.exists():
         _check_is_ours(path)
         if has_begun(folder) and not fresh:
-            _refuse_another(folder, config, spec, data, fingerprint)
+            _refuse_another(folder, config, spec, data, fingerprint, kind)
     elif folder.exists() and not all(
         left.name.startswith(_UNFINISHED) for left in folder.iterdir()
     ):
@@ -293,9 +356,27 @@ def check_run(
         )
 
 
+def _kinds_of(folder: Path) -> list[Any]:
+    """Return what a folder is of; where it was not noted yet, all that it holds something of."""
+    noted = read_json(folder / "config.json").get("kind")
+    if noted is not None:
+        return [noted]
+    holds = {
+        "training": newest_checkpoint(folder) is not None or (folder / "history.csv").exists(),
+        "folds": any(folder.glob("folds/*.npz")),
+        "sweep": any(folder.glob("runs/*/*.npz")),
+    }
+    return [kind for kind, there in holds.items() if there]
+
+
 def _refuse_another(
-    folder: Path, config: TrainConfig, spec: InputSpec, data: Path, fingerprint: str
+    folder: Path, config: TrainConfig, spec: InputSpec, data: Path, fingerprint: str, kind: Kind
 ) -> None:
+    if (kinds := _kinds_of(folder)) and kind not in kinds:
+        raise UserError(
+            f"{folder}: holds {_KINDS.get(kinds[0], kinds[0])}, and this is {_KINDS[kind]}, which "
+            "would write over its results: choose another --out, or --fresh to throw that run away"
+        )
     old, old_spec, _ = load_run(folder)
     # Whether the data are the same is the fingerprint's to say, however they are spelled.
     if changed := differences(dataclasses.replace(old, data=config.data), config):
@@ -318,6 +399,8 @@ def open_run(
     fingerprint: str,
     fresh: bool,
     more: Mapping[str, Any] | None = None,
+    *,
+    kind: Kind = "training",
 ) -> None:
     """Make a run's folder, or take up the one that is there.
 
@@ -329,13 +412,17 @@ def open_run(
         fingerprint: of the shards' build: a run never goes on with other pictures.
         fresh: throw away what is there and start anew.
         more: what else is noted beside the settings of a run that begins.
+        kind: what works in it; noted beside the settings too.
 
     Raises:
-        UserError: the folder holds a run with other settings, or something else.
+        UserError: the folder holds a run of another kind or with other settings, or something else.
     """
     path = folder / "config.json"
-    check_run(folder, config, spec, data, fingerprint, fresh)
-    if fresh and path.exists():
+    check_run(folder, config, spec, data, fingerprint, fresh, kind=kind)
+    if path.exists() and (fresh or (is_first() and is_thrown_away(folder))):
+        # A kill may come before all is gone. On a full disk nothing can be noted, but made room.
+        with contextlib.suppress(OSError):
+            write_json(path, read_json(path) | {_THROWN_AWAY: True})
         for left in folder.iterdir():
             # The file that makes the folder ours goes last: a kill may come between.
             if left == path:
@@ -355,14 +442,32 @@ def open_run(
     # What is there and has not begun was left by a command that was refused, or by the first of
     # several processes: theirs has to be the same.
     if path.exists() and (has_begun(folder) or not is_first()):
-        _refuse_another(folder, config, spec, data, fingerprint)
+        _refuse_another(folder, config, spec, data, fingerprint, kind)
         old, _, old_data = load_run(folder)
         if old_data != data.resolve() or old.data != config.data:
             # The same shards, moved, or called otherwise; what else was noted holds still.
             write_json(path, read_json(path) | fields)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, fields | dict(more or {}))
+    if fresh:
+        fields[_THROWN_AWAY_BY] = os.environ.get("SLURM_JOB_ID")
+    write_json(path, fields | {"kind": kind} | dict(more or {}))
+
+
+def is_still_to_throw_away(folder: Path, fresh: bool) -> bool:
+    """Return whether --fresh has yet to be done: a job that is back from the queue may have.
+
+    SLURM gives it the same command again. What it has trained before is then to go on; where it
+    ended before it came to throw anything away, what is there is still the old run.
+
+    Args:
+        folder: of the run.
+        fresh: --fresh was given.
+    """
+    job, path = os.environ.get("SLURM_JOB_ID"), folder / "config.json"
+    if not (fresh and job and os.environ.get("SLURM_RESTART_COUNT", "0") != "0" and path.exists()):
+        return fresh
+    return read_json(path).get(_THROWN_AWAY_BY) != job
 
 
 def _check_is_ours(path: Path) -> dict[str, Any]:

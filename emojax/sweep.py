@@ -36,7 +36,14 @@ from emojax.lanes import Training
 from emojax.network import build_network
 from emojax.preconditions import labelled, require_labels, require_votes
 from emojax.results import drop_nan
-from emojax.run import alone_in_folder, check_run, full_disk_is_told, open_run, provenance
+from emojax.run import (
+    alone_in_folder,
+    check_run,
+    full_disk_is_told,
+    is_thrown_away,
+    open_run,
+    provenance,
+)
 from emojax.sharding import make_mesh, replicated
 from emojax.stacking import Stacked
 from emojax.train import epoch_order, run_keys
@@ -84,6 +91,12 @@ def write_blocks(blocks: Sequence[int]) -> str:
     return "-".join(map(str, blocks)) or "own"
 
 
+def write_rate(rate: float) -> str:
+    """Return a learning rate as no other one is written: with six digits where they are all."""
+    short = f"{rate:g}"
+    return short if float(short) == rate else repr(rate)
+
+
 @full_disk_is_told
 @alone_in_folder
 def train_sweep(
@@ -122,7 +135,8 @@ def train_sweep(
     info = dataset_info(data)
     spec = network_spec(config, info.input_spec)
     fingerprint = info.report["fingerprint"]
-    check_run(folder, config, spec, data, fingerprint, fresh)
+    fresh = fresh or is_thrown_away(folder)
+    check_run(folder, config, spec, data, fingerprint, fresh, kind="sweep")
     require_votes(config, info)
     # All of them now: a number of blocks that can't be is known before the first run.
     networks = {
@@ -149,7 +163,7 @@ def train_sweep(
         check_trainings(network, config, spec, steps, "runs")
     resident = put_on_device(whole, replicated(make_mesh()), config.loss.votes)
     # Only now is anything thrown away.
-    open_run(folder, config, spec, data, fingerprint, fresh)
+    open_run(folder, config, spec, data, fingerprint, fresh, kind="sweep")
     order_of = _make_orders(counts[0], steps, config)
     orders = {seed: order_of(seed) for seed in grid.seeds}
     rows, shapes = [], []
@@ -157,7 +171,7 @@ def train_sweep(
         shape = write_blocks(blocks)
         trainings = [
             Training(
-                name=f"rate-{rate:g}_seed-{seed}",
+                name=f"rate-{write_rate(rate)}_seed-{seed}",
                 about={"blocks": shape, "learning_rate": rate, "seed": seed},
                 seed=seed,
                 learning_rate=rate,
@@ -294,7 +308,7 @@ def _cell(name: str, value: Any) -> str:
         return ""
     if isinstance(value, float) and name != "learning_rate":
         return f"{value:.1f}" if name == "seconds" else f"{value:.4f}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return write_rate(value) if isinstance(value, float) else str(value)
 
 
 def _cells(runs: Sequence[dict[str, Any]]) -> list[list[str]]:

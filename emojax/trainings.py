@@ -169,6 +169,9 @@ def train_all(
             print(f"{len(left)} {what} to train, {stacking.why}", flush=True)
             lanes = make(stacking.width)
             _train_left(left, config, lanes, resident, paths, stopping, compiled, what, modalities)
+        if stopping:
+            # After the last of them too: who trains others next must not begin with those.
+            raise StopTraining(config.epochs * steps_per_epoch, stopping[0])
     finished = [load_training(paths[training.name], training) for training in trainings]
     return [row for row in finished if row is not None], stacking
 
@@ -184,6 +187,11 @@ def _train_left(
     what: str,
     modalities: Sequence[Modality],
 ) -> None:
+    """Train and save what has no file yet; a signal ends it after those that are being trained.
+
+    Raises:
+        StopTraining: a signal came between two steps.
+    """
     steps = config.epochs * lanes.steps_per_epoch
     with tqdm(
         total=len(left) * steps,
@@ -223,8 +231,8 @@ def _train_left(
                 )
                 save_training(paths[training.name], finished)
             marked, before = now, done
-            if stopping and first + lanes.count < len(left):
-                raise StopTraining(steps, stopping[0])
+            if stopping:
+                return
 
 
 def _stacking_file(folder: Path) -> Path:

@@ -1,9 +1,8 @@
 """Cross-validate a network: a training for each fold, everybody tested by one that never saw them.
 
 Without --folds one person is left out at a time; of a set built with --own-groups, where each file
-is a person, write --folds with  emojax data folds,  which tests files with the same bytes together.
-The step is compiled once for all folds; a run that was stopped goes on with the fold that it was
-at.
+is a person, files with the same bytes are left out together. The step is compiled once for all
+folds; a run that was stopped goes on with the fold that it was at.
 
 Examples:
   emojax data folds data/crema_d --k 5 --out=folds.json

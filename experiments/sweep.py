@@ -30,7 +30,14 @@ from emojax.memory import keep_freed_memory
 from emojax.models import MODELS, looks_at
 from emojax.stacking import Stacked, check_stack_size
 from emojax.stopping import StopTraining, signals_interrupt
-from emojax.sweep import Grid, best_setting, markdown_table, read_blocks, train_sweep
+from emojax.sweep import (
+    Grid,
+    best_setting,
+    markdown_table,
+    read_blocks,
+    train_sweep,
+    write_rate,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
     if best := best_setting(results["runs"]):
         print(
             f"best on the validation people: blocks {best['blocks']}, learning rate "
-            f"{best['learning_rate']:g} (mean over {len(grid.seeds)} seeds)"
+            f"{write_rate(best['learning_rate'])} (mean over {len(grid.seeds)} seeds)"
         )
     print(f"wrote {folder / 'sweep.csv'}, results.json and sweep.png beside it")
     return 0

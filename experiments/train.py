@@ -47,6 +47,7 @@ from emojax.experiment import train_run
 from emojax.memory import keep_freed_memory
 from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
+from emojax.run import is_still_to_throw_away
 from emojax.spec import SpectrogramSpec
 from emojax.stopping import StopTraining, signals_interrupt
 
@@ -89,11 +90,10 @@ def main(arguments: Sequence[str]) -> int:
 def _train(config: TrainConfig, options: TrainOptions, sound: SpectrogramSpec | None) -> int:
     data = first_alone(lambda: find_dataset(options.data, workers=options.workers, sound=sound))
     folder = options.out or Path("runs") / f"{config.model}-{data.name}-{config.seed}"
+    fresh = is_still_to_throw_away(folder, options.fresh)
     try:
         with signals_interrupt():
-            results = train_run(
-                config, folder, data, fresh=options.fresh, baseline=options.baseline
-            )
+            results = train_run(config, folder, data, fresh=fresh, baseline=options.baseline)
     except StopTraining as stop:
         if is_first():
             again = "the same command, without --fresh," if options.fresh else "the same command"

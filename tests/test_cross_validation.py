@@ -22,7 +22,7 @@ from emojax import cross_validation, trainings
 from emojax.config import TrainConfig, network_spec
 from emojax.cross_validation import fold_order
 from emojax.data.folds import make_folds
-from emojax.data.resident import keep_labels, put_on_device
+from emojax.data.resident import keep_labels, put_on_device, select
 from emojax.data.shards import dataset_info, load_split, load_whole
 from emojax.errors import UserError
 from emojax.experiment import train_run
@@ -250,6 +250,143 @@ def test_a_fold_that_diverged_is_named_when_the_others_are_done(
     assert [line["emotion_accuracy"] == "" for line in lines] == [False, True, False, False]
 
 
+def test_a_network_that_diverged_is_named_with_its_own_batch(
+    shards: Path,
+    folds_file: Path,
+    done: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "folds"
+    shutil.copytree(done[0], folder)
+    # As if the second network had been trained: its files are the first one's.
+    for path in [*(folder / "folds").iterdir()]:
+        row = trainings.read_training(path)
+        about = row.about | {"network": 1}
+        trainings.save_training(
+            path.with_stem(f"{path.stem}-1"), dataclasses.replace(row, about=about)
+        )
+    whole = cross_validation.train_all
+
+    def diverges(*given: Any, **options: Any) -> Any:
+        rows, stacking = whole(*given, **options)
+        for number, step in ((4 + 2, 5), (4 + 3, 1)):
+            rows[number] = dataclasses.replace(rows[number], diverged_at=step)
+        return rows, stacking
+
+    monkeypatch.setattr(cross_validation, "train_all", diverges)
+    words = (
+        r"fold fold_02, network 1 \(seed 1\): the loss became nan at step 5 "
+        r"\(and in 1 more trainings\); its batch was .*; 6 trainings are kept"
+    )
+    with pytest.raises(UserError, match=words):
+        train_folds(CONFIG, folder, shards, folds_file, networks=2)
+    arrays = load_whole(shards)
+    tested = [
+        trainings.read_training(folder / "folds" / f"{number:04d}.npz").tested
+        for number in range(4)
+    ]
+    train, steps = np.setdiff1d(np.arange(32), tested[2]), (32 - max(map(len, tested))) // 8
+    # The fifth step of the second network, whose seed is 1.
+    epoch, place = divmod(4, steps)
+    batch = fold_order(train, 1, 2, epoch, steps, 8)[place]
+    assert read_json(folder / "not_finite.json") == {
+        "step": 5,
+        "examples": [arrays.paths[index] for index in batch],
+    }
+
+
+def test_seeds_beyond_the_last_are_refused_before_the_folder_is_touched(
+    shards: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(CONFIG, seed=2**32 - 1)
+    with pytest.raises(UserError, match=r"beyond 4294967295: use --seed=4294967294 or less"):
+        train_folds(config, tmp_path / "run", shards, networks=2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_with_the_same_bytes_are_left_out_together(
+    shards: Path, folds_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two of them, and a third of which no face was found.
+    pair = ("test0", "train3")
+    info = dataset_info(shards)
+    copied = dataclasses.replace(info, report=info.report | {"same_bytes": [[*pair, "nobody"]]})
+    monkeypatch.setattr(cross_validation, "dataset_info", lambda data: copied)
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise StopTraining(0, 15)
+
+    monkeypatch.setattr(cross_validation, "train_all", stop)
+    with pytest.raises(StopTraining):
+        train_folds(CONFIG, tmp_path / "run", shards)
+    folds = read_json(tmp_path / "run" / "folds.json")["folds"]
+    assert len(folds) == len(set(load_whole(shards).subjects)) - 1
+    assert [fold["test"] for fold in folds if {*pair} & {*fold["test"]}] == [[*pair]]
+    assert all({*pair} <= {*fold["train"]} for fold in folds if fold["test"] != [*pair])
+    apart = [fold for fold in read_json(folds_file)["folds"] if {*pair} & {*fold["test"]}]
+    assert len(apart) == 2
+    words = "whose files have the same bytes: write it again with  emojax data folds"
+    with pytest.raises(UserError, match=words):
+        train_folds(CONFIG, tmp_path / "other", shards, folds_file)
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_loss_is_that_of_everybody_s_labels(
+    shards: Path,
+    folds_file: Path,
+    done: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "folds"
+    shutil.copytree(done[0], folder)
+    rows = [trainings.read_training(path) for path in sorted((folder / "folds").iterdir())]
+    # Nobody has labelled the first fold, nor the emotions of the second.
+    whole = load_whole(shards)
+    units, emotion = whole.action_units.copy(), whole.emotion.copy()
+    units[rows[0].tested], emotion[[*rows[0].tested, *rows[1].tested]] = -1, -1
+    monkeypatch.setattr(
+        cross_validation,
+        "load_whole",
+        lambda data: dataclasses.replace(whole, action_units=units, emotion=emotion),
+    )
+    # Each sigmoid of the emotions counts as much as the one known action unit, but for its 0.25.
+    sizes = [len(row.tested) for row in rows]
+    weights = [0.0, 0.25 * sizes[1], 7.25 * sizes[2], 7.25 * sizes[3]]
+    results = train_folds(CONFIG, folder, shards, folds_file)
+    wanted = np.average([row.answers.loss for row in rows], weights=weights)
+    assert results["test"]["loss"] == pytest.approx(wanted, rel=1e-6)
+    with (folder / "folds.csv").open() as file:
+        lines = [line["loss"] for line in csv.DictReader(file)]
+    assert [line == "" for line in lines] == [True, False, False, False]
+    assert float(lines[1]) == pytest.approx(rows[1].answers.loss)
+    # As a single training has it.
+    spec = network_spec(CONFIG, dataset_info(shards).input_spec)
+    network = build_network(CONFIG, spec)
+    variables = network.init(jax.random.key(0), jnp.zeros((1, 98, 80, 1)), train=False)
+    predict = make_run_predictor(CONFIG, spec, make_mesh())
+    changed = cross_validation.load_whole(shards)
+    parts = [
+        predict(variables, select(changed, np.isin(np.arange(32), row.tested))) for row in rows
+    ]
+    mine = np.concatenate([row.tested for row in rows])
+    together = cross_validation.everybodys(mine, parts, weights)
+    alone = predict(variables, changed)
+    assert together.loss == pytest.approx(alone.loss, rel=1e-5)
+    np.testing.assert_allclose(together.emotions, alone.emotions, rtol=1e-5)
+    assert np.isnan(cross_validation.everybodys(mine, parts, [0.0] * 4).loss)
+
+
+def test_a_training_does_not_write_over_a_cross_validation(
+    shards: Path, done: tuple[Path, dict[str, Any]]
+) -> None:
+    folder, results = done
+    with pytest.raises(UserError, match=r"holds a cross-validation \(folds.py\), and this is a"):
+        train_run(CONFIG, folder, shards)
+    assert read_json(folder / "results.json") == results
+
+
 def test_a_fold_of_people_without_a_face_is_left_out_for_a_network_that_only_sees(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -300,8 +437,8 @@ def test_settings_that_folds_cannot_have_are_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_all_folds_may_start_from_a_run_on_other_people(
-    shards: Path, folds_file: Path, tmp_path: Path
+def test_all_folds_start_from_one_run_on_other_people(
+    shards: Path, folds_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "set").mkdir()
     others = noise_pictures(tmp_path / "set", people="another-", train=8, validation=8, test=8)
@@ -310,7 +447,8 @@ def test_all_folds_may_start_from_a_run_on_other_people(
     # A rate of nearly nothing: what is tested is the run that was started from, its average too.
     optim = dataclasses.replace(CONFIG.optim, learning_rate=1e-12, average=0.9)
     config = dataclasses.replace(CONFIG, init=str(start), optim=optim, epochs=1)
-    train_folds(config, tmp_path / "run", shards, folds_file)
+    run = tmp_path / "run"
+    results = train_folds(config, run, shards, folds_file)
     network, whole = load_network(start), load_whole(shards)
     predict = make_run_predictor(network.config, network.spec, make_mesh())
     wanted = predict(network.variables, keep_labels(whole, network.spec))
@@ -318,6 +456,36 @@ def test_all_folds_may_start_from_a_run_on_other_people(
         with np.load(tmp_path / "run" / "folds" / f"{number:04d}.npz", allow_pickle=False) as kept:
             found, mine = kept["emotions"], kept["tested"]
         np.testing.assert_allclose(found, wanted.emotions[mine], atol=1e-5)
+    # Trained again meanwhile, the folds that are missing would start from another network.
+    kept = (run / "folds" / "0002.npz").read_bytes()
+    (run / "folds" / "0002.npz").unlink()
+    begin = cross_validation.start_variables
+    noted = (run / "folds.json").read_bytes()
+
+    def trained_again(*given: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf * 1.5, begin(*given))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cross_validation, "start_variables", trained_again)
+        with pytest.raises(UserError, match=f"started from other parameters than {start} holds"):
+            train_folds(config, run, shards, folds_file)
+        assert (run / "folds.json").read_bytes() == noted
+        assert len(list((run / "folds").iterdir())) == 3
+        # Of before it was noted nobody can tell.
+        fields = read_json(run / "folds.json")
+        del fields["start_sha256"]
+        write_json(run / "folds.json", fields)
+        train_folds(config, run, shards, folds_file)
+        assert read_json(run / "folds.json") == fields
+    (run / "folds.json").write_bytes(noted)
+    (run / "folds" / "0002.npz").unlink()
+    again = train_folds(config, run, shards, folds_file)
+    assert again["test"] == results["test"]
+    (run / "folds" / "0002.npz").write_bytes(kept)
+    # Nothing is left to start: it may be gone.
+    shutil.rmtree(start)
+    assert train_folds(config, run, shards, folds_file)["test"] == results["test"]
+    assert (run / "folds.json").read_bytes() == noted
 
 
 def test_folds_do_not_start_from_a_run_that_knows_their_people(

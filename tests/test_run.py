@@ -27,7 +27,10 @@ from emojax.run import (
     check_run,
     full_disk_is_told,
     has_begun,
+    is_still_to_throw_away,
+    is_thrown_away,
     load_run,
+    newest_checkpoint,
     open_run,
     provenance,
     source_commit,
@@ -279,6 +282,94 @@ def test_a_full_disk_tells_to_leave_fresh_out_where_it_was_given(tmp_path: Path)
         train(CONFIG, tmp_path, fresh=True)
 
 
+@pytest.mark.parametrize(
+    ("left", "kept"),
+    [
+        (["runs/own/a.npz", "runs/2-2/a.npz", "runs/own/b.part"], "2 runs are kept"),
+        (["folds/0000.npz"], "1 fold is kept"),
+        (["runs/own.stacking.json"], "nothing is kept yet"),
+    ],
+)
+def test_a_full_disk_tells_of_the_runs_and_folds_that_are_kept(
+    left: list[str], kept: str, tmp_path: Path
+) -> None:
+    for name in left:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"hours")
+
+    @full_disk_is_told
+    def train(config: TrainConfig, folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match=f"no room left on the disk; {kept}: free"):
+        train(CONFIG, tmp_path)
+
+
+# Which kind of run
+
+
+@pytest.mark.parametrize(
+    ("kind", "other", "words"),
+    [
+        ("folds", "training", r"holds a cross-validation \(folds.py\), and this is a training"),
+        ("training", "folds", r"holds a training \(train.py\), and this is a cross-validation"),
+        ("sweep", "folds", r"holds a sweep \(sweep.py\), and this is a cross-validation"),
+    ],
+)
+def test_a_run_does_not_write_over_one_of_another_kind(
+    kind: run.Kind, other: run.Kind, words: str, tmp_path: Path
+) -> None:
+    opened(tmp_path, kind=kind)
+    (tmp_path / "results.json").write_text("{}")
+    before = files_in(tmp_path)
+    opened(tmp_path, kind=kind)
+    with pytest.raises(UserError, match=f"{words}.*: choose another --out, or --fresh"):
+        opened(tmp_path, kind=other)
+    assert files_in(tmp_path) == before
+    opened(tmp_path, kind=other, fresh=True)
+    begun(tmp_path, kind=other)
+    # Settings that nobody trained with are in nobody's way.
+    shutil.rmtree(tmp_path / "checkpoints")
+    opened(tmp_path, kind=kind)
+    assert json.loads((tmp_path / "config.json").read_text())["kind"] == kind
+
+
+@pytest.mark.parametrize(
+    ("result", "kind"),
+    [
+        ("checkpoints/10/state", "training"),
+        ("history.csv", "training"),
+        ("folds/0000.npz", "folds"),
+        ("runs/own/rate-0.1_seed-0.npz", "sweep"),
+    ],
+)
+def test_a_folder_of_before_tells_its_kind_by_what_it_holds(
+    result: str, kind: run.Kind, tmp_path: Path
+) -> None:
+    opened(tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text())
+    del fields["kind"]
+    write_json(tmp_path / "config.json", fields)
+    (tmp_path / result).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / result).write_text("hours")
+    kinds: tuple[run.Kind, ...] = ("training", "folds", "sweep")
+    for other in kinds:
+        if other == kind:
+            opened(tmp_path, kind=other)
+            continue
+        with pytest.raises(UserError, match=r", and this is a .*would write over its results"):
+            opened(tmp_path, kind=other)
+    # Of one that holds two kinds already, either goes on.
+    for more in ("folds/0000.npz", "history.csv"):
+        (tmp_path / more).parent.mkdir(exist_ok=True)
+        (tmp_path / more).write_text("hours")
+    opened(tmp_path, kind="training")
+    opened(tmp_path, kind="folds")
+
+
+# One at a time
+
+
 _AT_WORK = """
 import sys, time
 from pathlib import Path
@@ -344,6 +435,48 @@ def test_a_run_that_is_refused_leaves_no_folder_of_its_own(made: bool, tmp_path:
     assert folder.exists() == made
 
 
+def test_a_lock_on_a_folder_that_was_taken_away_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, whole, taken = tmp_path / "run", run.fcntl.flock, []
+    folder.mkdir()
+
+    def flock(opened: int, operation: int) -> None:
+        # What the one before does between our opening of it and our lock, when it is refused.
+        if not taken:
+            folder.rmdir()
+            taken.append(opened)
+        whole(opened, operation)
+
+    def is_claimed() -> bool:
+        third = os.open(folder, os.O_RDONLY)
+        try:
+            whole(third, run.fcntl.LOCK_EX | run.fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(third)
+
+    seen: list[bool] = []
+    monkeypatch.setattr(run.fcntl, "flock", flock)
+    alone_in_folder(lambda config, folder: seen.append(is_claimed()))(CONFIG, folder)
+    assert seen == [True]
+    # Made by the one who was alone in it, and empty: it is taken away, while it is still locked.
+    assert not folder.exists()
+    remove = Path.rmdir
+
+    def rmdir(path: Path) -> None:
+        seen.append(is_claimed())
+        remove(path)
+
+    monkeypatch.setattr(Path, "rmdir", rmdir)
+    alone_in_folder(lambda config, folder: None)(CONFIG, folder)
+    assert seen == [True, True]
+    assert not folder.exists()
+
+
 def test_a_folder_that_knows_no_locks_keeps_nobody_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,6 +522,53 @@ def test_a_run_killed_while_it_throws_the_old_one_away_can_be_given_again(
     opened(folder, fresh=True)
     assert set(files_in(folder)) == {"config.json"}
     assert len(list(folder.iterdir())) == 1
+
+
+def test_what_a_kill_leaves_of_a_run_that_was_thrown_away_is_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    opened(folder)
+    for name in ("checkpoints/100", "best/60"):
+        (folder / name).mkdir(parents=True)
+
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            opened(folder, fresh=True)
+    assert (folder / "checkpoints" / "100").exists()
+    assert not has_begun(folder)
+    assert newest_checkpoint(folder) is None
+    # Without --fresh, and with settings that the old run would have refused.
+    other = dataclasses.replace(CONFIG, epochs=7)
+    opened(folder, config=other)
+    assert [left.name for left in folder.iterdir()] == ["config.json"]
+    assert load_run(folder)[0] == other
+    assert not is_thrown_away(folder)
+
+
+def test_a_job_that_is_back_from_the_queue_throws_a_run_away_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    opened(folder, fresh=True)
+    assert is_still_to_throw_away(folder, fresh=True)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    # The job ended before it came to that, as where a process was missing.
+    assert is_still_to_throw_away(folder, fresh=True)
+    opened(folder, fresh=True)
+    assert not is_still_to_throw_away(folder, fresh=True)
+    # Two commands in one job.
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "0")
+    assert is_still_to_throw_away(folder, fresh=True)
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert is_still_to_throw_away(folder, fresh=True)
+    assert not is_still_to_throw_away(folder, fresh=False)
 
 
 @pytest.mark.parametrize("fresh", [False, True])

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from small_sets import noise_pictures
 from tiny_network import STILL, TinyNetwork
 
-from emojax import sweep
+from emojax import sweep, trainings
 from emojax.config import TrainConfig, network_spec
 from emojax.data.resident import put_on_device
 from emojax.data.shards import dataset_info, load_split
@@ -26,7 +27,16 @@ from emojax.evaluate import make_predictor, score
 from emojax.models import build_model
 from emojax.network import variables_of
 from emojax.sharding import make_mesh, replicated
-from emojax.sweep import Grid, best_setting, csv_table, markdown_table, read_blocks, train_sweep
+from emojax.stopping import StopTraining
+from emojax.sweep import (
+    Grid,
+    best_setting,
+    csv_table,
+    markdown_table,
+    read_blocks,
+    train_sweep,
+    write_rate,
+)
 from emojax.train import make_trainer, run_epoch
 
 CONFIG = TrainConfig(batch_size=8, epochs=2, augment=STILL)
@@ -120,6 +130,47 @@ def test_a_grid_may_grow(shards: Path, done: tuple[Path, dict[str, Any]], tmp_pa
     other = dataclasses.replace(CONFIG, batch_size=4)
     with pytest.raises(UserError, match="holds a run with other settings"):
         train_sweep(other, folder, shards, GRID)
+
+
+def test_a_signal_at_the_end_of_a_shape_stops_the_sweep(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trainings.save_training
+
+    def stop_after(path: Path, row: Any) -> None:
+        whole(path, row)
+        if row.about["learning_rate"] == GRID.learning_rates[-1]:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(trainings, "save_training", stop_after)
+    with pytest.raises(StopTraining) as stop:
+        train_sweep(CONFIG, tmp_path / "sweep", shards, GRID, stacked="no")
+    assert stop.value.number == signal.SIGINT
+    kept = {path.parent.name for path in (tmp_path / "sweep").rglob("*.npz")}
+    assert kept == {"own"}
+    assert not (tmp_path / "sweep" / "results.json").exists()
+
+
+def test_two_near_rates_are_two_runs(shards: Path, tmp_path: Path) -> None:
+    config, near = dataclasses.replace(CONFIG, epochs=1), (1e-3, 0.00100000001)
+    grid = dataclasses.replace(GRID, learning_rates=near, blocks=((),))
+    results = train_sweep(config, tmp_path / "sweep", shards, grid, stacked="no")
+    assert [run["learning_rate"] for run in results["runs"]] == [*near]
+    names = sorted(path.name for path in (tmp_path / "sweep").rglob("*.npz"))
+    assert names == ["rate-0.00100000001_seed-3.npz", "rate-0.001_seed-3.npz"]
+    with (tmp_path / "sweep" / "sweep.csv").open() as file:
+        assert [line["learning_rate"] for line in csv.DictReader(file)] == [
+            "0.001",
+            "0.00100000001",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("rate", "name"),
+    [(1e-3, "0.001"), (1e-6, "1e-06"), (3e-4, "0.0003"), (9.0, "9"), (0.1 + 0.2, f"{0.1 + 0.2!r}")],
+)
+def test_usual_rates_are_written_as_ever(rate: float, name: str) -> None:
+    assert write_rate(rate) == name
 
 
 def run_of(blocks: str, rate: float, seed: int, uar: float | None, f1: float | None) -> Any:

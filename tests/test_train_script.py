@@ -5,7 +5,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +91,9 @@ def test_a_run_that_goes_on_does_not_look_for_the_one_it_started_from(tmp_path: 
     assert preset_for([f"--out={out}"]).model != begun.model
 
 
-@pytest.mark.parametrize(("restarts", "kept"), [("0", True), ("1", False)])
-def test_a_job_back_from_the_queue_leaves_fresh_out(
-    restarts: str, kept: bool, tmp_path: Path, repository: Path
+@pytest.mark.parametrize("restarts", ["0", "1"])
+def test_a_job_gives_its_arguments_as_they_are(
+    restarts: str, tmp_path: Path, repository: Path
 ) -> None:
     (tmp_path / "srun").write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
     (tmp_path / "srun").chmod(0o755)
@@ -97,12 +101,116 @@ def test_a_job_back_from_the_queue_leaves_fresh_out(
     done = subprocess.run(
         ["bash", str(repository / "experiments" / "cluster" / "slurm.sbatch"), *given],
         env=os.environ
-        | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_RESTART_COUNT": restarts},
+        | {
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "SLURM_JOB_ID": "7",
+            "SLURM_RESTART_COUNT": restarts,
+        },
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
     )
-    wanted = given if kept else [word for word in given if word != "--fresh"]
-    assert done.stdout.splitlines()[-len(wanted) :] == wanted
-    assert ("--fresh" in done.stdout) == kept
+    assert done.stdout.splitlines()[-len(given) :] == given
+
+
+SRUN = """#!/bin/bash
+# Tasks, one for each of $STATUSES; as srun, it ends with the highest of their statuses.
+[ "$1" = --kill-on-bad-exit=1 ] && shift
+highest=0 number=0
+for wanted in $STATUSES; do
+    status=0
+    SLURM_PROCID=$number WANTED=$wanted "$@" || status=$?
+    [ "$status" -le "$highest" ] || highest=$status
+    number=$((number + 1))
+done
+exit "$highest"
+"""
+
+
+@pytest.mark.parametrize(
+    ("statuses", "restarts", "ended", "requeued"),
+    [
+        ("0 0", "0", 0, False),
+        ("2 2", "0", 2, False),
+        # Those whom SLURM ended after the mistake of one; by itself it would be the highest.
+        ("143 2 137", "0", 2, False),
+        ("143 143", "0", 143, True),
+        ("137 134 75", "3", 137, True),
+        ("137 134", "10", 137, False),
+    ],
+)
+def test_a_job_goes_back_into_the_queue_unless_a_task_made_a_mistake(
+    statuses: str, restarts: str, ended: int, requeued: bool, tmp_path: Path, repository: Path
+) -> None:
+    stubs = {
+        "srun": SRUN,
+        "scontrol": '#!/bin/bash\necho "$@" > scontrol.txt\n',
+        ".venv/bin/python": '#!/bin/bash\n[ "$4" = "two words" ] || exit 99\nexit "$WANTED"\n',
+    }
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name, text in stubs.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    # Of the time before the job came back from the queue.
+    left = tmp_path / ".emojax-mistakes-7"
+    left.mkdir()
+    (left / "0").touch()
+    done = subprocess.run(
+        ["bash", repository / "experiments" / "cluster" / "slurm.sbatch", "--x", "two words"],
+        env=os.environ
+        | {
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "SLURM_JOB_ID": "7",
+            "SLURM_RESTART_COUNT": restarts,
+            "STATUSES": statuses,
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (ended, "")
+    assert (tmp_path / "scontrol.txt").exists() == requeued
+    if requeued:
+        assert (tmp_path / "scontrol.txt").read_text() == "requeue 7\n"
+    assert not left.exists()
+
+
+def test_a_task_of_a_job_waits_for_the_step_that_python_saves(
+    tmp_path: Path, repository: Path
+) -> None:
+    if shutil.which("setsid") is None:
+        pytest.skip("no setsid to stand in for srun")
+    # SLURM signals all processes of a step, the task's shell among them.
+    slow = """
+import os, signal, sys, time
+def save(*_):
+    time.sleep(0.5)
+    open("saved", "w").close()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+with open("begun.half", "w") as file:
+    file.write(str(os.getpgid(0)))
+os.rename("begun.half", "begun")
+time.sleep(60)
+"""
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "train.py").write_text(slow)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    stubs = {"srun": '#!/bin/bash\nshift\nexec setsid --wait "$@"\n', "scontrol": "#!/bin/bash\n"}
+    for name, text in stubs.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    with subprocess.Popen(
+        ["bash", repository / "experiments" / "cluster" / "slurm.sbatch"],
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"},
+        cwd=tmp_path,
+    ) as job:
+        begun, end = tmp_path / "begun", time.monotonic() + 60
+        while not begun.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        os.killpg(int(begun.read_text()), signal.SIGTERM)
+        assert job.wait(timeout=60) == 143
+    assert (tmp_path / "saved").exists()

@@ -141,6 +141,25 @@ def test_a_signal_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"run-0.npz", "run-1.npz"}
 
 
+def test_a_signal_that_comes_while_the_last_ones_answer_stops_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever called may have others to train next.
+    whole = trainings.save_training
+
+    def stop_after(path: Path, row: Any) -> None:
+        whole(path, row)
+        if path.stem == "run-4":
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(trainings, "save_training", stop_after)
+    with pytest.raises(StopTraining) as stop:
+        do(tmp_path / "runs", stacked="no")
+    assert stop.value.number == signal.SIGTERM
+    assert len(list((tmp_path / "runs").iterdir())) == 5
+    assert len(do(tmp_path / "runs")[0]) == 5
+
+
 class Clock:
     """Stands in for `time`: a stacked step takes as long as it is told."""
 

@@ -98,15 +98,14 @@ def make_folds(info: DatasetInfo, *, k: int | None = None, seed: int = 0) -> dic
                 f"{info.folder}: {len(people)} people are too many to leave out one by one "
                 f"(up to {MAX_LEFT_OUT}): divide them with --k"
             )
-        folds = tuple(leave_one_subject_out(together.values()))
+        folds = leave_one_out(info, people)
         rule: dict[str, Any] = {"kind": "leave_one_subject_out"}
     else:
         strata = [(example.emotion, example.domain) for example in examples]
         dealt = [together[subject] for subject in subjects]
         folds = k_folds_by_subject(dealt, k, seed, strata)
-        rule = {"kind": "k_folds", "k": k, "seed": seed, "strata": ["emotion", "domain"]}
-    if len({*together.values()}) < len(people):
         folds = tuple(_with_all(fold, together) for fold in folds)
+        rule = {"kind": "k_folds", "k": k, "seed": seed, "strata": ["emotion", "domain"]}
     counts = dict.fromkeys(people, 0) | collections.Counter(subjects)
     emotions: dict[str, collections.Counter[str]] = {}
     for example in examples:
@@ -136,6 +135,18 @@ def make_folds(info: DatasetInfo, *, k: int | None = None, seed: int = 0) -> dic
     }
 
 
+def leave_one_out(info: DatasetInfo, people: Iterable[str]) -> tuple[Fold, ...]:
+    """Return a fold for each person, who alone is tested, or with those of the same bytes.
+
+    Args:
+        info: of the data set.
+        people: of it, each at least once.
+    """
+    together = _together(info, sorted({*people}))
+    folds = leave_one_subject_out(together.values())
+    return tuple(_with_all(fold, together) for fold in folds)
+
+
 def _together(info: DatasetInfo, people: Sequence[str]) -> dict[str, str]:
     """Return by person the first of those whose files have the same bytes: mostly the same one."""
     together = {person: person for person in people}
@@ -163,17 +174,21 @@ def folds_sha256(folds: Iterable[Fold]) -> str:
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
-def load_folds(path: Path, subjects: Iterable[str]) -> tuple[Fold, ...]:
+def load_folds(
+    path: Path, subjects: Iterable[str], same_bytes: Iterable[Sequence[str]] = ()
+) -> tuple[Fold, ...]:
     """Return the folds in a file, checked against the data that they are to divide.
 
     Args:
         path: what `emojax data folds` wrote.
         subjects: the person on each example of the data.
+        same_bytes: groups of people whose files have the same bytes, as the build's report has
+            them.
 
     Raises:
         UserError: no such file or not of this form; its `sha256` is not that of its
             folds; a person both trains and is tested, or is not tested exactly once;
-            its people are not those of the data.
+            its people are not those of the data; of a group one trains and one is tested.
     """
     if require_file(path, "the folds of a data set").stat().st_size > _MAX_BYTES:
         raise UserError(f"{path}: larger than {_MAX_BYTES >> 20} MB, no file of folds: {_REMEDY}")
@@ -197,6 +212,7 @@ def load_folds(path: Path, subjects: Iterable[str]) -> tuple[Fold, ...]:
             f"the file says {str(fields.get('sha256'))[:12]}...): take the original, or {_REMEDY}"
         )
     _check_people(path, folds, set(subjects))
+    _check_copies(path, folds, same_bytes)
     return folds
 
 
@@ -242,6 +258,19 @@ def _check_people(path: Path, folds: Sequence[Fold], people: set[str]) -> None:
             )
     if len({fold.name for fold in folds}) != len(folds):
         raise UserError(f"{path}: two folds have one name: {_REMEDY}")
+
+
+def _check_copies(path: Path, folds: Sequence[Fold], same_bytes: Iterable[Sequence[str]]) -> None:
+    tested = {person: fold.name for fold in folds for person in fold.test}
+    for alike in same_bytes:
+        # Of some of them no example may have come.
+        first, *others = [person for person in alike if person in tested] or [""]
+        for other in others:
+            if tested[other] != tested[first]:
+                raise UserError(
+                    f"{path}: {tested[first]} tests {first!r} and trains on {other!r}, whose files "
+                    f"have the same bytes: {_REMEDY},  which tests them together"
+                )
 
 
 def folds_table(fields: Mapping[str, Any], most: int = 100) -> str:

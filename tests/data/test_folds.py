@@ -19,6 +19,7 @@ from emojax.data.folds import (
     Labelled,
     folds_sha256,
     folds_table,
+    leave_one_out,
     load_folds,
     make_folds,
     read_labelled,
@@ -139,6 +140,34 @@ def test_files_with_the_same_bytes_are_tested_together(info: DatasetInfo) -> Non
     ]
     assert len(fields["folds"]) == 6
     assert fields["folds"][0]["test_examples"] == 6
+
+
+def test_folds_that_separate_files_with_the_same_bytes_are_refused(
+    info: DatasetInfo, tmp_path: Path
+) -> None:
+    alike = [["P9"], ["P1", "P2", "P9"], ["P0", "P5"]]
+    apart = write(tmp_path, make_folds(info))
+    words = (
+        "leave_P1 tests 'P1' and trains on 'P2', whose files have the same bytes: write it again"
+    )
+    with pytest.raises(UserError, match=f"{words} with  emojax data folds,  which tests them"):
+        load_folds(apart, PEOPLE, alike)
+    copied = dataclasses.replace(info, report={**info.report, "same_bytes": alike})
+    for fields in (make_folds(copied), make_folds(copied, k=3)):
+        assert load_folds(write(tmp_path, fields), PEOPLE, alike)
+
+
+def test_people_of_whom_some_are_not_asked_about_are_left_out_as_the_others(
+    info: DatasetInfo,
+) -> None:
+    alike = [["P0", "P5"], ["P1", "P2"]]
+    copied = dataclasses.replace(info, report={**info.report, "same_bytes": alike})
+    folds = leave_one_out(copied, ["P5", "P2", "P1", "P7", "P7"])
+    assert [(fold.name, fold.test, fold.train) for fold in folds] == [
+        ("leave_P1", ("P1", "P2"), ("P5", "P7")),
+        ("leave_P5", ("P5",), ("P1", "P2", "P7")),
+        ("leave_P7", ("P7",), ("P1", "P2", "P5")),
+    ]
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
