@@ -58,7 +58,10 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any, progress: Progre
         step,
         args=ocp.args.Composite(
             state=ocp.args.StandardSave(kept),
-            progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
+            # `asdict` would copy each epoch so far, and each time: rows never change.
+            progress=ocp.args.JsonSave(
+                {"history": list(progress.history), "losses": list(progress.losses)}
+            ),
         ),
         force=True,
     )

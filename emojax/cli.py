@@ -90,6 +90,10 @@ _EXTRA_OF_PACKAGE: dict[str, str] = {
 }
 
 
+BROKEN_PIPE = 141
+"""Exit status of work that broke off with its reader: 128 + SIGPIPE."""
+
+
 def _flush_stdout() -> None:
     """Write what is held back: what can't be, Python would tell as a traceback at its end."""
     try:
@@ -129,9 +133,10 @@ def run_guarded(program: str, function: Callable[[], int]) -> int:
 
     Returns:
         2 after a `UserError`, a file that can't be read or written, or a
-        missing extra (one line on stderr); 130 after Ctrl-C, 143 where SIGTERM is taken as one.
+        missing extra (one line on stderr); 130 after Ctrl-C, 143 where SIGTERM is taken as one;
+        141, a shell's word for SIGPIPE, where the work broke off because nobody reads it.
     """
-    status = 0
+    status: int | None = None
     _ready_streams()
     try:
         status = function()
@@ -145,9 +150,10 @@ def run_guarded(program: str, function: Callable[[], int]) -> int:
             raise
         message = str(MissingExtraError(program, _EXTRA_OF_PACKAGE[package]))
     except BrokenPipeError:
-        # The reader of our output went away (`emojax ... | head`): that is its right.
+        # The reader of our output went away (`emojax ... | head`): that is its right. But work
+        # that was not done by then is not finished.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - has to outlive this function
-        return status
+        return BROKEN_PIPE if status is None else status
     except OSError as error:
         if error.filename is None and error.errno not in NO_ROOM:
             raise

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
+import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +62,11 @@ from emojax.run import (
 from emojax.sharding import replicated, split_batch
 from emojax.spec import InputSpec, read_json
 from emojax.train import Trainer, TrainState, best_epoch, compute_dtype, fit
+
+
+def _load_known(info: DatasetInfo, split: str, spec: InputSpec) -> FaceArrays:
+    """Return what of a split the network is about."""
+    return keep_labels(load_split(info.folder, split), spec, info.input_spec.emotions)
 
 
 def _class_weights(
@@ -190,6 +198,47 @@ def _require_watched(
         )
 
 
+class _Unheeding:
+    """A stream that goes on when its reader goes away: what is said then, nobody is told."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        self._without_reader(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._without_reader(self._stream.flush)
+
+    def _without_reader(self, call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except OSError as error:
+            # A pipe without a reader, and a terminal that was closed.
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            # The descriptor itself: what is held back for it has to go somewhere too.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
+@contextlib.contextmanager
+def _going_on_unheard() -> Iterator[None]:
+    """Let no reader of stdout or stderr end what is done here (`| head`, an ssh that is gone)."""
+    with contextlib.ExitStack() as streams:
+        if sys.stdout is not None:
+            streams.enter_context(contextlib.redirect_stdout(_Unheeding(sys.stdout)))
+        if sys.stderr is not None:
+            streams.enter_context(contextlib.redirect_stderr(_Unheeding(sys.stderr)))
+        yield
+
+
+@_going_on_unheard()
 @full_disk_is_told
 @alone_in_folder
 def train_run(
@@ -226,9 +275,9 @@ def train_run(
     if config.input == "streaming":
         train, usable = None, find_usable(info, "train", spec)
     else:
-        train = keep_labels(load_split(data, "train"), spec, info.input_spec.emotions)
+        train = _load_known(info, "train", spec)
         usable = Usable(None, len(train.emotion), len(np.unique(train.subject)))
-    validation = keep_labels(load_split(data, "validation"), spec, info.input_spec.emotions)
+    validation = _load_known(info, "validation", spec)
     make = functools.partial(
         make_run_trainer,
         config,
@@ -260,7 +309,11 @@ def train_run(
         lambda: open_run(folder, config, spec, data, fingerprint, fresh and is_first(), noted)
     )
     if config.model == "ar4":
+        # The extractor's training holds the split too, and there may be room for one of them.
+        train = None
         trainer = make(extractor=_train_extractor(config, folder, data))
+        if config.input != "streaming":
+            train = _load_known(info, "train", spec)
     examples = (
         stream
         if train is None

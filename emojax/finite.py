@@ -36,7 +36,7 @@ def _is_finite(tree: Any) -> jax.Array:
 
 def finite_losses(
     losses: Sequence[jax.Array | float],
-    norms: Sequence[jax.Array],
+    norms: Sequence[jax.Array | float],
     state: Any,
     done: int,
     describe: Callable[[int], str],

@@ -40,9 +40,11 @@ class LossConfig:
     """Largest of these weights: one example of a label should not decide a step."""
     votes: Votes = "none"
     """Emotions as shares of what raters said of the voice, the face, or both, in place of the hard
-    label, where an example has such votes (CREMA-D; FER+ has `face`)."""
+    label, where an example has such votes (CREMA-D; FER+ has `face`). Votes for something else
+    (unknown, no face) are none for an emotion: where there are no others it has no weight."""
     confidence: bool = True
-    """Whether a label weighs as much as its annotators were sure of it."""
+    """Whether a label weighs as much as its annotators were sure of it; with votes, as the share of
+    them that is for an emotion."""
     teacher_weight: float = 0.7
     """Of the answers of `teachers`, 0..1; what is left of 1 weighs the label. An example without a
     label has the teachers' answer alone. Source: Hinton et al. 2015, at temperature 1."""
@@ -130,11 +132,14 @@ def make_targets(batch: Batch, spec: InputSpec, config: LossConfig = HARD) -> Ta
     units = len(spec.action_units)
     # Votes are about emotions: to a network that answers none they are nothing.
     if config.votes != "none" and spec.emotions:
-        # An example that nobody voted on has shares of 0 and keeps its label.
-        voted = batch.emotion_shares.sum(axis=1, keepdims=True) > 0
-        shares = jnp.where(voted, batch.emotion_shares, values[:, units:])
+        # An example that nobody voted on has shares below 0 and keeps its label.
+        told = batch.emotion_shares.sum(axis=1, keepdims=True)
+        voted = told >= 0
+        shares = batch.emotion_shares / jnp.where(told > 0, told, 1.0)
+        shares = jnp.where(voted, shares, values[:, units:])
         values = jnp.concatenate([values[:, :units], shares], axis=1)
-        known = jnp.where(voted, 1.0, weights[:, units:])
+        own = told if config.confidence else (told > 0).astype(told.dtype)
+        known = jnp.where(voted, own, weights[:, units:])
         weights = jnp.concatenate([weights[:, :units], known], axis=1)
     if config.label_smoothing:
         kinds = jnp.full(values.shape[1], 2.0)

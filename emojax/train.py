@@ -558,11 +558,35 @@ def out_of_patience(config: TrainConfig, history: Sequence[Mapping[str, Any]]) -
 
     Epochs between two looks (`validate_every`) count for nothing.
     """
+    if not config.patience:
+        return False
     looks = [row for row in history if row.get(config.watch) is not None]
-    if not config.patience or not looks:
+    if not looks:
         return False
     best = best_epoch(looks, config.watch)
     return len(looks) - (0 if best is None else best + 1) >= config.patience
+
+
+def read_old(
+    losses: list[jax.Array | float], norms: list[jax.Array | float]
+) -> np.ndarray | jax.Array | float:
+    """Return the loss before last, the first where there are fewer; one or several steps'.
+
+    Two numbers a step would lie on the device until the epoch's end: this loss, and the norm of
+    the same step's gradient, which is done with it, are replaced by their values.
+
+    Args:
+        losses: of an epoch's steps, in the form in which the calls gave them.
+        norms: of the newest of these steps' gradients.
+    """
+    place = max(len(losses) - 3, 0)
+    if len(norms) < 3:
+        return losses[place]
+    # Both copies are under way before one is waited for.
+    loss, norm = jax.device_get((losses[place], norms[-3]))
+    if not np.ndim(loss):
+        losses[place], norms[-3] = float(loss), float(norm)
+    return loss
 
 
 def fit(
@@ -603,6 +627,10 @@ def fit(
         save(checkpoints, 0, state, progress)
         checkpoints.wait_until_finished()
     done = int(state.step)
+    if best is not None:
+        # Of an attempt that was killed before the epoch counted as done: no epoch of this one's.
+        for step in [each for each in best.all_steps() if each > done]:
+            best.delete(step)
     if on_begin is not None:
         on_begin(
             done < trainer.total_steps and not out_of_patience(trainer.config, progress.history)
@@ -623,14 +651,14 @@ def fit(
         while done < trainer.total_steps and not out_of_patience(trainer.config, progress.history):
             started, first = time.monotonic(), done
             losses: list[jax.Array | float] = list(progress.losses)
-            norms: list[jax.Array] = []
+            norms: list[jax.Array | float] = []
             for new_state, metrics, steps in run_epoch(trainer, state, examples, done):
                 state, done = new_state, done + steps
                 losses.append(metrics["loss"])
                 norms.append(metrics["gradient_norm"])
                 # Waiting for the loss before last keeps the host close behind the
                 # device without ever letting the device run dry.
-                loss = float(np.ravel(losses[max(-3, -len(losses))])[-1])
+                loss = float(np.ravel(read_old(losses, norms))[-1])
                 if not math.isfinite(loss):
                     finite_losses(losses, norms, state, done, describe)
                 on_steps(steps, loss)
@@ -670,10 +698,8 @@ def fit(
             on_epoch(state, row)
             progress = Progress([*progress.history, row])
             if best is not None and _is_best(trainer.config, progress.history):
-                # On the disk before the epoch counts as done. One that a killed run had got so
-                # far with comes out the same again.
-                if done not in best.all_steps():
-                    save(best, done, state, progress)
+                # On the disk before the epoch counts as done.
+                save(best, done, state, progress)
                 best.wait_until_finished()
             save(checkpoints, done, state, progress)
             saved_at = time.monotonic()

@@ -260,7 +260,7 @@ def test_ctrl_c_in_a_real_process(repository: Path) -> None:
     assert "stopped" in err
 
 
-def test_a_reader_that_goes_away_is_no_error(repository: Path) -> None:
+def test_a_reader_that_goes_away_is_told_by_the_status_alone(repository: Path) -> None:
     code = (
         "import sys; from emojax.cli import run_guarded\n"
         "def talk():\n"
@@ -280,7 +280,8 @@ def test_a_reader_that_goes_away_is_no_error(repository: Path) -> None:
         os.read(reading, 10)
         os.close(reading)
         _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (0, "")
+    # As a shell has it of SIGPIPE: the work is not done.
+    assert (process.returncode, err) == (141, "")
 
 
 @pytest.mark.parametrize(("place", "status"), [("a pipe", 1), ("/dev/full", 2)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import signal
@@ -16,7 +17,7 @@ import tensorboardX.record_writer
 from small_sets import noise_pictures
 
 from emojax import train
-from emojax.checkpoint import open_checkpoints
+from emojax.checkpoint import Progress, open_checkpoints, save
 from emojax.cli import run_guarded
 from emojax.config import TrainConfig
 from emojax.curves import Curves
@@ -117,6 +118,41 @@ def test_a_stop_waits_for_the_step_and_its_checkpoint(
     for left, right in zip(jax.tree.leaves(state), jax.tree.leaves(resumed), strict=True):
         assert np.asarray(left).tobytes() == np.asarray(right).tobytes()
     assert [row["loss"] for row in again] == [row["loss"] for row in history]
+
+
+@pytest.mark.parametrize("left", [(3,), (3, 6), (6, 9)], ids=str)
+def test_a_best_epoch_of_a_killed_attempt_is_never_the_run_s(
+    left: tuple[int, ...], shards: Path, trainer: Trainer, tmp_path: Path
+) -> None:
+    watching = dataclasses.replace(trainer, config=dataclasses.replace(CONFIG, patience=2))
+    resident = put_on_device(load_split(shards, "train"), replicated(trainer.mesh))
+    states: list[Any] = []
+
+    def evaluate(state: Any, row: dict[str, Any]) -> None:
+        states.append(jax.tree.map(np.array, state))
+        row["validation_loss"] = float(row["epoch"])
+
+    spoilt = jax.tree.map(lambda leaf: leaf * 0, trainer.init())
+    with (
+        open_checkpoints(tmp_path / "checkpoints") as checkpoints,
+        open_checkpoints(tmp_path / "best") as best,
+    ):
+        # Saved before the epoch counted as done, which it never did.
+        for step in left:
+            save(best, step, spoilt, Progress())
+        best.wait_until_finished()
+        state, _ = fit(
+            watching,
+            resident,
+            checkpoints,
+            on_steps=lambda *_: None,
+            on_epoch=evaluate,
+            best=best,
+        )
+        assert best.all_steps() == [3]
+    assert len(states) == 2
+    for found, wanted in zip(jax.tree.leaves(state), jax.tree.leaves(states[0]), strict=True):
+        np.testing.assert_array_equal(np.asarray(found), wanted)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -220,6 +220,17 @@ def test_the_best_epoch_is_the_first_of_equals() -> None:
     assert not out_of_patience(TrainConfig(), rows * 9)
 
 
+def test_a_run_without_patience_looks_through_no_history() -> None:
+    class Unread(list[Any]):
+        def __iter__(self) -> Any:
+            raise AssertionError("all epochs were looked at")
+
+    history = Unread([{"validation_loss": 1.0}])
+    assert not out_of_patience(TrainConfig(), history)
+    with pytest.raises(AssertionError, match="looked at"):
+        out_of_patience(TrainConfig(patience=1), history)
+
+
 def test_a_figure_that_is_not_finite_never_wins() -> None:
     rows = [{"emotion_uar": value} for value in (math.inf, math.nan, 0.1)]
     assert best_epoch(rows, "emotion_uar") == 2

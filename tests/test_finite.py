@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from emojax.finite import finite_losses, is_finite, name_examples
 from emojax.models import build_model
 from emojax.network import make_run_trainer
 from emojax.sharding import replicated
-from emojax.train import Trainer, fit, make_trainer
+from emojax.train import Trainer, fit, make_trainer, read_old
 
 CONFIG = TrainConfig(batch_size=4, epochs=3)
 BAD = 13
@@ -154,6 +155,59 @@ def test_a_loss_that_is_lost_between_checkpoints_stops_within_three_steps(
             on_epoch=lambda *_: None,
         )
     assert sum(steps) == 3
+
+
+def test_what_is_read_of_a_step_stays_on_no_device(
+    shards: Path, trainer: Trainer, tmp_path: Path
+) -> None:
+    alive: list[weakref.ref[jax.Array]] = []
+    most: list[int] = []
+    read: list[float] = []
+    losses: list[float] = []
+
+    def watched(state: Any, resident: Resident, order: jax.Array) -> Any:
+        most.append(sum(one() is not None for one in alive))
+        state, metrics = trainer.step(state, resident, order)
+        alive.extend(map(weakref.ref, metrics.values()))
+        losses.append(float(metrics["loss"]))
+        return state, metrics
+
+    resident = put_on_device(load_split(shards, "train"), replicated(trainer.mesh))
+    with open_checkpoints(tmp_path) as checkpoints:
+        _, history = fit(
+            dataclasses.replace(trainer, step=watched),
+            resident,
+            checkpoints,
+            on_steps=lambda _, loss: read.append(loss),
+            on_epoch=lambda *_: None,
+        )
+    # Losses and norms of the last two steps, and what the loop holds of the newest.
+    assert len(most) == 18
+    assert max(most) <= 6
+    for epoch, row in enumerate(history):
+        own = losses[6 * epoch : 6 * epoch + 6]
+        # Two steps late; and the mean is over all of them.
+        assert read[6 * epoch : 6 * epoch + 6] == [own[0], own[0], *own[:4]]
+        assert row["loss"] == np.mean(own)
+
+
+def test_losses_and_norms_keep_their_steps_when_their_values_take_their_place() -> None:
+    device = [jnp.float32(value) for value in (0.1, 0.2, 0.3, 0.4)]
+    # Two steps of the epoch were done before the run was stopped.
+    losses: list[Any] = [5.0, 6.0]
+    norms: list[Any] = []
+    seen = []
+    for number in device:
+        losses.append(number)
+        norms.append(-number)
+        seen.append(float(read_old(losses, norms)))
+    assert seen == [5.0, 6.0, float(device[0]), float(device[1])]
+    assert losses == [5.0, 6.0, *map(float, device)]
+    assert [type(one) is float for one in losses] == [True] * 4 + [False] * 2
+    assert norms == [-float(one) for one in device]
+    assert [type(one) is float for one in norms] == [True] * 2 + [False] * 2
+    whole = jnp.array([1.0, 2.0, 3.0])
+    assert np.ravel(read_old([whole], [whole]))[-1] == 3.0
 
 
 def test_losses_of_several_steps_in_one_call_are_counted() -> None:

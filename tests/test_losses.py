@@ -11,9 +11,9 @@ import scipy.special
 from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
-from emojax.data.resident import Batch
+from emojax.data.resident import Batch, share_votes
 from emojax.errors import UserError
-from emojax.labels import UNKNOWN
+from emojax.labels import MODALITIES, UNKNOWN
 from emojax.losses import (
     LossConfig,
     Targets,
@@ -289,13 +289,13 @@ def test_confidence_can_be_left_out(batch: Batch) -> None:
 def test_votes_stand_in_for_the_label_where_there_are_any(
     batch: Batch, logits: jax.Array, spec: InputSpec
 ) -> None:
-    shares = np.zeros((EXAMPLES, EMOTIONS), np.float32)
+    shares = np.full((EXAMPLES, EMOTIONS), -1, np.float32)
     shares[::2] = np.random.default_rng(5).dirichlet(np.ones(EMOTIONS), EXAMPLES // 2)
     voted = batch._replace(emotion_shares=jnp.asarray(shares))
     values, weights = make_targets(voted, spec, LossConfig(votes="both"))
     plain, plain_weights = make_targets(batch, spec)
-    np.testing.assert_array_equal(values[::2, UNITS:], shares[::2])
-    assert (np.asarray(weights[::2, UNITS:]) == 1).all()
+    np.testing.assert_allclose(values[::2, UNITS:], shares[::2], rtol=1e-6)
+    np.testing.assert_allclose(weights[::2, UNITS:], 1, rtol=1e-6)
     np.testing.assert_array_equal(values[1::2], plain[1::2])
     np.testing.assert_array_equal(weights[1::2], plain_weights[1::2])
     np.testing.assert_array_equal(values[:, :UNITS], plain[:, :UNITS])
@@ -310,6 +310,43 @@ def test_votes_stand_in_for_the_label_where_there_are_any(
         np.testing.assert_allclose(np.asarray(found[1])[::2, UNITS:].sum(axis=1), 1, rtol=1e-5)
     # Without votes asked for, they do nothing.
     assert float(loss_of(logits, voted)) == float(loss_of(logits, batch))
+
+
+@pytest.mark.parametrize("spec", [SPEC, SOFTMAX], ids=["sigmoid", "softmax"])
+@pytest.mark.parametrize("confidence", [True, False])
+def test_raters_who_saw_no_emotion_take_weight_from_those_who_did(
+    batch: Batch, logits: jax.Array, spec: InputSpec, confidence: bool
+) -> None:
+    happiness = spec.emotions.index("happiness")
+    votes, totals = np.zeros((EXAMPLES, 3, EMOTIONS), np.int32), np.zeros((EXAMPLES, 3), np.int32)
+    face = MODALITIES.index("face")
+    # Of FER+: happiness 1, unknown 9; NF 10; half and half; nobody was asked about the others.
+    votes[0, face, happiness], totals[0, face] = 1, 10
+    totals[1, face] = 10
+    votes[2, face, :2], totals[2, face] = 5, 10
+    labelled = jnp.maximum(batch.emotion, 0)
+    shares = jnp.asarray(share_votes(votes, "face", totals))
+    voted = batch._replace(emotion=labelled, emotion_shares=shares)
+    config = LossConfig(votes="face", confidence=confidence)
+    values, weights = make_targets(voted, spec, config)
+    plain, plain_weights = make_targets(voted, spec, LossConfig(confidence=confidence))
+    hot = np.eye(EMOTIONS)
+    np.testing.assert_allclose(values[0, UNITS:], hot[happiness], rtol=1e-6)
+    np.testing.assert_allclose(weights[0, UNITS:], 0.1 if confidence else 1, rtol=1e-6)
+    assert (np.asarray(weights[1, UNITS:]) == 0).all()
+    np.testing.assert_allclose(values[2, UNITS:], (hot[0] + hot[1]) / 2, rtol=1e-6)
+    np.testing.assert_allclose(weights[2, UNITS:], 1, rtol=1e-6)
+    np.testing.assert_array_equal(values[3:], plain[3:])
+    np.testing.assert_array_equal(weights[3:], plain_weights[3:])
+
+    def loss(z: jax.Array) -> jax.Array:
+        return weighted_mean(*target_losses(z, Targets(values, weights), spec))
+
+    # What ten people took for no face moves nothing.
+    gradient = np.asarray(jax.grad(loss)(logits))[:, UNITS:]
+    assert np.isfinite(gradient).all()
+    assert (gradient[1] == 0).all()
+    assert (gradient[0] != 0).any()
 
 
 def test_votes_are_nothing_to_a_network_without_emotions(batch: Batch) -> None:

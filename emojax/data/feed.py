@@ -24,8 +24,8 @@ TRAINING_COLUMNS = (
     "emotion_confidence",
     "has_sound",
 )
-"""What a training step needs; `spectrogram` too where the network listens, `votes` where they
-are what it aims at."""
+"""What a training step needs; `spectrogram` too where the network listens, `votes` and
+`votes_total` where they are what it aims at."""
 
 Batches = Callable[[int], Iterator[Resident]]
 """`step -> the batches from that step of the run to the end of its epoch`, on the device."""
@@ -94,7 +94,11 @@ def to_resident(
         action_unit_confidence=columns["action_unit_confidence"][:, units].astype(np.float32),
         emotion=emotion if spec.emotions else np.full_like(emotion, UNKNOWN),
         emotion_confidence=columns["emotion_confidence"].astype(np.float32),
-        emotion_shares=share_votes(columns.get("votes", np.zeros((count, 0, 0), np.int32)), votes),
+        emotion_shares=share_votes(
+            columns.get("votes", np.zeros((count, 0, 0), np.int32)),
+            votes,
+            columns.get("votes_total"),
+        ),
     )
 
 
@@ -173,7 +177,8 @@ def make_stream(
         sharding: of a batch.
         votes: whose shares are the targets of emotions, as `resident.share_votes` has it.
     """
-    heard, voted = ["spectrogram"] * (spec.sound is not None), ["votes"] * (votes != "none")
+    heard = ["spectrogram"] if spec.sound is not None else []
+    voted = ["votes", "votes_total"] if votes != "none" else []
     columns = (*TRAINING_COLUMNS, *heard, *voted)
     buffer: dict[str, np.ndarray] = {}
 

@@ -31,7 +31,7 @@ class Resident(NamedTuple):
     action_unit_confidence: Any  # example unit, float32, 0..1
     emotion: Any  # example, int32: index, -1 unknown
     emotion_confidence: Any  # example, float32, 0..1
-    emotion_shares: Any  # example emotion, float32: what raters said; example 0 if not asked for
+    emotion_shares: Any  # example emotion, float32, of `share_votes`; example 0 if not asked for
 
 
 class Batch(NamedTuple):
@@ -70,18 +70,28 @@ def check_fits(needed_bytes: int, devices: Iterable[Any]) -> None:
 
 
 def share_votes(
-    votes: Int[np.ndarray, "example modality emotion"], modality: str
+    votes: Int[np.ndarray, "example modality emotion"],
+    modality: str,
+    totals: Int[np.ndarray, "example modality"] | None = None,
 ) -> Float[np.ndarray, "example emotions"]:
-    """Return the share of each emotion in what raters said, 0 everywhere where nobody did.
+    """Return the share of each emotion in all that raters said, -1 everywhere where nobody did.
+
+    What is missing to a sum of 1 they said of something else: an emotion beyond the set, that
+    they do not know, that it is no face.
 
     Args:
         votes: how many raters chose each emotion, by `labels.MODALITIES`.
         modality: what they were given; `none`: no shares at all.
+        totals: how many voted; None: no more than those that chose an emotion.
     """
     if modality == "none":
         return np.zeros((len(votes), 0), np.float32)
-    counts = votes[:, MODALITIES.index(modality)].astype(np.float32)
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = MODALITIES.index(modality)
+    counts = votes[:, side].astype(np.float32)
+    total = counts.sum(axis=1)
+    if totals is not None:
+        total = np.maximum(total, totals[:, side])
+    return np.where(total[:, None] > 0, counts / np.maximum(total, 1)[:, None], -1.0).astype("f4")
 
 
 def place(tree: Any, sharding: jax.sharding.Sharding) -> Any:
@@ -125,7 +135,7 @@ def put_on_device(
         action_unit_confidence=arrays.action_unit_confidence.astype(np.float32),
         emotion=arrays.emotion.astype(np.int32),
         emotion_confidence=arrays.emotion_confidence.astype(np.float32),
-        emotion_shares=share_votes(arrays.votes, votes),
+        emotion_shares=share_votes(arrays.votes, votes, arrays.votes_total),
     )
     return place(host, sharding)
 

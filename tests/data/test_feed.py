@@ -141,25 +141,58 @@ def test_a_mistake_in_the_shards_comes_through(clips: DatasetInfo, tmp_path: Pat
         next(stream(0))
 
 
+def test_a_stream_reads_how_many_voted_where_votes_are_aimed_at(
+    clips: DatasetInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def stream(*_: object, columns: tuple[str, ...], **__: object):
+        asked.append(set(columns) - set(TRAINING_COLUMNS))
+        return iter(())
+
+    monkeypatch.setattr("emojax.data.feed.stream_batches", stream)
+    spec, sharding = clips.input_spec.replace(sound=None), split_batch(make_mesh())
+    usable = find_usable(clips, "train", spec)
+    for votes in ("none", "face"):
+        options = {"batch_size": 4, "seed": 1, "sharding": sharding, "votes": votes}
+        assert list(make_stream(clips, "train", spec, usable, **options)(0)) == []
+    assert asked == [set(), {"votes", "votes_total"}]
+
+
 def test_shares_of_votes_are_the_same_resident_and_streamed(clips: DatasetInfo) -> None:
     arrays = load_split(clips.folder, "train")
     votes = np.random.default_rng(0).integers(0, 5, arrays.votes.shape).astype(np.int32)
     votes[3] = 0
-    arrays = dataclasses.replace(arrays, votes=votes)
+    others = np.random.default_rng(1).integers(0, 3, arrays.votes_total.shape).astype(np.int32)
+    others[3] = [0, 2, 0]
+    totals = votes.sum(axis=2, dtype=np.int32) + others
+    arrays = dataclasses.replace(arrays, votes=votes, votes_total=totals)
     everywhere = replicated(make_mesh())
     columns = {
         name: getattr(arrays, "spectrograms" if name == "spectrogram" else name)
-        for name in (*TRAINING_COLUMNS, "spectrogram", "votes")
+        for name in (*TRAINING_COLUMNS, "spectrogram", "votes", "votes_total")
     }
     for modality in MODALITIES:
         kept = np.asarray(put_on_device(arrays, everywhere, modality).emotion_shares)
         fed = to_resident(columns, clips.input_spec, modality).emotion_shares
         np.testing.assert_array_equal(kept, fed)
-        counts = votes[:, MODALITIES.index(modality)]
-        told = counts.sum(axis=1) > 0
-        np.testing.assert_allclose(kept[told].sum(axis=1), 1, rtol=1e-6)
-        wanted = counts[told] / counts[told].sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(kept[told], wanted, rtol=1e-6)
-        assert (kept[~told] == 0).all()
+        side = MODALITIES.index(modality)
+        counts, total = votes[:, side], totals[:, side]
+        told = total > 0
+        # Of all votes, those for something else too; somebody saw no emotion at all.
+        np.testing.assert_allclose(kept[told], counts[told] / total[told, None], rtol=1e-6)
+        assert (kept[told].sum(axis=1) < 0.999).any()
+        assert told[3] == (side == 1)
+        assert (kept[3] == (0 if told[3] else -1)).all()
+        assert (kept[~told] == -1).all()
+        # Shards that do not know how many voted: those that chose an emotion.
+        alone = to_resident(
+            {name: values for name, values in columns.items() if name != "votes_total"},
+            clips.input_spec,
+            modality,
+        ).emotion_shares
+        voted = counts.sum(axis=1) > 0
+        np.testing.assert_allclose(alone[voted].sum(axis=1), 1, rtol=1e-6)
+        assert (alone[~voted] == -1).all()
     assert put_on_device(arrays, everywhere).emotion_shares.shape == (17, 0)
     assert to_resident(columns, clips.input_spec).emotion_shares.shape == (17, 0)
