@@ -17,6 +17,8 @@ artifact/
 from __future__ import annotations
 
 import dataclasses
+import errno
+import fnmatch
 import hashlib
 import os
 import shutil
@@ -39,7 +41,7 @@ from emojax.data.shards import FaceArrays
 from emojax.errors import UserError
 from emojax.evaluate import sampled_faces
 from emojax.face import HaarDetector
-from emojax.files import write_json
+from emojax.files import NO_ROOM, write_json
 from emojax.filter_bank import REFERENCE, SOUND, write_filter_bank
 from emojax.golden import (
     GOLDEN,
@@ -56,7 +58,7 @@ from emojax.models.inputs import Clip, Looks
 from emojax.quantise import FLOAT_PARTS, to_float16, to_int8
 from emojax.run import source_commit
 from emojax.seal import sealed
-from emojax.spec import InputSpec
+from emojax.spec import InputSpec, read_json
 from emojax.stopping import uninterrupted
 
 TOLERANCE = 1e-4
@@ -78,6 +80,23 @@ FILE_NAMES = {
     "float16": "model_float16.tflite",
     "int8": "model_int8.tflite",
 }
+
+FORMAT = "emojax-artifact"
+"""What `format` in spec.json says."""
+
+WRITTEN = (
+    *FILE_NAMES.values(),
+    "spec.json",
+    SOUND,
+    GOLDEN,
+    "saved_model",
+    "saved_model/saved_model.pb",
+    "saved_model/fingerprint.pb",
+    "saved_model/assets",
+    "saved_model/variables",
+    "saved_model/variables/variables.*",
+)
+"""Patterns of all that an artifact's folder holds: where more is there, it is not replaced."""
 
 Figures = dict[str, Any]
 
@@ -163,7 +182,10 @@ def flax_answers(
 ) -> Float[np.ndarray, "n outputs"]:
     """Return the network's probabilities for named inputs, computed by Flax."""
     answer = jax.jit(_answer(model, variables, looks, spec))
-    return np.asarray(answer(**{name: jnp.asarray(array) for name, array in named.items()}))
+    # A GPU multiplies float32 with ten bits, and a TPU with eight, unless told not to: further from
+    # LiteRT than it may be from this.
+    with jax.default_matmul_precision("highest"):
+        return np.asarray(answer(**{name: jnp.asarray(array) for name, array in named.items()}))
 
 
 def write_saved_model(
@@ -174,7 +196,11 @@ def write_saved_model(
     named: Mapping[str, np.ndarray],
     folder: Path,
 ) -> None:
-    """Write the network with its activations as a TensorFlow SavedModel, one example a call."""
+    """Write the network with its activations as a TensorFlow SavedModel, one example a call.
+
+    Raises:
+        OSError: it can't be written; the error names the folder.
+    """
     import tensorflow as tf
     from jax.experimental import jax2tf
 
@@ -185,7 +211,8 @@ def write_saved_model(
         return answer(**dict(zip(names, arrays, strict=True)))
 
     function = tf.function(
-        jax2tf.convert(in_order, with_gradient=False),
+        # For a processor, whatever JAX computes on here.
+        jax2tf.convert(in_order, with_gradient=False, native_serialization_platforms=("cpu",)),
         input_signature=[
             tf.TensorSpec((1, *array.shape[1:]), tf.float32, name=name)
             for name, array in named.items()
@@ -193,8 +220,14 @@ def write_saved_model(
         autograph=False,
     )
     root = tf.train.Checkpoint(answer=function)
-    with made_for_litert():
-        tf.saved_model.save(root, str(folder), signatures=function)
+    try:
+        with made_for_litert():
+            tf.saved_model.save(root, str(folder), signatures=function)
+    except tf.errors.OpError as error:
+        # As "FILE; No space left on device", by one class or another.
+        reason = error.message.rpartition("; ")[2]
+        codes = (code for code in NO_ROOM if os.strerror(code) == reason)
+        raise OSError(next(codes, errno.EIO), reason, str(folder)) from None
 
 
 def convert_to_tflite(saved_model: Path) -> bytes:
@@ -262,6 +295,38 @@ def _calibration_fields(calibrated: Calibration | None, spec: InputSpec) -> Figu
     }
 
 
+def check_replaceable(folder: Path, beside: Sequence[str] = ()) -> None:
+    """Refuse a place that is neither free nor an artifact's and nothing else's.
+
+    Args:
+        folder: the place; nothing needs to be there.
+        beside: names of what may be there too.
+
+    Raises:
+        UserError: something is there that no export has written, and that would be lost.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / "spec.json").is_file():
+        raise UserError(f"{folder}: exists and is no artifact (no spec.json): choose another --out")
+    try:
+        found = read_json(folder / "spec.json").get("format")
+    except UserError:
+        found = None
+    if found != FORMAT:
+        raise UserError(
+            f"{folder}: exists and is no artifact (format in its spec.json is {found!r}, wanted "
+            f"{FORMAT!r}): choose another --out"
+        )
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in (*WRITTEN, *beside)):
+            raise UserError(
+                f"{folder}: holds {name}, which no export has written and which would be lost: "
+                "move it away, or choose another --out"
+            )
+
+
 def replace_folder(folder: Path, new: Path) -> None:
     """Put a new folder in a folder's place; the old one goes last, so that one is always whole.
 
@@ -314,7 +379,8 @@ def export_artifact(
             here: people who sat for a data set have not agreed to travel.
         drawn: examples on which it has to agree too, and which travel with it.
         calibration: training examples, from which int8 takes its scales.
-        out: the artifact's folder; an artifact that is there is replaced.
+        out: the artifact's folder; an artifact that is there is replaced, where nothing else is
+            beside its files.
         training: what it was trained on, for the user.
         metrics: figures on held-out people, by Flax.
         clip: how clips are taken out of a video, for a network that looks at them.
@@ -329,11 +395,11 @@ def export_artifact(
 
     Raises:
         UserError: the artifact disagrees with Flax, or `out` holds something else.
+        OSError: it can't be written, for want of room among others; the error names `out`.
     """
     # Whole, without links: `.` has no parent and a link is no folder that can be replaced.
     out = Path(os.path.realpath(out))
-    if out.exists() and not (out / "spec.json").exists() and (out.is_file() or any(out.iterdir())):
-        raise UserError(f"{out}: exists and is no artifact (no spec.json): choose another --out")
+    check_replaceable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     own, shown = (name_inputs(some, looks, spec) for some in (recorded, drawn))
     named = {name: np.concatenate([own[name], shown[name]]) for name in own}
@@ -387,7 +453,7 @@ def export_artifact(
         golden = Golden(drawn, expected[travel], answers["int8"][travel])
         write_golden(aside / GOLDEN, golden)
         fields: dict[str, Any] = {
-            "format": "emojax-artifact",
+            "format": FORMAT,
             "version": 1,
             "looks_at": looks,
             "input": spec.to_dict(),
@@ -420,7 +486,14 @@ def export_artifact(
         write_json(aside / "spec.json", fields)
         # mkdtemp's folders are for their owner alone; an artifact is to be handed on.
         aside.chmod(0o777 & ~_umask())
+        # Once more: what somebody has put there since then would be lost too.
+        check_replaceable(out)
         replace_folder(out, aside)
+    except OSError as error:
+        if error.filename is None or not Path(error.filename).is_relative_to(aside):
+            raise
+        # Not the name that it has until it is whole, which nobody asked for.
+        raise OSError(error.errno, error.strerror or str(error), str(out)) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return fields

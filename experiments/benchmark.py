@@ -87,12 +87,17 @@ class AllOptions:
     quick: bool = False
     """A rehearsal: the smallest sizes, only to see that everything runs."""
 
+    def __post_init__(self) -> None:
+        """Refuse no rounds before the first sub-command does."""
+        if self.rounds is not None and self.rounds < 1:
+            raise UserError(f"rounds={self.rounds}: wanted 1 or more")
+
 
 def run_all(arguments: Sequence[str]) -> int:
     """Run the suite; return 1 where one of them failed."""
     options = tyro.cli(AllOptions, args=list(arguments), prog="benchmark.py all")
     options.out.mkdir(parents=True, exist_ok=True)
-    words = [f"--rounds={options.rounds}"] if options.rounds else []
+    words = [f"--rounds={options.rounds}"] if options.rounds is not None else []
     words += ["--quick"] if options.quick else []
     failed = []
     for name in SUITE:

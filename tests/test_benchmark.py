@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import threading
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -123,15 +124,61 @@ def test_the_peer_warps_as_we_do(load: Any) -> None:
 def test_memory_of_the_last_tenth_stands_against_the_first(load: Any) -> None:
     summarise = load("benchmarks.long_run").summarise
     mib = 2**20
-    readings = [(float(t), (100 + t) * mib, None) for t in range(1, 101)]
+    readings = np.array([(t, (100 + t) * mib, 50 * mib, np.nan) for t in range(1, 101)])
     row, kept = summarise(readings, 100)
     assert row["host MiB first"] == pytest.approx(105.5)
-    assert row["last"] == pytest.approx(195.5)
+    assert row["host MiB last"] == pytest.approx(195.5)
     assert row["host last / first"] == pytest.approx(195.5 / 105.5)
+    assert [row[f"in use {name}"] for name in ("MiB first", "MiB last", "last / first")] == [
+        *(50.0, 50.0, 1.0)
+    ]
     assert row["device last / first"] is None
-    assert len(kept["host_mib"]) == 10
+    assert len(kept["host_mib"]) == len(kept["in_use_mib"]) == 10
+    assert kept["device_mib"] is None
+    # None where nothing tells, which JSON has a word for.
+    unseen = readings.copy()
+    unseen[:, 2], unseen[:, 3] = np.nan, 7 * mib
+    row, kept = summarise(unseen, 100)
+    assert row["in use MiB first"] is row["in use last / first"] is kept["in_use_mib"] is None
+    assert row["device last / first"] == 1.0
+    json.dumps([row, kept], allow_nan=False)
     with pytest.raises(UserError, match="give more --minutes"):
         summarise(readings[:9], 9)
+
+
+def test_readings_of_the_memory_take_none(load: Any) -> None:
+    readings = load("benchmarks.long_run").Readings(minutes=2.0)
+    readings.note(0.0)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for step in range(1, 5_000):
+            readings.note(step / 100)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    # A step a hundredth of a second, a reading a second.
+    np.testing.assert_allclose(np.diff(readings.rows[:, 0]), 1.0)
+    assert len(readings.rows) == 50
+    assert (readings.rows[:, 1] > 2**20).all()
+    assert grown < 20_000
+    for step in range(100_000, 100_200):
+        readings.note(float(step))
+    # The room that there is, whatever comes.
+    assert len(readings.rows) == 122
+    # A short one is looked at a hundred times.
+    assert load("benchmarks.long_run").Readings(minutes=0.2).interval == pytest.approx(0.12)
+
+
+def test_what_is_allocated_is_seen_where_the_process_keeps_what_it_frees(load: Any) -> None:
+    allocated_bytes = load("benchmarks.long_run").allocated_bytes
+    before = allocated_bytes()
+    if before is None:
+        pytest.skip("no glibc that tells")
+    block = np.ones(64 << 17)
+    assert 0.9 * block.nbytes < allocated_bytes() - before < 1.1 * block.nbytes
+    del block
+    assert abs(allocated_bytes() - before) < 8 << 20
 
 
 @pytest.mark.parametrize("name", [*SUITE, "build", "frames", "serve", "video", "all"])
@@ -153,14 +200,34 @@ def test_each_sub_command_explains_itself(
         (["scale", "--devices", "2"], "wanted 1 among them"),
         (["scale", "--batch-size=6", "--devices", "1", "4"], "wanted a multiple of each"),
         (["folds", "--folds=2"], "folds=2: wanted 3 people or more"),
+        (["step", "--models", "ar1", "ar5"], "models='ar5': looks at clips"),
+        (["step", "--models", "alexnet"], "model 'alexnet' is not known: use one of ar1, ar2"),
+        (["step", "--models"], "models: none named"),
+        (["step", "--dtype", "float8"], "dtype='float8': use float32, bfloat16"),
+        (["step", "--batch", "-1"], "batch=-1: wanted 1 or more"),
+        (["step", "--threads=0"], "threads=0: wanted 1 or more"),
+        (["infer", "--models", "ar3"], "models='ar3': looks at clips"),
+        (["infer", "--models"], "models: none named"),
+        (["infer", "--dtype", "auto"], "dtype='auto': use float32, bfloat16"),
+        (["infer", "--batches"], "batches: none named"),
+        (["infer", "--batches", "4", "0"], "batches: 4, 0: wanted one or more"),
+        (["infer", "--threads=-2"], "threads=-2: wanted 1 or more"),
+        (["all", "--out=figures", "--rounds=0"], "rounds=0: wanted 1 or more"),
     ],
 )
 def test_a_mistake_is_named(
-    load: Any, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    load: Any,
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as left:
         load("benchmark").main(words)
     assert left.value.code == 2
+    assert not list(tmp_path.iterdir())
     # In a box, its lines broken anywhere.
     said = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert message in said
@@ -247,6 +314,7 @@ def test_a_long_training_is_watched(
     for row in (resident, streaming):
         assert row["steps"] > 10
         assert 0.5 < row["host last / first"] < 2
+        assert row["in use last / first"] is None or 0.5 < row["in use last / first"] < 2
 
 
 @pytest.mark.slow

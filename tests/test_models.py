@@ -157,11 +157,11 @@ STEM_V2 = f"{STEM_3} stem_conv4 stem_conv5 mixed_5b last_conv"
 ROWS: dict[str, Row] = {
     "ar1": Row(
         sum(AR1_PARAMETERS),
-        *(256, (32, 32), [*numbered("conv", 4), "fully_connected", "head"], 0.3),
+        *(256, (31, 31), [*numbered("conv", 4), "fully_connected", "head"], 0.3),
     ),
     "ar2": Row(
         chain(1, *((width, 9) for width in AR2_WIDTHS for _ in range(2))) + (96 + 1) * 22,
-        *(96, (32, 32), [*numbered("stage{}_conv", *(2,) * 6), "head"], 0.2),
+        *(96, (1, 1), [*numbered("stage{}_conv", *(2,) * 6), "head"], 0.2),
     ),
     "ar3": Row(
         sum(AR3_PARAMETERS),
@@ -178,32 +178,32 @@ ROWS: dict[str, Row] = {
     # ResNet-18 with 15 outputs, 15 to 32, 32 to 7.
     "ar4": Row(
         gray_22(PUBLISHED["resnet18"], 49 * 64, 512) - 7 * 513 + 16 * 32 + 33 * 7,
-        *(32, (16, 16), ["extractor", "hidden", "head"], 0.0),
+        *(32, (1, 1), ["extractor", "hidden", "head"], 0.0),
     ),
     "ar5": Row(
         sum(AR5_PARAMETERS),
         *(
             320,
-            (32, 32),
+            (31, 31),
             ["fully_connected", "head", "sound", "sound_logits", "video", "video_logits"],
             0.3,
         ),
     ),
     "resnet18": Row(
-        gray_22(PUBLISHED["resnet18"], 49 * 64, 512), 512, (16, 16), resnet_layers(2, 2, 2, 2), 0.0
+        gray_22(PUBLISHED["resnet18"], 49 * 64, 512), 512, (1, 1), resnet_layers(2, 2, 2, 2), 0.0
     ),
     "resnet34": Row(
-        gray_22(PUBLISHED["resnet34"], 49 * 64, 512), 512, (16, 16), resnet_layers(3, 4, 6, 3), 0.0
+        gray_22(PUBLISHED["resnet34"], 49 * 64, 512), 512, (1, 1), resnet_layers(3, 4, 6, 3), 0.0
     ),
     "resnet50": Row(
         gray_22(PUBLISHED["resnet50"], 49 * 64, 2048),
-        *(2048, (16, 16), resnet_layers(3, 4, 6, 3), 0.0),
+        *(2048, (1, 1), resnet_layers(3, 4, 6, 3), 0.0),
     ),
     "resnet101": Row(
         gray_22(PUBLISHED["resnet101"], 49 * 64, 2048),
-        *(2048, (16, 16), resnet_layers(3, 4, 23, 3), 0.0),
+        *(2048, (1, 1), resnet_layers(3, 4, 23, 3), 0.0),
     ),
-    "resnet_small": Row(sum(RESNET_SMALL), *(192, (8, 8), resnet_layers(1, 2, 2, 1), 0.2)),
+    "resnet_small": Row(sum(RESNET_SMALL), *(192, (1, 1), resnet_layers(1, 2, 2, 1), 0.2)),
     "inception_v4": Row(
         gray_22(PUBLISHED["inception_v4"], 9 * 32, 1536),
         *(1536, (75, 75), inception_layers(STEM_V4, 4, 7, 3), 0.2),
@@ -470,7 +470,7 @@ def test_the_smallest_picture(key: str) -> None:
     found, smallest = "{}x{} pictures", f"{height}x{width} (height x width)"
     if key == "ar3":
         found, smallest = "20x{}x{} clips", f"4x{height}x{width} (time x height x width)"
-    for too_small in ((height - 1, width), (height, width - 1), (1, 1)):
+    for too_small in ((height - 1, width), (height, width - 1), (height - 1, width - 1)):
         with pytest.raises(UserError) as refusal:
             shapes_by_key(key, *too_small, **settings)
         assert f"can't take {found.format(*too_small)}" in str(refusal.value)

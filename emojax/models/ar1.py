@@ -9,7 +9,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from emojax.models.convolution import max_pool
-from emojax.models.layers import Activation, Conv, Head, Outputs, activate, check_input_size
+from emojax.models.layers import (
+    Activation,
+    Conv,
+    Head,
+    Outputs,
+    activate,
+    check_input_size,
+    smallest_side,
+)
 
 
 class AR1(nn.Module):
@@ -39,8 +47,9 @@ class AR1(nn.Module):
         self, images: Float[Array, "batch height width channels"], *, train: bool
     ) -> Outputs:
         """Return logits and features of normalised pictures."""
-        smallest = 2 ** (len(self.widths) + 1)
-        check_input_size("ar1", images, (smallest, smallest))
+        # The stride is padded and rounds up, the poolings round down.
+        side = smallest_side([(1, 2), *[(2, 2)] * len(self.widths)])
+        check_input_size("ar1", images, (side, side))
         x = images.astype(self.dtype)
         for index, width in enumerate(self.widths, start=1):
             kernel, stride = ((5, 5), 2) if index == 1 else ((3, 3), 1)

@@ -22,6 +22,7 @@ from emojax.models.layers import (
     check_input_size,
     conv_norm_unit,
     he_normal,
+    smallest_side,
 )
 from emojax.models.normalisation import BatchNorm
 from emojax.models.resnet import BasicBlock
@@ -140,6 +141,16 @@ class ResidualBranch(Branch):
         return jnp.concatenate([x.mean(axis=(1, 2)), x.max(axis=(1, 2))], axis=-1)
 
 
+def _check_sides(
+    name: str,
+    x: Float[Array, "batch height width channels"],
+    windows: Sequence[tuple[int, int]],
+) -> None:
+    """Refuse what is too small: a pooling rounds down, a stride is padded and rounds up."""
+    side = smallest_side(windows)
+    check_input_size(name, x, (side, side))
+
+
 class AR5(nn.Module):
     """Two branches, their features side by side, a fully connected layer, the head.
 
@@ -198,8 +209,7 @@ class AR5(nn.Module):
         features = []
         if self.video_features:
             images = jnp.moveaxis(clip.frames, 1, -1)
-            smallest = 2 ** (len(self.video_widths) + 1)
-            check_input_size("ar5", images, (smallest, smallest))
+            _check_sides("ar5", images, [(1, 2), *[(2, 2)] * len(self.video_widths)])
             video = PlainBranch(
                 self.video_widths,
                 self.video_features,
@@ -212,8 +222,9 @@ class AR5(nn.Module):
         if self.sound_features:
             residual = self.sound_branch == "residual"
             widths = self.sound_widths or ((16, 32, 64, 128) if residual else (16, 32, 64, 64))
-            smallest = 2 ** len(widths)
-            check_input_size("ar5's sound branch", clip.spectrograms, (smallest, smallest))
+            # Of a residual branch only the stem's pooling rounds down, whatever the blocks halve.
+            windows = [(1, 2), (2, 2)] if residual else [(2, 2)] * len(widths)
+            _check_sides("ar5's sound branch", clip.spectrograms, windows)
             branch = ResidualBranch if residual else PlainBranch
             sound = branch(widths, self.sound_features, **shared, name="sound")
             features.append(sound(clip.spectrograms, clip.has_sound, train=train))

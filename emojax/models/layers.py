@@ -302,7 +302,8 @@ def smallest_side(windows: Sequence[tuple[int, int]]) -> int:
     """Return the shortest side of which unpadded windows leave one value.
 
     Args:
-        windows: kernel and stride of each, in the order that a picture meets them.
+        windows: kernel and stride of each, in the order that a picture meets them. One that is
+            padded to its stride's next multiple counts with a kernel of 1: it rounds up.
     """
     side = 1
     for kernel, stride in reversed(windows):

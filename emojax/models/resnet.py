@@ -149,9 +149,8 @@ class ResNet(nn.Module):
                 f"widths {', '.join(map(str, widths))}: wanted one for each of the "
                 f"{len(self.blocks)} stages that blocks {', '.join(map(str, self.blocks))} make"
             )
-        # One value has to be left after the stem (a quarter, or half) and the stages' halvings.
-        smallest = 2 ** (len(self.blocks) - (self.stem == "5x5"))
-        check_input_size("resnet", images, (smallest, smallest))
+        # All that halves is padded and rounds up: some of any picture is left.
+        check_input_size("resnet", images, (1, 1))
         conv = functools.partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_normal)
         # Flax's momentum is the share that stays: 0.9 is the paper's reference code's 0.1.
         norm = functools.partial(

@@ -72,7 +72,9 @@ class ClipPredictor:
     ) -> np.ndarray | None:
         """Return calibrated probabilities of a clip, float32 [outputs]: units, then emotions.
 
-        None where the network has nothing to go by.
+        None where the network has nothing to go by. A silent sound beside frames counts as none:
+        shards hold such a clip without its sound, and no training has seen it otherwise. Alone it
+        is heard: a window of a sound may be silent.
 
         Args:
             crops: uint8 [frames, height, width], one face in each frame of the clip, of which the
@@ -83,7 +85,8 @@ class ClipPredictor:
             UserError: the model's answer is no probability.
         """
         spec = self.spec
-        sees, hears = crops is not None and self.settings.sees, spectrogram is not None
+        sees = crops is not None and self.settings.sees
+        hears = spectrogram is not None and (not sees or bool(spectrogram.any()))
         if not sees and not hears:
             return None
         seen = np.zeros((spec.frames, spec.height, spec.width), np.uint8)

@@ -11,6 +11,9 @@ import numpy as np
 from emojax.face import Detection, overlap
 from emojax.runtime.predictor import FaceResult
 
+_TIME_CONSTANTS = 10
+"""After so many of them a past counts for nothing: 5 in 100,000."""
+
 
 class FaceTracker:
     """Hands out face ids, from 0, by the overlap of boxes from frame to frame."""
@@ -88,6 +91,13 @@ class Smoother:
         """
         if not self._seconds:
             return list(faces)
+        # A camera runs for days, and ids do not come back.
+        longest_s = _TIME_CONSTANTS * self._seconds
+        self._past = {
+            face_id: (mean, last_s)
+            for face_id, (mean, last_s) in self._past.items()
+            if timestamp_s - last_s <= longest_s
+        }
         smoothed: list[FaceResult] = []
         for face, face_id in zip(faces, face_ids, strict=True):
             now = np.concatenate([face.action_units, face.emotions])

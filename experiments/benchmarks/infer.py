@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmarks.limits import device_dtypes, matrix_rate
 from benchmarks.rounds import Options, Times, median, report, speed_ratio, time_ways
+from benchmarks.step import check_timed
 from benchmarks.timm_peer import (
     PEERS,
     Packages,
@@ -24,6 +25,7 @@ from benchmarks.timm_peer import (
 )
 from benchmarks.together import call_once, compile_both, run_together
 from emojax.compiler import compiler_options
+from emojax.errors import UserError
 from emojax.inventory import measure_cost
 from emojax.models import build_model, forward
 from emojax.spec import InputSpec
@@ -46,6 +48,14 @@ class InferOptions(Options):
     """Of PyTorch on a CPU; XLA takes all."""
 
     QUICK: ClassVar[Mapping[str, Any]] = {"rounds": 1, "models": ("ar1",), "batches": (1, 4)}
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be timed."""
+        super().__post_init__()
+        check_timed(self.models, self.dtype, self.threads)
+        if not self.batches or min(self.batches) < 1:
+            said = ", ".join(map(str, self.batches)) or "none named"
+            raise UserError(f"batches: {said}: wanted one or more, each of 1 picture or more")
 
 
 def our_calls(

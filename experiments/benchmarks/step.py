@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +25,10 @@ from benchmarks.timm_peer import (
 )
 from benchmarks.together import call_once, compile_both, run_together
 from emojax.compiler import compiler_options
+from emojax.config import ComputeType
+from emojax.errors import UserError
 from emojax.inventory import measure_cost
-from emojax.models import build_model
+from emojax.models import build_model, check_model_key, looks_at
 from emojax.spec import InputSpec
 
 # A GPU is done with a step too soon for one reading of the clock.
@@ -52,6 +54,37 @@ class StepOptions(Options):
     """Of PyTorch on a CPU; XLA takes all."""
 
     QUICK: ClassVar[Mapping[str, Any]] = {"rounds": 1, "models": ("ar1",), "batch": 4}
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be timed."""
+        super().__post_init__()
+        check_timed(self.models, self.dtype, self.threads)
+        if self.batch < 0:
+            raise UserError(f"batch={self.batch}: wanted 1 or more, or 0 for the device's own")
+
+
+def check_timed(models: Sequence[str], dtypes: Sequence[str], threads: int) -> None:
+    """Refuse networks, compute types and threads that can't be timed.
+
+    Args:
+        models: keys of networks.
+        dtypes: compute types; none: the device's own.
+        threads: of PyTorch.
+
+    Raises:
+        UserError: names what is wrong, and what there is.
+    """
+    if not models:
+        raise UserError("models: none named: wanted one or more, or leave --models out")
+    for key in models:
+        check_model_key(key)
+        if looks_at(key) != "picture":
+            raise UserError(f"models={key!r}: looks at clips: wanted networks for pictures")
+    able = [name for name in get_args(ComputeType) if name != "auto"]
+    if unknown := [name for name in dtypes if name not in able]:
+        raise UserError(f"dtype={unknown[0]!r}: use {', '.join(able)}")
+    if threads < 1:
+        raise UserError(f"threads={threads}: wanted 1 or more")
 
 
 def _bytes_of(compiled: Any) -> float | None:

@@ -10,11 +10,15 @@ from typing import Any
 
 from emojax.ancestors import NOTED
 from emojax.errors import UserError
+from emojax.export import check_replaceable
 from emojax.files import write_json
 from emojax.network import load_network
 from emojax.seal import sealed
 from emojax.spec import read_json
 from emojax.weights_file import WEIGHTS, write_weights
+
+CARD = "CARD.md"
+"""What tells people about it."""
 
 PRECISIONS = ("float16", "int8")
 """What is shipped; float32 is twice as large and no better."""
@@ -54,15 +58,14 @@ def put(
     spec = read_json(artifact / "spec.json")
     if lacking := [name for name in PRECISIONS if name not in spec.get("files", {})]:
         raise UserError(f"{artifact}: has no {lacking[0]} file: export the run again")
-    if not (out / "spec.json").is_file() and out.exists() and (out.is_file() or any(out.iterdir())):
-        raise UserError(f"{out}: holds something else than an artifact: choose another --out")
+    check_replaceable(out, beside=(CARD, "config.json", WEIGHTS))
     if out.resolve() in (run.resolve(), artifact.resolve()):
         raise UserError(f"{out}: is what is shipped: choose another --out")
     if out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True)
     spec["files"] = {precision: spec["files"][precision] for precision in PRECISIONS}
-    spec["training"] |= {"notice": notice, "card": "CARD.md"}
+    spec["training"] |= {"notice": notice, "card": CARD}
     spec["training"]["config"] |= {"data": data, "teachers": []}
     spec["metrics"] = metrics
     others = [spec[part]["name"] for part in ("golden", "sound") if part in spec]

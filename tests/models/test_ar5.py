@@ -179,7 +179,7 @@ def test_a_network_without_a_sound_branch_needs_no_sound() -> None:
 
 @pytest.mark.parametrize(
     ("frames", "sound", "words"),
-    [((31, 80), (64, 96), "ar5 can't take 31x80"), ((98, 80), (64, 15), "sound branch can't take")],
+    [((30, 80), (64, 96), "ar5 can't take 30x80"), ((98, 80), (64, 15), "sound branch can't take")],
 )
 def test_too_small_a_side_is_refused(
     frames: tuple[int, int], sound: tuple[int, int], words: str

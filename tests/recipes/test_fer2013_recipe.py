@@ -194,7 +194,10 @@ def test_nothing_but_an_artifact_is_shipped_over(recipe: Any, tmp_path: Path) ->
     thesis.parent.mkdir()
     thesis.write_text("years of work")
     told = {"data": "fer2013", "notice": "", "metrics": {}}
-    with pytest.raises(UserError, match="mine: holds something else than an artifact"):
+    with pytest.raises(UserError, match="mine: exists and is no artifact"):
+        module.put(thesis.parent, shipped, shipped, **told)
+    shutil.copyfile(shipped / "spec.json", thesis.parent / "spec.json")
+    with pytest.raises(UserError, match=r"mine: holds thesis\.txt"):
         module.put(thesis.parent, shipped, shipped, **told)
     lacking = tmp_path / "lacking"
     shutil.copytree(shipped, lacking)

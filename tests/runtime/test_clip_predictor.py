@@ -48,6 +48,40 @@ def test_clips_get_the_models_answers_with_either_side_missing(folder):
     assert predictor.listen(voice[:0]) is None
 
 
+def test_silence_beside_frames_counts_as_no_sound_as_in_the_shards(folder, clip_model, tmp_path):
+    crops = np.full((4, 98, 80), 200, np.uint8)
+    predictor = ClipPredictor(load_artifact(folder))
+    asked = watch_masks(predictor)
+    silent = predictor.listen(np.zeros(20_000, np.float32))
+    assert silent is not None
+    assert not silent.any()
+    faint = silent.copy()
+    faint[-1, 0] = 1
+    for heard in (silent, faint, None):
+        predictor.predict_clip(crops, heard)
+    # Nothing else is left of a clip without anybody.
+    predictor.predict_clip(None, silent)
+    assert asked == [(1, 0), (1, 1), (1, 0), (0, 1)]
+    # A network that only listens has nothing but its silence, somebody or not.
+    clip = {"window_s": 1.0, "step_s": 0.25, "kept_frames": 60, "sees": False}
+    listener = ClipPredictor(load_artifact(write_clip_artifact(tmp_path, clip_model, clip=clip)))
+    asked = watch_masks(listener)
+    listener.predict_clip(crops, silent)
+    assert asked == [(0, 1)]
+
+
+def watch_masks(predictor: ClipPredictor) -> list[tuple[float, float]]:
+    """Return a list that fills with what the network is told of: frames, and sound."""
+    answers, asked = predictor._network.answers, []
+
+    def watched(named):
+        asked.append((float(named["has_frames"][0]), float(named["has_sound"][0])))
+        return answers(named)
+
+    predictor._network.answers = watched
+    return asked
+
+
 def test_a_network_of_frames_alone_needs_somebody(tmp_path):
     folder = write_clip_artifact(tmp_path, tiny_clip_model(listens=False), listens=False)
     predictor = ClipPredictor(load_artifact(folder))

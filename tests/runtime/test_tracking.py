@@ -103,6 +103,19 @@ def test_each_face_has_its_own_past_and_a_new_one_has_none():
     assert third.action_units[0] == 1
 
 
+def test_a_past_that_counts_for_nothing_is_forgotten():
+    smoother = Smoother(0.5)
+    # A camera that sees somebody new every second.
+    for second in range(200):
+        smoother.smooth([said(0)], [second], float(second))
+        assert len(smoother._past) <= 6
+    # One that still counts is kept, and frames without a face clear the others.
+    (face,) = smoother.smooth([said(1)], [199], 199.5)
+    assert face.action_units[0] == pytest.approx(1 - np.exp(-1), abs=1e-6)
+    assert smoother.smooth([], [], 999.0) == []
+    assert not smoother._past
+
+
 def test_no_smoothing_leaves_faces_as_they_are():
     faces = [said(0.25)]
     assert Smoother(0.0).smooth(faces, [0], 1.0) == faces
