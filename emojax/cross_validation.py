@@ -56,6 +56,7 @@ from emojax.run import (
 from emojax.sharding import make_mesh, replicated
 from emojax.spec import InputSpec, read_json
 from emojax.stacking import Stacked, Stacking
+from emojax.stopping import going_on_unheard
 from emojax.trainings import Finished, check_trainings, row_figures, train_all
 
 _SEEDS = 2**32
@@ -65,6 +66,7 @@ _START = "start_sha256"
 """In folds.json: the digest of the variables that all folds start from, where `init` names them."""
 
 
+@going_on_unheard()
 @full_disk_is_told
 @alone_in_folder
 def train_folds(

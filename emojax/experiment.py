@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +58,7 @@ from emojax.run import (
 )
 from emojax.sharding import replicated, split_batch
 from emojax.spec import InputSpec, read_json
+from emojax.stopping import going_on_unheard
 from emojax.train import Trainer, TrainState, best_epoch, compute_dtype, fit
 
 
@@ -198,47 +196,7 @@ def _require_watched(
         )
 
 
-class _Unheeding:
-    """A stream that goes on when its reader goes away: what is said then, nobody is told."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        self._without_reader(lambda: self._stream.write(text))
-        return len(text)
-
-    def flush(self) -> None:
-        self._without_reader(self._stream.flush)
-
-    def _without_reader(self, call: Callable[[], Any]) -> None:
-        try:
-            call()
-        except OSError as error:
-            # A pipe without a reader, and a terminal that was closed.
-            if error.errno not in (errno.EPIPE, errno.EIO):
-                raise
-            # The descriptor itself: what is held back for it has to go somewhere too.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
-
-
-@contextlib.contextmanager
-def _going_on_unheard() -> Iterator[None]:
-    """Let no reader of stdout or stderr end what is done here (`| head`, an ssh that is gone)."""
-    with contextlib.ExitStack() as streams:
-        if sys.stdout is not None:
-            streams.enter_context(contextlib.redirect_stdout(_Unheeding(sys.stdout)))
-        if sys.stderr is not None:
-            streams.enter_context(contextlib.redirect_stderr(_Unheeding(sys.stderr)))
-        yield
-
-
-@_going_on_unheard()
+@going_on_unheard()
 @full_disk_is_told
 @alone_in_folder
 def train_run(

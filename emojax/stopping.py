@@ -1,4 +1,4 @@
-"""How work ends that somebody stops: SIGTERM and Ctrl-C.
+"""How work ends that somebody stops, and goes on where nobody listens: SIGTERM, Ctrl-C, `| head`.
 
 Between two steps of a training a signal is noted, and the step is saved before anything else
 happens; what must not stop half-way is done first; elsewhere a signal ends what is done at once.
@@ -7,6 +7,8 @@ happens; what must not stop half-way is done first; elsewhere a signal ends what
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import signal
 import sys
 import threading
@@ -172,3 +174,46 @@ def what_waits(
     with contextlib.suppress(KeyboardInterrupt):
         yield results.throw(stop)
         yield from results
+
+
+class _Unheeding:
+    """A stream that goes on when its reader goes away: what is said then, nobody is told."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        self._without_reader(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._without_reader(self._stream.flush)
+
+    def _without_reader(self, call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except OSError as error:
+            # A pipe without a reader, and a terminal that was closed.
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            # The descriptor itself: what is held back for it has to go somewhere too.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
+@contextlib.contextmanager
+def going_on_unheard() -> Iterator[None]:
+    """Let no reader of stdout or stderr who goes away end what is done here.
+
+    `| head` is one, an ssh that is gone another.
+    """
+    with contextlib.ExitStack() as streams:
+        if sys.stdout is not None:
+            streams.enter_context(contextlib.redirect_stdout(_Unheeding(sys.stdout)))
+        if sys.stderr is not None:
+            streams.enter_context(contextlib.redirect_stderr(_Unheeding(sys.stderr)))
+        yield

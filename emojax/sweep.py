@@ -46,6 +46,7 @@ from emojax.run import (
 )
 from emojax.sharding import make_mesh, replicated
 from emojax.stacking import Stacked
+from emojax.stopping import going_on_unheard
 from emojax.train import epoch_order, run_keys
 from emojax.trainings import check_trainings, row_figures, train_all
 
@@ -97,6 +98,7 @@ def write_rate(rate: float) -> str:
     return short if float(short) == rate else repr(rate)
 
 
+@going_on_unheard()
 @full_disk_is_told
 @alone_in_folder
 def train_sweep(

@@ -6,8 +6,10 @@ import csv
 import dataclasses
 import functools
 import json
+import os
 import shutil
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -303,6 +305,17 @@ def test_seeds_beyond_the_last_are_refused_before_the_folder_is_touched(
     with pytest.raises(UserError, match=r"beyond 4294967295: use --seed=4294967294 or less"):
         train_folds(config, tmp_path / "run", shards, networks=2)
     assert not (tmp_path / "run").exists()
+
+
+def test_folds_go_on_when_their_reader_went_away(
+    shards: Path, folds_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", buffering=1) as nobody, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", nobody)
+        results = train_folds(CONFIG, tmp_path / "run", shards, folds_file)
+    assert read_json(tmp_path / "run" / "results.json") == results
 
 
 def test_files_with_the_same_bytes_are_left_out_together(

@@ -34,6 +34,7 @@ from emojax.report import write_report
 from emojax.results import draw_run, evaluate_run
 from emojax.runtime import load_artifact
 from emojax.runtime.verify import verify_artifact
+from emojax.stopping import going_on_unheard
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -164,7 +165,7 @@ def test_other_errors_of_a_stream_are_told(shards, tmp_path, monkeypatch):
         pytest.skip("no /dev/full on this system")
     with open("/dev/full", "w", buffering=1) as full:
         monkeypatch.setattr(sys, "stdout", full)
-        with experiment._going_on_unheard(), pytest.raises(OSError, match="No space left"):
+        with going_on_unheard(), pytest.raises(OSError, match="No space left"):
             print("a log on a full disk")
         # Nothing is left that closing would write.
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
