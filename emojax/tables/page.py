@@ -189,22 +189,25 @@ def draw_clips(tested: Sequence[CrossValidated]) -> list[Drawing]:
         seeds = {label: one.seeds for label, one in zip(labels, mine, strict=True)}
         title = f"clips of {mine[0].name}" + f", {mine[0].sound}" * bool(mine[0].sound)
         called = data.name.lower()
-        found += [
+        found.append(
             Drawing(
                 f"{called}-confusions",
                 f"Emotions taken for one another, {title}",
                 "Percent of each true emotion; darker is more."
                 + _of_each(seeds, "their answers are added up"),
                 drawings.draw_confusions(outcomes),
-            ),
-            Drawing(
-                f"{called}-people",
-                f"From person to person, {title}",
-                "A point a person, tested by a network that never saw them."
-                + _of_each(seeds, "their answers are put together"),
-                drawings.draw_people(outcomes),
-            ),
-        ]
+            )
+        )
+        if mine[0].people_are_known:
+            found.append(
+                Drawing(
+                    f"{called}-people",
+                    f"From person to person, {title}",
+                    "A point a person, tested by a network that never saw them."
+                    + _of_each(seeds, "their answers are put together"),
+                    drawings.draw_people(outcomes),
+                )
+            )
         for one, label in zip(mine, labels, strict=True):
             if rows := group_rows(one):
                 found.append(

@@ -147,6 +147,15 @@ def test_captions_say_which_seeds_each_network_has() -> None:
     assert "Seed" not in "".join(captions(video).values())
 
 
+def test_who_is_not_known_is_not_drawn_as_a_person() -> None:
+    one = make_tested("video", "")
+    assert any(picture.name.endswith("-people") for picture in draw_clips([one]))
+    alone = [dataclasses.replace(each, subject=each.path) for each in one.answers]
+    unknown = dataclasses.replace(one, answers=alone)
+    assert not unknown.people_are_known
+    assert not any(picture.name.endswith("-people") for picture in draw_clips([unknown]))
+
+
 def test_an_emotion_that_nobody_shows_has_no_recall(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Canvas] = []
     monkeypatch.setattr(drawings, "_png", lambda canvas: drawn.append(canvas) or b"")
@@ -279,10 +288,10 @@ def test_pictures_of_unknown_people_without_units_have_neither() -> None:
     whole = make_study("fer2013", domains=("",))
 
     def bare(outcome: Outcome) -> Outcome:
-        count = len(outcome.path)
         return dataclasses.replace(
             outcome,
-            subject=np.array([f"{number:04d}" for number in range(count)]),
+            # As builders have it where nobody says who it is.
+            subject=outcome.path,
             action_units=np.full_like(outcome.action_units, UNKNOWN),
         )
 
