@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from emojax.alone import alone_in_folder
 from emojax.ancestors import refuse_known_people
 from emojax.config import TrainConfig, network_spec
 from emojax.data.folds import MAX_LEFT_OUT, folds_sha256, leave_one_out, load_folds
@@ -45,7 +46,6 @@ from emojax.network import build_network, start_variables
 from emojax.preconditions import labelled, require_labels, require_votes
 from emojax.results import drop_nan, sides_of
 from emojax.run import (
-    alone_in_folder,
     check_run,
     full_disk_is_told,
     has_begun,

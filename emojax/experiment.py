@@ -15,6 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from emojax import labels
+from emojax.alone import alone_in_folder
 from emojax.ancestors import refuse_seen_people
 from emojax.checkpoint import open_checkpoints
 from emojax.cluster import first_alone, is_first
@@ -48,7 +49,6 @@ from emojax.preconditions import (
 from emojax.results import data_facts, finish_run
 from emojax.run import (
     EXTRACTOR,
-    alone_in_folder,
     check_run,
     full_disk_is_told,
     newest_checkpoint,

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import importlib.metadata
@@ -28,14 +27,13 @@ import platform
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import jax
 
-from emojax.cluster import agree, first_alone, is_first
+from emojax.cluster import agree, is_first
 from emojax.config import TrainConfig, config_from_dict, differences
 from emojax.data.room import choose_input
 from emojax.data.shards import DatasetInfo, dataset_info
@@ -67,12 +65,6 @@ _THROWN_AWAY_BY = "thrown_away_by"
 
 EXTRACTOR = "extractor"
 """In a run of ar4: the run of the network that reads its action units."""
-
-PATIENCE_S = 5.0
-"""How long a run waits for whoever is at work in its folder."""
-
-_TRIES = 100
-"""How often a folder is made and claimed that another run takes away meanwhile."""
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
@@ -177,90 +169,6 @@ def _what_is_kept(folder: Path) -> str:
         if done := len(list(folder.glob(pattern))):
             return f"{done} {what}s are kept" if done > 1 else f"1 {what} is kept"
     return "nothing is kept yet"
-
-
-def alone_in_folder(run: _Run[_Given, _Result]) -> _Run[_Given, _Result]:
-    """Return a run's function that lets no other one work in the same folder meanwhile.
-
-    Two trainings there would remove each other's checkpoints. The claim is a lock on the folder,
-    which the system drops when its owner dies. The first process of a cluster has it for all.
-
-    Args:
-        run: takes the settings and the run's folder first.
-
-    Raises:
-        UserError: by what is returned: another one is at work there.
-    """
-
-    @functools.wraps(run)
-    def alone(
-        config: TrainConfig, folder: Path, *args: _Given.args, **kwargs: _Given.kwargs
-    ) -> _Result:
-        with contextlib.ExitStack() as claim:
-            first_alone(lambda: claim.enter_context(_claimed(folder)) if is_first() else None)
-            return run(config, folder, *args, **kwargs)
-
-    return alone
-
-
-@contextlib.contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    if folder.exists() and not folder.is_dir():
-        # Refused by `open_run`, with what to do.
-        yield
-        return
-    opened, made = _take(folder)
-    try:
-        yield
-    finally:
-        if made:
-            # Of a run that was refused nothing is left; a folder with something in it stays. While
-            # it is still ours: who waits for it sees then that it is gone.
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        os.close(opened)
-
-
-def _take(folder: Path) -> tuple[int, bool]:
-    """Return the folder, opened and locked, and whether it was made for that."""
-    for _ in range(_TRIES):
-        made = not folder.exists()
-        with (
-            contextlib.suppress(FileNotFoundError, FileExistsError),
-            contextlib.ExitStack() as undo,
-        ):
-            folder.mkdir(parents=True, exist_ok=True)
-            opened = os.open(folder, os.O_RDONLY)
-            undo.callback(os.close, opened)
-            _lock(opened, folder)
-            # Who was refused takes away the folder that it had made: this lock may be of that one,
-            # while the next to come makes the folder anew and locks it too.
-            if os.path.samestat(os.fstat(opened), folder.stat()):
-                undo.pop_all()
-                return opened, made
-    raise UserError(
-        f"{folder}: can't be made, or is taken away again and again: choose another --out"
-    )
-
-
-def _lock(opened: int, folder: Path) -> None:
-    # Processes that a killed one had begun end a moment after it.
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end:
-                raise UserError(
-                    f"{folder}: another training is at work in it: wait for its end, or choose "
-                    "another --out"
-                ) from None
-            time.sleep(0.1)
-        except OSError:
-            # Network file systems know locks of files alone, or none: nobody is kept out there.
-            return
-        else:
-            return
 
 
 def source_commit() -> str | None:

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from emojax import plots
+from emojax.alone import alone_in_folder
 from emojax.config import TrainConfig, network_spec
 from emojax.data.resident import keep_labels, put_on_device
 from emojax.data.shards import dataset_info, load_split, load_whole
@@ -37,7 +38,6 @@ from emojax.network import build_network
 from emojax.preconditions import labelled, require_labels, require_votes
 from emojax.results import drop_nan
 from emojax.run import (
-    alone_in_folder,
     check_run,
     full_disk_is_told,
     is_thrown_away,

@@ -69,8 +69,8 @@ LAYERS: dict[str, Layer] = {
     ),
     "training": Layer(
         (
-            "ancestors augment augment_sound checkpoint cluster config finetune finite losses "
-            "optim preconditions run sharding train weights weights_file"
+            "alone ancestors augment augment_sound checkpoint cluster config finetune finite "
+            "losses optim preconditions run sharding train weights weights_file"
         ),
         sees="vocabulary signal compiler models data",
         packages="numpy jax jaxtyping flax optax orbax",

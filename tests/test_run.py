@@ -18,12 +18,12 @@ import jax
 import pytest
 
 import emojax
-from emojax import run
+from emojax import alone, run
+from emojax.alone import alone_in_folder
 from emojax.config import TrainConfig
 from emojax.errors import UserError
 from emojax.optim import OptimConfig
 from emojax.run import (
-    alone_in_folder,
     check_run,
     full_disk_is_told,
     has_begun,
@@ -374,7 +374,7 @@ _AT_WORK = """
 import sys, time
 from pathlib import Path
 from emojax.config import TrainConfig
-from emojax.run import alone_in_folder
+from emojax.alone import alone_in_folder
 
 def train(config, folder):
     print("begun", flush=True)
@@ -387,7 +387,7 @@ alone_in_folder(train)(TrainConfig(), Path(sys.argv[1]))
 def test_one_run_at_a_time_works_in_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "PATIENCE_S", 0.0)
+    monkeypatch.setattr("emojax.alone.PATIENCE_S", 0.0)
     folder, seen = tmp_path / "run", []
 
     def train(config: TrainConfig, folder: Path) -> None:
@@ -438,7 +438,7 @@ def test_a_run_that_is_refused_leaves_no_folder_of_its_own(made: bool, tmp_path:
 def test_a_lock_on_a_folder_that_was_taken_away_counts_for_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, whole, taken = tmp_path / "run", run.fcntl.flock, []
+    folder, whole, taken = tmp_path / "run", alone.fcntl.flock, []
     folder.mkdir()
 
     def flock(opened: int, operation: int) -> None:
@@ -451,7 +451,7 @@ def test_a_lock_on_a_folder_that_was_taken_away_counts_for_nothing(
     def is_claimed() -> bool:
         third = os.open(folder, os.O_RDONLY)
         try:
-            whole(third, run.fcntl.LOCK_EX | run.fcntl.LOCK_NB)
+            whole(third, alone.fcntl.LOCK_EX | alone.fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         else:
@@ -460,7 +460,7 @@ def test_a_lock_on_a_folder_that_was_taken_away_counts_for_nothing(
             os.close(third)
 
     seen: list[bool] = []
-    monkeypatch.setattr(run.fcntl, "flock", flock)
+    monkeypatch.setattr(alone.fcntl, "flock", flock)
     alone_in_folder(lambda config, folder: seen.append(is_claimed()))(CONFIG, folder)
     assert seen == [True]
     # Made by the one who was alone in it, and empty: it is taken away, while it is still locked.
@@ -483,7 +483,7 @@ def test_a_folder_that_knows_no_locks_keeps_nobody_out(
     def refuse(*_: Any) -> None:
         raise OSError(errno.EBADF, "Bad file descriptor")
 
-    monkeypatch.setattr(run.fcntl, "flock", refuse)
+    monkeypatch.setattr(alone.fcntl, "flock", refuse)
     assert alone_in_folder(lambda config, folder: 7)(CONFIG, tmp_path / "run") == 7
 
 
