@@ -142,7 +142,7 @@ def choose_threshold(
         scores: probabilities.
     """
     known = truth != UNKNOWN
-    truth, scores = truth[known], scores[known].astype(np.float64)
+    truth, scores = truth[known], scores[known].astype(np.float32).astype(np.float64)
     if min((truth == 1).sum(), (truth == 0).sum()) < FEWEST_PRESENT:
         return DEFAULT_THRESHOLD
     precision, recall, thresholds = precision_recall_curve(truth, scores)

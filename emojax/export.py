@@ -94,9 +94,13 @@ WRITTEN = (
     "saved_model/fingerprint.pb",
     "saved_model/assets",
     "saved_model/variables",
-    "saved_model/variables/variables.*",
+    "saved_model/variables/variables.index",
+    "saved_model/variables/variables.data-?????-of-?????",
 )
 """Patterns of all that an artifact's folder holds: where more is there, it is not replaced."""
+
+_NOBODYS = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""What systems leave in a folder that somebody looked into; .nfs..: of what is open elsewhere."""
 
 Figures = dict[str, Any]
 
@@ -320,6 +324,8 @@ def check_replaceable(folder: Path, beside: Sequence[str] = ()) -> None:
         )
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        if path.name in _NOBODYS or path.name.startswith(".nfs"):
+            continue
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in (*WRITTEN, *beside)):
             raise UserError(
                 f"{folder}: holds {name}, which no export has written and which would be lost: "
@@ -490,7 +496,8 @@ def export_artifact(
         check_replaceable(out)
         replace_folder(out, aside)
     except OSError as error:
-        if error.filename is None or not Path(error.filename).is_relative_to(aside):
+        named = error.filename
+        if not (Path(named).is_relative_to(aside) if named else error.errno in NO_ROOM):
             raise
         # Not the name that it has until it is whole, which nobody asked for.
         raise OSError(error.errno, error.strerror or str(error), str(out)) from None

@@ -105,14 +105,16 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: it can't be written; the error names it.
     """
-    remove_left(path)
-    aside = _aside(path)
+    # A link stays one: what it leads to is written.
+    place = Path(os.path.realpath(path))
+    remove_left(place)
+    aside = _aside(place)
     try:
         with aside.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        aside.replace(place)
     except OSError as error:
         # Not the name that it has until it is whole, which nobody asked for.
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None

@@ -359,6 +359,9 @@ def open_run(
     folder.mkdir(parents=True, exist_ok=True)
     if fresh:
         fields[_THROWN_AWAY_BY] = os.environ.get("SLURM_JOB_ID")
+    elif path.exists() and _THROWN_AWAY_BY in (held := read_json(path)):
+        # Of a job that died before its first checkpoint: it must not do it again when it is back.
+        fields[_THROWN_AWAY_BY] = held[_THROWN_AWAY_BY]
     write_json(path, fields | {"kind": kind} | dict(more or {}))
 
 

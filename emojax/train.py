@@ -698,7 +698,9 @@ def fit(
             on_epoch(state, row)
             progress = Progress([*progress.history, row])
             if best is not None and _is_best(trainer.config, progress.history):
-                # On the disk before the epoch counts as done.
+                # On the disk before the epoch counts as done, and one epoch ahead of those that do
+                # at most: two that a kill left uncounted would have taken the place of the best.
+                checkpoints.wait_until_finished()
                 save(best, done, state, progress)
                 best.wait_until_finished()
             save(checkpoints, done, state, progress)

@@ -32,7 +32,7 @@ from emojax.memory import keep_freed_memory
 from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
 from emojax.stacking import Stacked, check_stack_size
-from emojax.stopping import StopTraining, signals_interrupt
+from emojax.stopping import StopTraining, going_on_unheard, signals_interrupt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +54,7 @@ class FoldOptions(TrainConfig):
     (seed, seed + 1, ..), and the rest of the settings in common."""
 
 
+@going_on_unheard()
 def main(arguments: Sequence[str]) -> int:
     """Train, put together, report; return the exit status."""
     keep_freed_memory()

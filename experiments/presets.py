@@ -11,7 +11,7 @@ from emojax.augment_sound import SoundAugmentConfig
 from emojax.config import NETWORK_FIELDS, TrainConfig
 from emojax.losses import LossConfig
 from emojax.optim import OptimConfig
-from emojax.run import has_begun, load_run
+from emojax.run import has_begun, is_still_to_throw_away, load_run
 from emojax.shipped import find_model
 
 # The deep networks: few epochs, because on two CPU cores one of them takes a minute. On the
@@ -96,7 +96,9 @@ def preset_for(arguments: Sequence[str]) -> TrainConfig:
         model = model or "ar1"
         return PRESETS[model] if model in PRESETS else TrainConfig(model=model)
     out = _given(arguments, "--out")
-    begun = Path(out) if out and "--fresh" not in arguments and has_begun(Path(out)) else None
+    begun = Path(out) if out and has_begun(Path(out)) else None
+    if begun and is_still_to_throw_away(begun, "--fresh" in arguments):
+        begun = None
     # The network that one starts from, as it was built; a run that goes on needs it no more.
     old = load_run(begun or find_model(start))[0]
     preset = PRESETS.get(model or old.model, TrainConfig())

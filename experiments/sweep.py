@@ -29,7 +29,7 @@ from emojax.data.find import find_dataset
 from emojax.memory import keep_freed_memory
 from emojax.models import MODELS, looks_at
 from emojax.stacking import Stacked, check_stack_size
-from emojax.stopping import StopTraining, signals_interrupt
+from emojax.stopping import StopTraining, going_on_unheard, signals_interrupt
 from emojax.sweep import (
     Grid,
     best_setting,
@@ -60,6 +60,7 @@ class SweepOptions(TrainConfig):
     """How many at most."""
 
 
+@going_on_unheard()
 def main(arguments: Sequence[str]) -> int:
     """Train, print the table; return the exit status."""
     keep_freed_memory()

@@ -49,7 +49,7 @@ from emojax.models import MODELS, looks_at
 from emojax.report import terminal_table
 from emojax.run import is_still_to_throw_away
 from emojax.spec import SpectrogramSpec
-from emojax.stopping import StopTraining, signals_interrupt
+from emojax.stopping import StopTraining, going_on_unheard, signals_interrupt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +87,7 @@ def main(arguments: Sequence[str]) -> int:
         return _train(config, options, sound)
 
 
+@going_on_unheard()
 def _train(config: TrainConfig, options: TrainOptions, sound: SpectrogramSpec | None) -> int:
     data = first_alone(lambda: find_dataset(options.data, workers=options.workers, sound=sound))
     folder = options.out or Path("runs") / f"{config.model}-{data.name}-{config.seed}"

@@ -133,6 +133,9 @@ def test_an_exports_own_artifact_is_replaced_unless_somebody_put_more_there_mean
     out = tmp_path / "out"
     out.mkdir()
     write(out)
+    # Of whoever looked into it.
+    (out / ".DS_Store").write_text("")
+    (out / ".nfs0000000000a1").write_text("")
     check_replaceable(out)
     written = (out / "saved_model" / "fingerprint.pb").stat().st_mtime_ns
     write(out)

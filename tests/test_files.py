@@ -62,8 +62,11 @@ def test_what_stood_there_stays_until_all_is_written(tmp_path: Path) -> None:
         write_half()
     assert [left.name for left in tmp_path.iterdir()] == ["page.html"]
     assert path.read_bytes() == b"older"
-    with whole_file(path) as file:
+    link = tmp_path / "link.html"
+    link.symlink_to(path)
+    with whole_file(link) as file:
         file.write(b"newer")
+    assert link.is_symlink()
     assert path.read_bytes() == b"newer"
 
 

@@ -562,6 +562,9 @@ def test_a_job_that_is_back_from_the_queue_throws_a_run_away_once(
     assert is_still_to_throw_away(folder, fresh=True)
     opened(folder, fresh=True)
     assert not is_still_to_throw_away(folder, fresh=True)
+    # It died once more, before its first checkpoint, and trained then.
+    opened(folder, fresh=False)
+    assert not is_still_to_throw_away(folder, fresh=True)
     # Two commands in one job.
     monkeypatch.setenv("SLURM_RESTART_COUNT", "0")
     assert is_still_to_throw_away(folder, fresh=True)

@@ -69,7 +69,9 @@ def test_no_stack_is_refused_before_a_set_is_looked_for(
         module.main(["--stack-size=0", "--data=nowhere"])
 
 
-def test_a_run_that_goes_on_does_not_look_for_the_one_it_started_from(tmp_path: Path) -> None:
+def test_a_run_that_goes_on_does_not_look_for_the_one_it_started_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from presets import preset_for
 
     out = tmp_path / "run"
@@ -86,6 +88,12 @@ def test_a_run_that_goes_on_does_not_look_for_the_one_it_started_from(tmp_path: 
     assert preset.optim.learning_rate == CONFIG.optim.learning_rate
     with pytest.raises(UserError, match="gone"):
         preset_for([*arguments, "--fresh"])
+    # A job that is back from the queue, and has thrown the old run away before.
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    open_run(out, CONFIG, InputSpec(), tmp_path, "5f3a", fresh=True)
+    (out / "checkpoints").mkdir()
+    assert preset_for([*arguments, "--fresh"]).blocks == (1, 1)
     begun = dataclasses.replace(CONFIG, init=str(tmp_path / "gone"))
     # Without --init the network's own settings are the defaults.
     assert preset_for([f"--out={out}"]).model != begun.model

@@ -143,11 +143,11 @@ def clip_table(
         rows=tuple(rows),
         notes=(
             *notes,
-            "Everybody is tested by a network that never saw them; 95% intervals by bootstrap over "
-            f"people. UAR: unweighted average recall. {CHANCE} thesis: the spectrogram as the "
-            "thesis's code makes it; log_mel: emojax's default. The thesis's figures stand beside "
-            "its own network alone, a difference only where both are on the same data, by the same "
-            "rule.",
+            "Everybody is tested by a network that never saw them, as far as people are known; 95% "
+            f"intervals by bootstrap over people. UAR: unweighted average recall. {CHANCE} thesis: "
+            "the spectrogram as the thesis's code makes it; log_mel: emojax's default. The "
+            "thesis's figures stand beside its own network alone, a difference only where both are "
+            "on the same data, by the same rule.",
         ),
         commands=tuple(commands),
     )

@@ -80,7 +80,8 @@ class CrossValidated:
     def rule(self) -> str:
         """How people were left out, in words."""
         one_each = all(len(people) == 1 for people in self.tested)
-        return "leave one out" if one_each else f"{self.folds} folds by person"
+        who = "person" if self.people_are_known else "file"
+        return "leave one out" if one_each else f"{self.folds} folds by {who}"
 
     @property
     def people_are_known(self) -> bool:

@@ -31,6 +31,8 @@ def keep_arrays(path: Path, arrays: Mapping[str, Any], about: dict[str, Any]) ->
     columns["about"] = np.array(json.dumps(about, sort_keys=True))
     with whole_file(path) as file:
         np.savez(file, **columns)  # pyright: ignore[reportArgumentType]
+    # What a kill left of an older version's.
+    path.with_suffix(".part").unlink(missing_ok=True)
 
 
 def kept_arrays(path: Path, about: dict[str, Any]) -> dict[str, np.ndarray] | None:

@@ -151,8 +151,9 @@ def pairs_table(pairs: Sequence[Pair], commands: Sequence[str]) -> Table:
             "First less second, in points of a percent. Interval and p: paired bootstrap over "
             "people, both networks on the same draw of people, percentiles taken as far out as "
             "Student's t asks of so few. Holm: p adjusted for all comparisons of this table. Where "
-            "people are unknown each picture counts as one, and McNemar's exact test stands beside "
-            "it (first seed). A pair whose interval holds 0 is not told apart by these people.",
+            "people are unknown each file counts as one, and where it is one example, McNemar's "
+            "exact test stands beside it (first seed). A pair whose interval holds 0 is not told "
+            "apart by these people.",
         ),
         commands=tuple(commands),
     )
