@@ -68,7 +68,8 @@ def draw_losses(runs: Mapping[str, Sequence[Trained]]) -> bytes:
                 label = name if place == 0 else None
                 axes.plot(epochs, losses, line, color=colour, label=label, **thin)
         axes.set(xlabel="epoch", title=network)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        # One tick is enough for a single epoch, or it would have some at parts of one.
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         _plain(axes)
     panels[0].set(ylabel="loss", ylim=(0, 1.05 * panels[0].get_ylim()[1]))
     panels[0].legend(frameon=False)
