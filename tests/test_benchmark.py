@@ -212,6 +212,12 @@ def test_each_sub_command_explains_itself(
         (["infer", "--batches"], "batches: none named"),
         (["infer", "--batches", "4", "0"], "batches: 4, 0: wanted one or more"),
         (["infer", "--threads=-2"], "threads=-2: wanted 1 or more"),
+        (["epoch", "--models", "ar5"], "models='ar5': looks at clips"),
+        (["epoch", "--dtype=float8"], "dtype='float8': use float32, bfloat16"),
+        (["epoch", "--minutes=-1"], "minutes=-1: wanted 0 or more"),
+        (["epoch", "--ways"], "ways: none named"),
+        (["lite", "--models", "ar3"], "models='ar3': looks at clips"),
+        (["lite", "--models"], "models: none named"),
         (["all", "--out=figures", "--rounds=0"], "rounds=0: wanted 1 or more"),
     ],
 )

@@ -15,6 +15,7 @@ from benchmarks.limits import device_dtypes
 from benchmarks.long_run import train_long
 from benchmarks.noise import build_noise, noise_examples
 from benchmarks.rounds import Options, Times, median, report, speed_ratio, time_ways
+from benchmarks.step import check_timed
 from benchmarks.timm_peer import PEERS, find_peer, make_peer, run_loader, without_search
 from benchmarks.together import call_once, run_together
 from benchmarks.torch_data import make_loader
@@ -68,8 +69,14 @@ class EpochOptions(Options):
     }
 
     def __post_init__(self) -> None:
-        """Refuse a set without a batch."""
+        """Refuse what can't be timed, and a set without a batch."""
         super().__post_init__()
+        check_timed(self.models, [self.dtype] if self.dtype else [], self.threads)
+        for name in ("examples", "batch_size", "workers", "minutes"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name}={getattr(self, name):g}: wanted 0 or more")
+        if not self.ways:
+            raise UserError("ways: none named: wanted one or both, or leave --ways out")
         if self.examples < self.batch_size:
             raise UserError(f"examples={self.examples}: wanted a batch ({self.batch_size}) or more")
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.rounds import Options, median, report, speed_ratio, time_ways
+from benchmarks.step import check_timed
 from benchmarks.timm_peer import PEERS, Packages, build_peer, find_peer
 from emojax.drawn_examples import draw_examples
 from emojax.errors import UserError
@@ -54,6 +55,11 @@ class LiteOptions(Options):
     """Core of the processor that all run on; unset: the last one there is."""
 
     QUICK: ClassVar[Mapping[str, Any]] = {"rounds": 1, "models": ("ar1",)}
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be timed."""
+        super().__post_init__()
+        check_timed(self.models, (), threads=1)
 
 
 def convert(key: str, spec: InputSpec) -> dict[str, bytes]:
